@@ -1,0 +1,36 @@
+# make fig1: Figure 1 at the paper's widths; make test: the tests. Both install what they need into .venv, once.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: install fig1 ci-fig1 figures test test-all lint clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev,parallel]'
+	touch $@
+
+fig1: $(INSTALLED)
+	$(BIN)/python scripts/run.py +exp=fig1
+
+ci-fig1: $(INSTALLED)
+	$(BIN)/python scripts/run.py +exp=ci/fig1
+
+figures: $(INSTALLED)
+	$(BIN)/python scripts/figures.py
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,182 @@
+"""What a claim is: statistics with intervals, a criterion fixed beforehand, negative controls, a verdict.
+
+A statistic holds if its whole interval lies in the allowed range, fails if its whole interval lies outside, and is
+undecided in between: more noise can only make a claim undecided, never pass it. Intervals have level 99.9 %, because
+dozens of claims are decided at once. A claim holds if all of its statistics do, and only while every negative
+control, a variant of the data for which the same check has to fail, does fail.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+LEVEL = 0.999
+MIN_SEEDS = 5
+"""Fewer independent networks than this give no interval, hence no verdict."""
+
+Verdict = Literal["holds", "fails", "undecided"]
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A number estimated from independent networks: its interval at ``LEVEL`` and the range that the claim allows."""
+
+    name: str
+    estimate: float
+    low: float
+    high: float
+    allowed: tuple[float, float]
+
+    @property
+    def verdict(self) -> Verdict:
+        if not (math.isfinite(self.estimate) and self.low <= self.estimate <= self.high):
+            return "undecided"
+        minimum, maximum = self.allowed
+        if minimum <= self.low and self.high <= maximum:
+            return "holds"
+        return "fails" if self.high < minimum or self.low > maximum else "undecided"
+
+    def __str__(self) -> str:
+        if math.isinf(self.low) and math.isinf(self.high):
+            return f"{self.name} = {self.estimate:.3g} (too few seeds for an interval)"
+        return f"{self.name} = {self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+@dataclass(frozen=True)
+class Control:
+    """A negative control: what is changed, and the data with that change, which the claim's check must reject."""
+
+    text: str
+    data: Callable[[xr.Dataset], xr.Dataset]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the paper that can fail.
+
+    place: where in the paper; statement: our wording; paper: the paper's value; criterion: when it holds, in words;
+    figure: the figure that shows it; check: the statistics on an experiment's data; controls: at least one.
+    """
+
+    id: str
+    place: str
+    statement: str
+    paper: str
+    criterion: str
+    figure: str
+    check: Callable[[xr.Dataset], Sequence[Statistic]]
+    controls: Sequence[Control]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.controls:
+            raise ValueError(f"{self.id}: a claim without a negative control cannot be trusted to fail")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A claim decided on data. ``controls`` holds the verdict of the same check on each control's data."""
+
+    claim: Claim
+    statistics: Sequence[Statistic]
+    controls: Mapping[str, Verdict] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict of the statistics; undecided if a negative control was not rejected."""
+        verdict = _worst(self.statistics)
+        rejected = all(control == "fails" for control in self.controls.values())
+        return "undecided" if verdict == "holds" and not rejected else verdict
+
+    def row(self) -> dict[str, str]:
+        """The outcome as one row of a table: everything in words."""
+        return {
+            "id": self.claim.id,
+            "place": self.claim.place,
+            "statement": self.claim.statement,
+            "paper": self.claim.paper,
+            "ours": "; ".join(map(str, self.statistics)),
+            "criterion": self.claim.criterion,
+            "verdict": self.verdict,
+            "controls": "; ".join(
+                f"{text}: {'rejected' if verdict == 'fails' else f'NOT rejected ({verdict})'}"
+                for text, verdict in self.controls.items()
+            ),
+            "figure": self.claim.figure,
+            "note": self.claim.note,
+        }
+
+
+def decide(claims: Sequence[Claim], dataset: xr.Dataset) -> list[Outcome]:
+    """Every claim, and every negative control of it, on an experiment's data."""
+    return [
+        Outcome(
+            claim,
+            claim.check(dataset),
+            {control.text: _worst(claim.check(control.data(dataset))) for control in claim.controls},
+        )
+        for claim in claims
+    ]
+
+
+def interval(
+    groups: Sequence[np.ndarray],
+    statistic: Callable[[Sequence[np.ndarray]], float],
+    *,
+    resamples: int = 400,
+) -> tuple[float, float, float]:
+    """Estimate and interval of a statistic of independent groups, each (seeds, …), resampled over its seeds.
+
+    estimate ± t·se, with se the bootstrap's standard error, corrected by √(S/(S−1)), and t the Student quantile with
+    S − 1 degrees of freedom, S the seeds of the smallest group. With the paper's ten seeds, percentiles of a bootstrap
+    cannot reach 99.9 %. Use it on a scale where the statistic is about normal: logarithms of ratios, exponents, means.
+    Returns (estimate, −∞, ∞) if a group has fewer than ``MIN_SEEDS`` seeds.
+    """
+    estimate = statistic(groups)
+    seeds = min(len(group) for group in groups)
+    if seeds < MIN_SEEDS:
+        return estimate, -math.inf, math.inf
+    rng = np.random.default_rng(0)
+    replicates = [
+        statistic([group[rng.integers(len(group), size=len(group))] for group in groups]) for _ in range(resamples)
+    ]
+    error = float(np.std(replicates, ddof=1)) * math.sqrt(seeds / (seeds - 1))
+    margin = float(stats.t.ppf((1 + LEVEL) / 2, seeds - 1)) * error
+    return estimate, estimate - margin, estimate + margin
+
+
+def simultaneous_band(samples: np.ndarray, *, draws: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
+    """Mean curve and half-width of a band that covers the expected curve everywhere at once.
+
+    samples (S, M): S independent curves on M points. The half-width is q·sd/√S, with q the ``LEVEL`` quantile of the
+    maximum over the points of a multivariate t with S − 1 degrees of freedom and the sample's own correlations.
+    The half-width is infinite for S < ``MIN_SEEDS``.
+    """
+    seeds = len(samples)
+    mean = samples.mean(axis=0)
+    if seeds < MIN_SEEDS:
+        return mean, np.full_like(mean, np.inf)
+    centred = samples - mean
+    sd = np.sqrt(np.square(centred).sum(axis=0) / (seeds - 1))
+    rng = np.random.default_rng(0)
+    gaussian = rng.standard_normal((draws, seeds)) @ (centred / np.where(sd > 0, sd, 1)) / math.sqrt(seeds - 1)
+    scale = np.sqrt(rng.chisquare(seeds - 1, draws) / (seeds - 1))
+    quantile = np.quantile(np.abs(gaussian).max(axis=1) / scale, LEVEL)
+    return mean, quantile * sd / math.sqrt(seeds)
+
+
+def exponent(widths: Sequence[int], values: Sequence[float], seeds: Sequence[int]) -> float:
+    """Exponent a of value ∝ n^a: weighted least squares of ln value on ln n, weights ∝ seeds."""
+    return float(np.polyfit(np.log(widths), np.log(values), 1, w=np.sqrt(seeds))[0])
+
+
+def _worst(statistics: Sequence[Statistic]) -> Verdict:
+    verdicts = {statistic.verdict for statistic in statistics}
+    if "fails" in verdicts:
+        return "fails"
+    return "holds" if verdicts == {"holds"} else "undecided"

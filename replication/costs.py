@@ -1,0 +1,110 @@
+"""Costs C on function space that depend on f at the data only: value, derivative d|_f, flow at a fixed kernel.
+
+∂_f^in C|_f = ⟨d|_f, ·⟩_{p^in} (paper §3). Outputs f are (N, n_L) in float64, or (S, N, n_L) for an ensemble; kernels
+are (N n_L, N n_L), in the layout of ``tangent``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.integrate import solve_ivp
+from torch import Tensor
+
+
+class Cost(ABC):
+    """A cost C(f), an average over the data. Any subclass with a value and a direction can be trained on."""
+
+    @abstractmethod
+    def value(self, f: Tensor) -> Tensor:
+        """C(f): (N, n_L) → scalar, (S, N, n_L) → (S,)."""
+
+    @abstractmethod
+    def direction(self, f: Tensor) -> Tensor:
+        """d|_f of the shape of f: ∂_εC(f + εg) = ⟨d|_f, g⟩_{p^in}. Gradient descent trains in the direction −d|_f."""
+
+    def curvature(self) -> float:
+        """An upper bound of ∂d/∂f: kernel gradient descent with rate η is stable for η·λ_max(Θ/N)·curvature < 2."""
+        return 1.0
+
+    def frozen_flow(self, kernel: Tensor, f_0: Tensor, duration: float) -> Callable[[float], Tensor]:
+        """s ↦ w(s) = (1/N) ∫₀ˢ d|_{f(s')} ds' along ∂_s f = −(1/N) K d|_f at a fixed kernel K, for 0 ≤ s ≤ duration.
+
+        Then f(s) = f_0 − K w(s) on the data, and off the data with the cross kernel (paper §3, kernel gradient
+        descent). Here by integrating ẇ = d|_{f_0 − K w}/N numerically (LSODA, relative tolerance 1e-9).
+        Raises RuntimeError if the integration fails.
+        """
+        shape, n = f_0.shape, f_0.shape[-2]
+
+        def output(w: Tensor) -> Tensor:
+            return f_0 - (kernel @ w.reshape(*shape[:-2], -1, 1)).reshape(shape)
+
+        def derivative(_: float, w: np.ndarray) -> np.ndarray:
+            return (self.direction(output(torch.from_numpy(w).to(f_0).reshape(shape))) / n).flatten().cpu().numpy()
+
+        scale = max(1e-300, self.direction(f_0).abs().max().item() / n * duration)
+        solution = solve_ivp(
+            derivative, (0, duration), np.zeros(f_0.numel()), "LSODA", dense_output=True, rtol=1e-9, atol=1e-10 * scale
+        )
+        if not solution.success:
+            raise RuntimeError(f"the flow at a fixed kernel could not be integrated: {solution.message}")
+        return lambda s: torch.tensor(solution.sol(s)).to(f_0).reshape(shape)
+
+
+class LeastSquares(Cost):
+    """C(f) = factor · ‖f − f*‖²_{p^in}, with d|_f = 2·factor·(f − f*); factor = ½ in the paper (§5).
+
+    target: f* on the data, (N, n_L). Raises ValueError for factor ≤ 0 or a non-finite target.
+    """
+
+    def __init__(self, target: Tensor, factor: float = 0.5):
+        if not factor > 0:
+            raise ValueError(f"the factor of the least-squares cost must be > 0, not {factor}")
+        if not torch.isfinite(target).all():
+            raise ValueError("the target f* is not finite")
+        self.target = target.double()
+        self.factor = factor
+
+    def value(self, f: Tensor) -> Tensor:
+        return self.factor * (f - self.target).square().sum(dim=-1).mean(dim=-1)
+
+    def direction(self, f: Tensor) -> Tensor:
+        return 2 * self.factor * (f - self.target)
+
+    def curvature(self) -> float:
+        return 2 * self.factor
+
+    def frozen_flow(self, kernel: Tensor, f_0: Tensor, duration: float) -> Callable[[float], Tensor]:
+        """The closed form: w(s) = s·(c/N) φ₁(−s c K/N)(f_0 − f*), c = 2·factor, φ₁(z) = (e^z − 1)/z (paper §5)."""
+        eigenvalues, eigenvectors = torch.linalg.eigh(kernel)
+        rates = 2 * self.factor / f_0.shape[-2] * eigenvalues
+        error = f_0 - self.target
+        components = 2 * self.factor / f_0.shape[-2] * (eigenvectors.mT @ error.reshape(*error.shape[:-2], -1, 1))
+
+        def w(s: float) -> Tensor:
+            z = rates * s
+            phi = torch.where(z.abs() < 1e-12, 1.0, -torch.expm1(-z) / torch.where(z == 0, 1.0, z))
+            integral: Tensor = eigenvectors @ (s * phi[..., None] * components)
+            return integral.reshape(error.shape)
+
+        return w
+
+
+class CrossEntropy(Cost):
+    """C(f) = E_{p^in}[−log softmax(f(x))_{y(x)}], with d|_f = softmax(f) − onehot(y).
+
+    labels: the classes y, (N,) integers in 0 … n_L − 1. Raises ValueError for n_L < 2 or a label out of range.
+    """
+
+    def __init__(self, labels: Tensor, n_classes: int):
+        if n_classes < 2 or labels.min() < 0 or labels.max() >= n_classes:
+            raise ValueError(f"labels must be in 0 … n_L − 1 with n_L = {n_classes} ≥ 2 classes")
+        self.onehot = torch.nn.functional.one_hot(labels.long(), n_classes).double()
+
+    def value(self, f: Tensor) -> Tensor:
+        per_input = torch.sum(f.log_softmax(dim=-1) * self.onehot, dim=-1)
+        return per_input.mean(dim=-1).neg()
+
+    def direction(self, f: Tensor) -> Tensor:
+        return f.softmax(dim=-1) - self.onehot

@@ -1,0 +1,140 @@
+"""One module per experiment: a pure function from a config to labelled data, and the claims that the data decide.
+
+Each module has NAME; VERSION, bumped by hand when a change of code changes numbers; ``Config``; ``cells(config)``, the
+units of work; ``work(cell)``, their relative cost; ``compute(cell, device, progress)``, which sees nothing but the
+cell; ``assemble(config, results)``, which joins the cells into the dataset that ``CLAIMS``, ``metrics(dataset)`` and
+the module of the same name in ``replication.plots`` read.
+"""
+
+import importlib
+import math
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from types import ModuleType
+from typing import Any
+
+import torch
+import xarray as xr
+
+from ..nonlinearities import NONLINEARITIES
+from ..results import Store
+
+
+class ConfigError(ValueError):
+    """A config value outside its domain: one line naming the key, the value and what is allowed."""
+
+
+def require(condition: bool, key: str, value: Any, allowed: str) -> None:
+    """Raise ConfigError unless the condition holds."""
+    if not condition:
+        raise ConfigError(f"{key}={value}: {allowed}")
+
+
+def require_distinct(key: str, values: Sequence[int], minimum: int) -> None:
+    """Raise ConfigError unless ``values`` is a non-empty list of distinct integers ≥ minimum."""
+    require(len(values) > 0, key, list(values), "must not be empty")
+    require(min(values) >= minimum, key, list(values), f"must be integers ≥ {minimum}")
+    require(len(set(values)) == len(values), key, list(values), "must not repeat")
+
+
+@dataclass(kw_only=True)
+class TrackingConfig:
+    """Weights & Biases: mode offline, online or disabled; project, entity and tags of the run."""
+
+    mode: str = "offline"
+    project: str = "ntk-replication"
+    entity: str | None = None
+    tags: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        modes = ("offline", "online", "disabled")
+        require(self.mode in modes, "tracking.mode", self.mode, f"must be one of {', '.join(modes)}")
+
+
+@dataclass(kw_only=True)
+class BaseConfig:
+    """What every experiment's config holds besides its own settings; none of it changes the numbers."""
+
+    experiment: str
+    preset: str
+    results: str
+    device: str
+    threads: int | None
+    tracking: TrackingConfig
+
+    def __post_init__(self) -> None:
+        require(self.threads is None or self.threads >= 1, "threads", self.threads, "must be null (all) or ≥ 1")
+        try:
+            device = torch.device(self.device)
+        except RuntimeError:
+            raise ConfigError(f"device={self.device}: must be cpu, cuda or cuda:<index>") from None
+        require(device.type in ("cpu", "cuda"), "device", self.device, "must be cpu, cuda or cuda:<index>")
+        count = torch.cuda.device_count() if device.type == "cuda" else 1
+        require(count > 0, "device", self.device, "no CUDA device is available here; use device=cpu")
+        require((device.index or 0) < count, "device", self.device, f"only {count} such device(s) here")
+
+
+@dataclass(kw_only=True)
+class NetworkConfig:
+    """The network but for its widths: depth L (affine maps), nonlinearity σ, β, dtype (float32 or float64)."""
+
+    depth: int
+    nonlinearity: str
+    beta: float
+    dtype: str
+
+    def __post_init__(self) -> None:
+        require(self.depth >= 2, "network.depth", self.depth, "must be ≥ 2, or there is no hidden layer")
+        require(
+            self.nonlinearity in NONLINEARITIES,
+            "network.nonlinearity",
+            self.nonlinearity,
+            f"must be one of {', '.join(NONLINEARITIES)}",
+        )
+        require(0 <= self.beta < math.inf, "network.beta", self.beta, "must be ≥ 0")
+        require(self.dtype in ("float32", "float64"), "network.dtype", self.dtype, "must be float32 or float64")
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        return torch.float32 if self.dtype == "float32" else torch.float64
+
+
+def available() -> list[str]:
+    """Names of the experiments."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def load(name: str) -> ModuleType:
+    """The module of an experiment; raises ConfigError, listing what exists, for any other name."""
+    require(name in available(), "experiment", name, f"must be one of {', '.join(available())}")
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def gather(module: ModuleType, config: BaseConfig, store: Store) -> xr.Dataset:
+    """The assembled dataset of a config whose cells are all stored, with what it cost and was computed with.
+
+    Raises KeyError naming the first cell that is missing.
+    """
+    results = []
+    provenance: list[dict[str, Any]] = []
+    for cell in module.cells(config):
+        dataset = store.load(module.NAME, module.VERSION, cell)
+        if dataset is None:
+            raise KeyError(f"{config.preset}: {cell.label} is not in {store.root}")
+        provenance.append(dataset.attrs["provenance"])
+        results.append((cell, dataset))
+    return module.assemble(config, results).assign_attrs(  # type: ignore[no-any-return]
+        experiment=module.NAME,
+        preset=config.preset,
+        cells=len(results),
+        wall_time=sum(item["wall_time"] for item in provenance),
+        commits=sorted({str(item["commit"]) for item in provenance}),
+        packages=provenance[-1]["packages"],
+        devices=sorted({item["device"] for item in provenance}),
+    )
+
+
+def config_keys(cls: type) -> list[str]:
+    """Names of the fields of a config class."""
+    return [item.name for item in fields(cls)]

@@ -1,0 +1,264 @@
+"""The claims of Figure 1 (paper §6.1), their criteria and their negative controls."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import xarray as xr
+
+from ...claims import Claim, Control, Statistic, exponent, interval, simultaneous_band
+from .statistics import change, initial_kernels, roughness, select, spread
+
+INFLATION = 1.05
+"""Growth of Θ(x_0, x_0) that counts as inflation: a one-sided margin above 1."""
+BAND = 0.1
+"""Equivalence band of the mean kernel, as a fraction of Θ_∞(x_0, x_0)."""
+
+
+def _fall(
+    name: str,
+    measure: Callable[[np.ndarray], float],
+    groups: Sequence[np.ndarray],
+    allowed: tuple[float, float],
+) -> Statistic:
+    """The ratio of a positive measure between the narrowest and the widest group, its interval taken on its log."""
+    log, low, high = interval([groups[0], groups[-1]], lambda pair: math.log(measure(pair[0]) / measure(pair[1])))
+    return Statistic(name, math.exp(log), math.exp(low), math.exp(min(high, 700)), allowed)
+
+
+def _rate(
+    name: str,
+    measure: Callable[[np.ndarray], float],
+    widths: Sequence[int],
+    groups: Sequence[np.ndarray],
+    allowed: tuple[float, float],
+) -> Statistic:
+    """The exponent in n of a positive measure."""
+    seeds = [len(group) for group in groups]
+    return Statistic(
+        name, *interval(groups, lambda sample: exponent(widths, [measure(g) for g in sample], seeds)), allowed
+    )
+
+
+def _check_variance(dataset: xr.Dataset) -> list[Statistic]:
+    widths, trend = dataset.attrs["widths"], dataset.attrs["initial"]
+    drawn = [initial_kernels(dataset, width) for width in widths]
+    counted = [initial_kernels(dataset, width) for width in trend]
+    expected = math.sqrt(widths[-1] / widths[0])
+    return [
+        _fall(f"sd(n={widths[0]})/sd(n={widths[-1]})", spread, drawn, (expected / 2, 2 * expected)),
+        _rate(f"exponent of sd, n={trend[0]}…{trend[-1]}", spread, trend, counted, (-0.6, -0.4)),
+    ]
+
+
+def _check_smoother(dataset: xr.Dataset) -> list[Statistic]:
+    widths = dataset.attrs["widths"]
+    expected = math.sqrt(widths[-1] / widths[0])
+    limit, angles = dataset.theta_inf.values[0], dataset.angle.values
+    drawn = [initial_kernels(dataset, width) for width in widths]
+    name = f"roughness(n={widths[0]})/roughness(n={widths[-1]})"
+    return [_fall(name, lambda group: roughness(group, limit, angles), drawn, (expected / 2, 2 * expected))]
+
+
+def _check_smoothness_is_variance(dataset: xr.Dataset) -> list[Statistic]:
+    trend = dataset.attrs["initial"]
+    limit, angles = dataset.theta_inf.values[0], dataset.angle.values
+    groups = [initial_kernels(dataset, width) for width in trend]
+    name = f"exponent of roughness/sd, n={trend[0]}…{trend[-1]}"
+    return [_rate(name, lambda group: roughness(group, limit, angles) / spread(group), trend, groups, (-0.1, 0.1))]
+
+
+def _mean_statistic(name: str, kernels: np.ndarray, limit: np.ndarray) -> Statistic:
+    """sup_γ|E Θ − Θ_∞| as a fraction of sup_γ Θ_∞, from a band that covers E Θ at all γ at once."""
+    mean, half_width = simultaneous_band(kernels.mean(axis=1))
+    distance = np.abs(mean - limit)
+    low = np.maximum(distance - half_width, 0).max()
+    scale = limit.max()
+    high = (distance + half_width).max()
+    return Statistic(name, float(distance.max() / scale), float(low / scale), float(high / scale), (0.0, BAND))
+
+
+def _check_mean(dataset: xr.Dataset) -> list[Statistic]:
+    limit = dataset.theta_inf.values[0]
+    return [
+        _mean_statistic(f"sup|mean − limit| (n={width})", initial_kernels(dataset, width), limit)
+        for width in dataset.attrs["widths"]
+    ]
+
+
+def _inflation_statistic(name: str, group: xr.Dataset) -> Statistic:
+    at_x_0 = group.theta.sel(angle=0).values
+    estimate = interval([at_x_0[:, -1] / at_x_0[:, 0]], lambda sample: float(sample[0].mean()))
+    return Statistic(name, *estimate, (INFLATION, math.inf))
+
+
+def _check_inflation(dataset: xr.Dataset) -> list[Statistic]:
+    narrow = dataset.attrs["widths"][0]
+    return [_inflation_statistic(f"mean inflation (n={narrow})", select(dataset, width=narrow))]
+
+
+def _check_inflation_width(dataset: xr.Dataset) -> list[Statistic]:
+    widths = dataset.attrs["widths"]
+    every = sorted({*widths, *dataset.attrs["trend"]})
+    return [
+        _fall(
+            f"change(n={widths[0]})/change(n={widths[-1]})",
+            lambda changes: float(changes.mean()),
+            [change(dataset, width) for width in widths],
+            (2.0, math.inf),
+        ),
+        _rate(
+            f"exponent of change, n={every[0]}…{every[-1]}",
+            lambda changes: float(changes.mean()),
+            every,
+            [change(dataset, width) for width in every],
+            (-math.inf, -0.4),
+        ),
+    ]
+
+
+def _check_open_choices(dataset: xr.Dataset) -> list[Statistic]:
+    narrow = select(dataset, width=dataset.attrs["widths"][0])
+    found = []
+    for name in dataset.attrs["alternatives"]:
+        group = select(dataset, name)
+        found.append(_inflation_statistic(f"{name}: mean inflation", group))
+        # The same networks before training: fig1.mean then keeps its verdict because its data are the same.
+        same = np.isin(narrow.seed.values, group.seed.values)
+        distance = float(np.abs(group.theta.values[:, 0] - narrow.theta.values[same, 0]).max())
+        found.append(Statistic(f"{name}: sup|Θ_0 − main|", distance, distance, distance, (0.0, 1e-12)))
+    return found
+
+
+def _one_width_as_all(dataset: xr.Dataset) -> xr.Dataset:
+    """The narrowest drawn width stands for every width: one width compared with itself."""
+    narrow = select(dataset, width=dataset.attrs["widths"][0])
+    every = sorted({*dataset.attrs["widths"], *dataset.attrs["initial"]})
+    return _concat([_relabel(narrow, "main", width) for width in every])
+
+
+def _widest_as_narrowest(dataset: xr.Dataset) -> xr.Dataset:
+    narrow, *_, wide = dataset.attrs["widths"]
+    return _relabel(select(dataset, width=wide), "main", narrow)
+
+
+def _widest_as_alternatives(dataset: xr.Dataset) -> xr.Dataset:
+    narrow, *_, wide = dataset.attrs["widths"]
+    widest = select(dataset, width=wide)
+    alternatives = [_relabel(widest, name) for name in dataset.attrs["alternatives"]]
+    return _concat([select(dataset, width=narrow), *alternatives])
+
+
+def _mean_field(dataset: xr.Dataset) -> xr.Dataset:
+    networks = select(dataset, "mean_field")
+    widths = sorted({int(width) for width in networks.width})
+    return _relabel(networks, "main").assign_attrs(widths=[widths[0], widths[-1]], trend=widths)
+
+
+def _deeper_limit(dataset: xr.Dataset) -> xr.Dataset:
+    return dataset.isel(depth=[1, 0])
+
+
+def _smoothed_with_width(dataset: xr.Dataset) -> xr.Dataset:
+    """Kernels blurred along γ the more the wider the network: what "smoother" would mean beyond less variance."""
+    deviation = dataset.theta_rotated - dataset.theta_inf[0]
+    kernel = np.array([0.25, 0.5, 0.25])
+    values = deviation.values.copy()
+    for i, width in enumerate(dataset.width.values):
+        for _ in range(int(4 * np.log2(width / dataset.width.values.min()))):
+            for curve in values[i]:
+                curve[:-1] = np.convolve(np.r_[curve[-2], curve[:-1], curve[0]], kernel, "valid")
+                curve[-1] = curve[0]
+    return dataset.assign(theta_rotated=deviation.copy(data=values) + dataset.theta_inf[0])
+
+
+def _relabel(networks: xr.Dataset, variant: str, width: int | None = None) -> xr.Dataset:
+    size = networks.sizes["network"]
+    changed = networks.assign(variant=("network", [variant] * size))
+    return changed if width is None else changed.assign(width=("network", [width] * size))
+
+
+def _concat(parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    return xr.concat(parts, dim="network", data_vars="minimal", coords="minimal", compat="override", join="override")
+
+
+_SELF = Control("one width compared with itself", _one_width_as_all)
+
+CLAIMS = (
+    Claim(
+        id="fig1.variance",
+        place="§6.1, Figure 1",
+        statement="At initialization the NTK varies less between wider networks.",
+        paper="less variance for the wider network (no number)",
+        criterion="the ratio of standard deviations lies within a factor 2 of √(n'/n), and the exponent in n in "
+        "[−0.6, −0.4]",
+        figure="fig1_widths",
+        check=_check_variance,
+        controls=(_SELF,),
+    ),
+    Claim(
+        id="fig1.smoother",
+        place="§6.1, Figure 1",
+        statement="The NTK of a single wide network is a smoother function of γ.",
+        paper="smoother for the wider network (no number)",
+        criterion="the ratio of roughnesses (rms slope of Θ − Θ_∞) lies within a factor 2 of √(n'/n)",
+        figure="fig1_widths",
+        check=_check_smoother,
+        controls=(_SELF,),
+    ),
+    Claim(
+        id="fig1.smoothness_is_variance",
+        place="§6.1, Figure 1",
+        statement="“Smoother” says nothing beyond “less variance”: roughness ÷ sd does not depend on n.",
+        paper="not discussed",
+        criterion="the exponent in n of roughness ÷ sd lies in [−0.1, 0.1]",
+        figure="fig1_widths",
+        check=_check_smoothness_is_variance,
+        controls=(Control("kernels blurred in γ the more the wider the network", _smoothed_with_width),),
+        note="our own addition to the paper's statement",
+    ),
+    Claim(
+        id="fig1.mean",
+        place="§6.1, Figure 1",
+        statement="At initialization the mean kernel is very close for both widths, and to the limit.",
+        paper="the means are very close (no number)",
+        criterion=f"a simultaneous band for the mean kernel lies within ±{BAND:.0%} of Θ_∞(x_0, x_0) at every γ, at "
+        "each width",
+        figure="fig1",
+        check=_check_mean,
+        controls=(Control("the limit of depth L + 1", _deeper_limit),),
+    ),
+    Claim(
+        id="fig1.inflation",
+        place="§6.1, Figure 1",
+        statement="Training inflates the NTK of a narrow network.",
+        paper="the kernel inflates (no number)",
+        criterion=f"E[Θ_t(x_0, x_0)/Θ_0(x_0, x_0)] > {INFLATION} at the narrowest width",
+        figure="fig1",
+        check=_check_inflation,
+        controls=(Control("the widest networks in place of the narrowest", _widest_as_narrowest),),
+    ),
+    Claim(
+        id="fig1.inflation_width",
+        place="§6.1, Figure 1",
+        statement="The NTK of a wide network changes much less during training.",
+        paper="almost fixed at n = 10000 (no number)",
+        criterion="the relative change sup_γ|Θ_t − Θ_0|/sup_γ|Θ_0| is more than twice as large at the narrowest width "
+        "as at the widest, and its exponent in n is below −0.4",
+        figure="fig1_widths",
+        check=_check_inflation_width,
+        controls=(Control("mean-field scaling", _mean_field),),
+    ),
+    Claim(
+        id="fig1.open_choices",
+        place="§6.1",
+        statement="Inflation and mean do not depend on what the paper leaves open: loss factor, fixed or fresh inputs, "
+        "sample size, rescaled hidden weights.",
+        paper="not discussed",
+        criterion="under every alternative the criterion of fig1.inflation holds at the narrowest width, and the "
+        "kernels at t = 0, hence the verdict of fig1.mean, are the same to 1e-12",
+        figure="fig1_choices",
+        check=_check_open_choices,
+        controls=(Control("the widest networks in place of the alternatives", _widest_as_alternatives),),
+    ),
+)

@@ -1,0 +1,173 @@
+"""The fully connected network in the NTK parametrization: forward pass, backward pass, parameter update (paper §2)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from .nonlinearities import Nonlinearity, nonlinearity
+from .weights import DenseWeight, Weight
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What a forward pass leaves behind: all that the backward pass, the NTK and a gradient step need.
+
+    activations: α⁽⁰⁾ … α⁽ᴸ⁻¹⁾, each (N, n_l); slopes: σ̇(α̃⁽¹⁾) … σ̇(α̃⁽ᴸ⁻¹⁾); output: f_θ(x), (N, n_L).
+    """
+
+    activations: list[Tensor]
+    slopes: list[Tensor]
+    output: Tensor
+
+
+class Network:
+    """f_θ of the paper: α̃⁽ˡ⁺¹⁾ = W⁽ˡ⁾α⁽ˡ⁾/√n_l + βb⁽ˡ⁾, α⁽ˡ⁾ = σ(α̃⁽ˡ⁾), f_θ = s·α̃⁽ᴸ⁾.
+
+    Paper §2, with an output scale s that is 1 there (s = n^{−1/2}, with time × n, is the mean-field scaling).
+    ``weights[l]`` is W⁽ˡ⁾ of shape (n_{l+1}, n_l), ``biases[l]`` is b⁽ˡ⁾ as a row, (1, n_{l+1}); batches are rows. An
+    ensemble of S networks carries a leading dimension S on its weights and biases, hence on its outputs.
+
+    Raises ValueError for no layer, shapes that do not chain, or β < 0.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[Weight],
+        biases: Sequence[Tensor],
+        nonlinearity: Nonlinearity,
+        beta: float,
+        output_scale: float = 1.0,
+    ):
+        if not weights or len(weights) != len(biases):
+            raise ValueError(f"a network has L ≥ 1 weights and as many biases, not {len(weights)} and {len(biases)}")
+        if beta < 0:
+            raise ValueError(f"beta must be ≥ 0, not {beta}")
+        for l, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            if bias.shape[-1] != weight.shape[0] or (l and weight.shape[1] != weights[l - 1].shape[0]):
+                raise ValueError(f"layer {l} does not chain: W {weight.shape}, b {tuple(bias.shape)}")
+        self.weights = list(weights)
+        self.biases = list(biases)
+        self.nonlinearity = nonlinearity
+        self.beta = beta
+        self.output_scale = output_scale
+
+    @classmethod
+    def init(
+        cls,
+        widths: Sequence[int],
+        *,
+        generator: torch.Generator | Sequence[torch.Generator],
+        nonlinearity: str | Nonlinearity = "relu",
+        beta: float = 0.1,
+        output_scale: float = 1.0,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Self:
+        """Network of widths n_0 … n_L with all parameters i.i.d. N(0, 1); a sequence of generators makes an ensemble.
+
+        Raises ValueError for fewer than two widths or a width < 1.
+        """
+        if len(widths) < 2 or min(widths) < 1:
+            raise ValueError(f"widths n_0 … n_L must be at least two positive integers, not {list(widths)}")
+        weights = []
+        biases = []
+        for n_in, n_out in pairwise(widths):
+            weights.append(DenseWeight.draw(n_out, n_in, generator, dtype, device))
+            biases.append(DenseWeight.draw(1, n_out, generator, dtype, device).values)
+        return cls(weights, biases, _resolve(nonlinearity), beta, output_scale)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """n_0, …, n_L."""
+        return self.weights[0].shape[1], *(weight.shape[0] for weight in self.weights)
+
+    @property
+    def depth(self) -> int:
+        """L, the number of affine maps."""
+        return len(self.weights)
+
+    @property
+    def num_parameters(self) -> int:
+        """P = Σ_{l<L} (n_l + 1) n_{l+1}, of one network."""
+        return sum((n_in + 1) * n_out for n_out, n_in in (weight.shape for weight in self.weights))
+
+    def _affine(self, l: int, activation: Tensor) -> Tensor:
+        """α̃⁽ˡ⁺¹⁾ from α⁽ˡ⁾; activation is scratch space, except the input."""
+        weight = self.weights[l]
+        out = weight.apply(activation)
+        return out.mul_(weight.shape[1] ** -0.5).add_(self.biases[l], alpha=self.beta)
+
+    def _input(self, x: Tensor) -> Tensor:
+        if x.ndim < 2 or x.shape[-1] != self.widths[0] or x.shape[-2] == 0:
+            raise ValueError(f"inputs must be (N, {self.widths[0]}) with N ≥ 1, not {tuple(x.shape)}")
+        weight = self.weights[0]
+        return x.to(device=weight.device, dtype=weight.dtype)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """f_θ(x), (N, n_0) → (N, n_L), keeping no activation."""
+        activation = self._input(x)
+        for l in range(self.depth - 1):
+            activation = self.nonlinearity(self._affine(l, activation))
+        return self.output_scale * self._affine(self.depth - 1, activation)
+
+    def forward(self, x: Tensor) -> Forward:
+        """f_θ(x) with everything that the backward pass needs. Raises ValueError for a wrong shape."""
+        activations = [self._input(x)]
+        slopes = []
+        for l in range(self.depth - 1):
+            preactivation = self._affine(l, activations[l])
+            activations.append(self.nonlinearity(preactivation))
+            slopes.append(self.nonlinearity.derivative(preactivation))
+        output = self.output_scale * self._affine(self.depth - 1, activations[-1])
+        return Forward(activations, slopes, output)
+
+    def backward(self, forward: Forward, cotangent: Tensor | None = None) -> list[Tensor]:
+        """δ⁽¹⁾ … δ⁽ᴸ⁾ with δ⁽ˡ⁾(x_i) = Σ_k c_ik ∂f_k(x_i)/∂α̃⁽ˡ⁾ for the cotangent c, (N, n_L): each (N, n_l).
+
+        δ⁽ᴸ⁾ = s·c, δ⁽ˡ⁾ = σ̇(α̃⁽ˡ⁾) ⊙ W⁽ˡ⁾ᵀδ⁽ˡ⁺¹⁾/√n_l. Without a cotangent, all n_L outputs are differentiated apart:
+        each δ⁽ˡ⁾ is (N n_L, n_l), row i n_L + k being ∂f_k(x_i)/∂α̃⁽ˡ⁾.
+        """
+        output = forward.output
+        n_outputs = output.shape[-1]
+        copies = 1
+        if cotangent is None:
+            copies = n_outputs
+            identity = torch.eye(n_outputs, dtype=output.dtype, device=output.device)
+            cotangent = identity.repeat(output.shape[-2], 1)
+        derivatives = [self.output_scale * cotangent.to(output.dtype)]
+        for l in range(self.depth - 1, 0, -1):
+            weight = self.weights[l]
+            slope = forward.slopes[l - 1]
+            if copies > 1:
+                slope = slope.repeat_interleave(copies, dim=-2)
+            delta = weight.apply_transpose(derivatives[-1])
+            derivatives.append(delta.mul_(slope).mul_(weight.shape[1] ** -0.5))
+        return derivatives[::-1]
+
+    def update(self, forward: Forward, derivatives: Sequence[Tensor], scale: float) -> None:
+        """θ ← θ + scale · Jᵀc in place, without a gradient buffer; ``derivatives`` are those of the cotangent c.
+
+        W⁽ˡ⁾ += scale/√n_l Σ_i δ⁽ˡ⁺¹⁾(x_i) α⁽ˡ⁾(x_i)ᵀ and b⁽ˡ⁾ += scale·β Σ_i δ⁽ˡ⁺¹⁾(x_i).
+        """
+        for l, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            delta = derivatives[l]
+            weight.update(delta, forward.activations[l], scale * weight.shape[1] ** -0.5)
+            bias.add_(delta.sum(dim=-2, keepdim=True), alpha=scale * self.beta)
+
+    def normalize_hidden_weights(self) -> None:
+        """Rescale every dense weight matrix but the last to unit root mean square per input unit.
+
+        The authors' precursor scripts do this after every step of gradient descent; the paper does not mention it.
+        """
+        for weight in self.weights[:-1]:
+            if not isinstance(weight, DenseWeight):
+                raise TypeError(f"{type(weight).__name__} cannot be rescaled column by column")
+            weight.normalize_columns()
+
+
+def _resolve(choice: str | Nonlinearity) -> Nonlinearity:
+    return nonlinearity(choice) if isinstance(choice, str) else choice

@@ -1,0 +1,341 @@
+"""Nonlinearities σ, their derivatives σ̇, and the Gaussian expectations E[σ(u)σ(v)] and E[σ̇(u)σ̇(v)].
+
+Closed forms where they exist, quadrature otherwise (`replication.quadrature`). All sums are arranged so that the terms
+that cancel are small: expectations are accurate to about 1e-14 at every correlation from −1 to 1.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .gaussian import GaussianPairs
+from .quadrature import gaussian_expectations, second_moment
+
+
+class Nonlinearity(ABC):
+    """An elementwise nonlinearity σ with the two Gaussian expectations that fix the infinite-width limit.
+
+    σ(x), σ̇(x), E[σ(u)σ(v)], E[σ̇(u)σ̇(v)] for centred Gaussian pairs (u, v).
+
+    Paper §2 (σ) and Proposition 1, Theorem 1 (the expectations). σ and σ̇ act on tensors of any shape, floating dtype
+    and device; expectations are in float64.
+    """
+
+    name: str
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Tensor:
+        """σ(x), elementwise."""
+
+    @abstractmethod
+    def derivative(self, x: Tensor) -> Tensor:
+        """σ̇(x), elementwise, in the dtype of x."""
+
+    @abstractmethod
+    def expectations(self, pairs: GaussianPairs) -> tuple[Tensor, Tensor]:
+        """E[σ(u)σ(v)] and E[σ̇(u)σ̇(v)].
+
+        Proposition 1 and Theorem 1. Two float64 tensors of the pairs' broadcast shape. Relative error below 1e-13 for
+        variances up to 1e3 (relative to √(E[σ(u)²]E[σ(v)²]) near a zero of the expectation).
+        """
+
+    def propagate(self, pairs: GaussianPairs, a: Tensor, b: Tensor, beta: float) -> tuple[GaussianPairs, Tensor]:
+        """The pairs of the next layer, and Σ̇, from those of this one.
+
+        Σ⁽ˡ⁺¹⁾ = E[σ(u)σ(v)] + β², Σ̇⁽ˡ⁺¹⁾ = E[σ̇(u)σ̇(v)].
+
+        Proposition 1, Theorem 1. a = √E[σ(u)²] and b = √E[σ(v)²] (`root_mean_square`), shaped as k11 and k22.
+        """
+        value, slope = self.expectations(pairs)
+        pairs = GaussianPairs.from_covariance(a.square() + beta**2, value + beta**2, b.square() + beta**2)
+        return pairs, slope
+
+    def root_mean_square(self, variance: Tensor) -> Tensor:
+        """√E[σ(u)²] for u ∼ N(0, variance), elementwise."""
+        return self.expectations(GaussianPairs.identical(variance))[0].sqrt()
+
+
+@dataclass(frozen=True)
+class PiecewiseLinear(Nonlinearity):
+    """σ(x) = max(x, 0) + s min(x, 0): ReLU (s = 0), leaky ReLU, the identity (s = 1).
+
+    With ψ = min(θ, π − θ), h(ψ) = sinψ − ψ cosψ: E[relu relu] = max(k12, 0)/2 + √(k11 k22) h(ψ)/2π,
+    P(u > 0, v > 0) = (π − θ)/2π, and E[σσ] = s k12 + (1 − s)² E[relu relu], E[σ̇σ̇] = s + (1 − s)² P(u > 0, v > 0).
+
+    The arc-cosine kernels of Cho & Saul (2009), written so that nothing cancels. σ̇(0) = s, so where a variance
+    vanishes E[σ̇σ̇] takes that value of σ̇ for the Gaussian that is identically 0.
+    """
+
+    name: str
+    negative_slope: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.negative_slope == 0:
+            return x.clamp(min=0)
+        return x if self.negative_slope == 1 else torch.where(x > 0, x, self.negative_slope * x)
+
+    def derivative(self, x: Tensor) -> Tensor:
+        positive = x.detach().clone().gt_(0)  # eight times as fast as a comparison and a conversion
+        if self.negative_slope == 0:
+            return positive
+        return positive.mul_(1 - self.negative_slope).add_(self.negative_slope)
+
+    def expectations(self, pairs: GaussianPairs) -> tuple[Tensor, Tensor]:
+        psi = pairs.acute_angle()
+        return self._expectations(pairs, psi, _h(psi))
+
+    def _expectations(self, pairs: GaussianPairs, psi: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        s = self.negative_slope
+        relu = (pairs.scale * h).div_(math.pi).add_(pairs.k12.clamp(min=0)).mul_(0.5)
+        value = relu.mul_((1 - s) ** 2)
+        turn = psi / (2 * math.pi)
+        slope = torch.where(pairs.k12 < 0, turn, 0.5 - turn).mul_((1 - s) ** 2)
+        if s != 0:
+            value += s * pairs.k12
+            slope += s
+        zero1, zero2 = pairs.k11 == 0, pairs.k22 == 0
+        if bool(zero1.any()) or bool(zero2.any()):
+            slope = torch.where(zero1 | zero2, s * (1 + s) / 2, slope)
+            slope = torch.where(zero1 & zero2, s * s, slope)
+        return value, slope
+
+    def propagate(self, pairs: GaussianPairs, a: Tensor, b: Tensor, beta: float) -> tuple[GaussianPairs, Tensor]:
+        """As `Nonlinearity.propagate`, with c = E[σσ]/√(E[σ(u)²]E[σ(v)²]) = cosθ + (1 − s)²/(1 + s²) h(θ)/π."""
+        psi = pairs.acute_angle()
+        h = _h(psi)
+        value, slope = self._expectations(pairs, psi, h)
+        s = self.negative_slope
+        # g weighs |x| in σ: 1 − c = 1 − cosθ for the identity (g = 0) and vanishes at θ = 0 and π for |x| (g = 2).
+        g = (1 - s) ** 2 / (1 + s**2)
+        versine = (psi / 2).sin_().square_().mul_(2)
+        bend = h * (g / math.pi)
+        obtuse = pairs.k12 < 0
+        one_minus = torch.where(obtuse, (g - 1) * versine + (2 - g), versine).sub_(bend).clamp_(min=0.0)
+        one_plus = torch.where(obtuse, (1 - g) * versine + g, 2 - versine).add_(bend)
+        return GaussianPairs.from_activations(value, a, b, one_minus, one_plus, beta), slope
+
+    def root_mean_square(self, variance: Tensor) -> Tensor:
+        return ((1 + self.negative_slope**2) / 2 * variance).sqrt_()
+
+
+@dataclass(frozen=True)
+class Erf(Nonlinearity):
+    """The error function, σ(x) = erf(x).
+
+    With Δ = 1 + 2k11 + 2k22 + 4(k11 k22 − k12²): E[σσ] = (2/π) arctan(2k12/√Δ), E[σ̇σ̇] = 4/(π√Δ) (Williams 1997).
+    """
+
+    name: str = "erf"
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.erf(x)
+
+    def derivative(self, x: Tensor) -> Tensor:
+        return x.square().neg_().exp_().mul_(2 / math.sqrt(math.pi))
+
+    def expectations(self, pairs: GaussianPairs) -> tuple[Tensor, Tensor]:
+        root = (1 + 2 * pairs.k11 + 2 * pairs.k22 + 4 * pairs.determinant).sqrt_()
+        return torch.atan2(2 * pairs.k12, root).mul_(2 / math.pi), (4 / math.pi) / root
+
+
+@dataclass(frozen=True)
+class Gelu(Nonlinearity):
+    """The Gaussian error linear unit, σ(x) = x Φ(x), Φ the normal distribution function.
+
+    With M = (1 + k11)(1 + k22), Δ = M − k12², 2πP = 1/√Δ: E[ΦΦ] = arctan2(√Δ, −k12)/2π,
+    E[σσ] = k12 E[ΦΦ] + P (k11 k22 Δ + k12²)/M, E[σ̇σ̇] = E[ΦΦ] + P k12 (1/(1 + k11) + 1/(1 + k22) + 1/Δ) (Stein's lemma).
+    """
+
+    name: str = "gelu"
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.nn.functional.gelu(x)
+
+    def derivative(self, x: Tensor) -> Tensor:
+        density = x.square().mul_(-0.5).exp_().mul_(1 / math.sqrt(2 * math.pi))
+        distribution: Tensor = torch.special.ndtr(x)
+        return distribution.add_(density.mul_(x))
+
+    def expectations(self, pairs: GaussianPairs) -> tuple[Tensor, Tensor]:
+        k11, k12, k22 = pairs.k11, pairs.k12, pairs.k22
+        delta = 1 + k11 + k22 + pairs.determinant
+        root = delta.sqrt()
+        m = (1 + k11) * (1 + k22)
+        angle = torch.atan2(root, -k12)
+        direct = k12 * angle + (k11 * k22 * root + k12.square() / root) / m
+        # √Δ + k12 angle cancels to √M h(angle) for large, nearly opposite u and v.
+        opposite = m.sqrt() * _h(angle.clamp(max=math.pi / 2)) + (1 / root - (2 + k11 + k22) * root / m)
+        value = torch.where(-k12 > root, opposite, direct).div_(2 * math.pi)
+        slope = angle + k12 / root * (1 / (1 + k11) + 1 / (1 + k22) + 1 / delta)
+        return value, slope.div_(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class Sin(Nonlinearity):
+    """The sine, σ(x) = sin(x).
+
+    E[sin u sin v] = e^{−(k11 + k22)/2} sinh k12, E[cos u cos v] = e^{−(k11 + k22)/2} cosh k12.
+    """
+
+    name: str = "sin"
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.sin(x)
+
+    def derivative(self, x: Tensor) -> Tensor:
+        return torch.cos(x)
+
+    def expectations(self, pairs: GaussianPairs) -> tuple[Tensor, Tensor]:
+        k = pairs.k12.abs()
+        # The exponentials are joined before they are taken: k11 + k22 − 2|k12| ≥ 0, so nothing overflows.
+        half = ((pairs.k11 - k) + (pairs.k22 - k)).mul_(-0.5).exp_().mul_(0.5)
+        odd = torch.expm1(-2 * k)
+        return (half * odd).mul_(-torch.sign(pairs.k12)), half.mul_(odd + 2)
+
+
+@dataclass(frozen=True)
+class Cos(Nonlinearity):
+    """The cosine, σ(x) = cos(x); its expectations are those of the sine exchanged."""
+
+    name: str = "cos"
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.cos(x)
+
+    def derivative(self, x: Tensor) -> Tensor:
+        return torch.sin(x).neg_()
+
+    def expectations(self, pairs: GaussianPairs) -> tuple[Tensor, Tensor]:
+        value, slope = Sin().expectations(pairs)
+        return slope, value
+
+
+@dataclass(frozen=True)
+class Quadratic(Nonlinearity):
+    """The square, σ(x) = x² (a polynomial, which Proposition 2 excludes): E[σσ] = k11 k22 + 2k12², E[σ̇σ̇] = 4k12."""
+
+    name: str = "quadratic"
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x.square()
+
+    def derivative(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+    def expectations(self, pairs: GaussianPairs) -> tuple[Tensor, Tensor]:
+        return pairs.k11 * pairs.k22 + 2 * pairs.k12.square(), 4 * pairs.k12
+
+
+@dataclass(frozen=True)
+class Quadrature(Nonlinearity):
+    """σ given as a function, its expectations by quadrature: tanh, softplus, and what `from_function` makes."""
+
+    name: str
+    function: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor] | None = None
+    kinks: tuple[float, ...] = field(default=())
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+    def derivative(self, x: Tensor) -> Tensor:
+        if self.slope is not None:
+            return self.slope(x)
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.function(leaf).sum(), leaf)
+        return gradient
+
+    def expectations(self, pairs: GaussianPairs) -> tuple[Tensor, Tensor]:
+        value, slope, _, _ = gaussian_expectations(self, self.derivative, self.kinks, pairs)
+        return value, slope
+
+    def propagate(self, pairs: GaussianPairs, a: Tensor, b: Tensor, beta: float) -> tuple[GaussianPairs, Tensor]:
+        value, slope, one_minus, one_plus = gaussian_expectations(self, self.derivative, self.kinks, pairs)
+        return GaussianPairs.from_activations(value, a, b, one_minus, one_plus, beta), slope
+
+    def root_mean_square(self, variance: Tensor) -> Tensor:
+        return second_moment(self, self.kinks, variance).sqrt_()
+
+
+def leaky_relu(negative_slope: float = 0.01) -> PiecewiseLinear:
+    """The leaky ReLU of any slope s on the negative half-line, σ(x) = max(x, 0) + s min(x, 0).
+
+    Raises ValueError if the slope is not finite.
+    """
+    if not math.isfinite(negative_slope):
+        raise ValueError(f"negative_slope is {negative_slope}; it has to be finite")
+    return PiecewiseLinear("leaky_relu", float(negative_slope))
+
+
+def from_function(
+    name: str,
+    function: Callable[[Tensor], Tensor],
+    derivative: Callable[[Tensor], Tensor] | None = None,
+    kinks: tuple[float, ...] = (),
+) -> Quadrature:
+    """A nonlinearity from any elementwise function on tensors, its expectations by quadrature.
+
+    σ = function, σ̇ = derivative, by automatic differentiation when that is not given.
+
+    `kinks` are the points where σ or σ̇ is not smooth, at which the quadrature is split. With kinks, nearly equal and
+    nearly opposite inputs cost about 10 ms a pair.
+
+    Raises ValueError if a kink is not finite. Its expectations warn (RuntimeWarning) when they are not accurate.
+    """
+    points = tuple(sorted({float(kink) for kink in kinks}))
+    if not all(math.isfinite(point) for point in points):
+        raise ValueError(f"kinks are {kinks}; they have to be finite")
+    return Quadrature(name, function, derivative, points)
+
+
+def nonlinearity(name: str) -> Nonlinearity:
+    """The named nonlinearity, one of `NONLINEARITIES`.
+
+    Raises ValueError if there is no such name.
+    """
+    if name not in _REGISTRY:
+        raise ValueError(f"nonlinearity is {name!r}; it has to be one of {', '.join(NONLINEARITIES)}")
+    return _REGISTRY[name]
+
+
+def _h(psi: Tensor) -> Tensor:
+    """sinψ − ψ cosψ for 0 ≤ ψ ≤ π/2, relatively accurate at 0: the Taylor series, whose terms hardly cancel there."""
+    square = psi.square()
+    series = torch.full_like(psi, _H_COEFFICIENTS[-1])
+    for coefficient in _H_COEFFICIENTS[-2::-1]:
+        series.mul_(square).add_(coefficient)
+    return series.mul_(square).mul_(psi)
+
+
+_H_COEFFICIENTS = [(-1) ** (k + 1) * 2 * k / math.factorial(2 * k + 1) for k in range(1, 14)]
+
+
+def _tanh_derivative(x: Tensor) -> Tensor:
+    return torch.tanh(x).square_().neg_().add_(1)
+
+
+def _softplus(x: Tensor) -> Tensor:
+    # torch's default threshold, 20, replaces softplus(x) by x with an error of 2e-9.
+    return torch.nn.functional.softplus(x, threshold=40.0)
+
+
+_REGISTRY: dict[str, Nonlinearity] = {
+    "relu": PiecewiseLinear("relu", 0.0),
+    "leaky_relu": leaky_relu(),
+    "erf": Erf(),
+    "tanh": Quadrature("tanh", torch.tanh, _tanh_derivative),
+    "gelu": Gelu(),
+    "sin": Sin(),
+    "cos": Cos(),
+    "softplus": Quadrature("softplus", _softplus, torch.sigmoid),
+    "identity": PiecewiseLinear("identity", 1.0),
+    "quadratic": Quadratic(),
+}
+NONLINEARITIES: tuple[str, ...] = tuple(_REGISTRY)

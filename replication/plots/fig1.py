@@ -1,0 +1,109 @@
+"""Figure 1 of the paper, and the figures behind its claims."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
+
+from ..claims import exponent
+from ..experiments.fig1.claims import INFLATION
+from ..experiments.fig1.statistics import change, initial_kernels, roughness, select, spread
+
+COLORS = ("tab:red", "tab:blue", "tab:green", "tab:purple")
+
+
+def figures(dataset: xr.Dataset) -> dict[str, Figure]:
+    """fig1: the paper's figure; fig1_widths: spread, smoothness, change against n; fig1_choices: open choices."""
+    return {"fig1": _kernels(dataset), "fig1_widths": _widths(dataset), "fig1_choices": _choices(dataset)}
+
+
+def _kernels(dataset: xr.Dataset) -> Figure:
+    figure = Figure(figsize=(5.6, 3.9))
+    axes = figure.subplots()
+    times = dataset.time.values
+    handles = []
+    # The widest last, so that its narrow bundle stays visible on top of the others.
+    for color, width in zip(COLORS, dataset.attrs["widths"], strict=False):
+        drawn = select(dataset, width=width)
+        drawn = drawn.isel(network=np.isin(drawn.seed.values, dataset.attrs["seeds"]))
+        for i, line in ((0, "-"), (1, ":")):
+            for curve in drawn.theta.values[:, i]:
+                axes.plot(dataset.angle, curve, line, color=color, lw=0.8, alpha=0.7)
+            handles.append(Line2D([], [], color=color, ls=line, label=f"$n = {width}$, $t = {times[i]:g}$"))
+    (limit,) = axes.plot(dataset.angle, dataset.theta_inf[0], color="black", lw=0.8)
+    limit.set_label(rf"limit $\Theta_\infty^{{({dataset.depth.values[0]})}}$")
+    axes.set(xlabel=r"$\gamma$", ylabel=rf"$\Theta^{{({dataset.depth.values[0]})}}(x_0, x(\gamma))$")
+    axes.set(xlim=(-math.pi, math.pi), ylim=(0.05, 0.40))
+    axes.set_xticks([-3, -2, -1, 0, 1, 2, 3])
+    axes.legend(handles=[*handles, limit], loc="upper left")
+    return figure
+
+
+def _widths(dataset: xr.Dataset) -> Figure:
+    figure = Figure(figsize=(8.4, 3.0))
+    left, middle, right = figure.subplots(1, 3)
+    limit, angles = dataset.theta_inf.values[0], dataset.angle.values
+    widths = sorted({*dataset.attrs["widths"], *dataset.attrs["initial"]})
+    trained = sorted({*dataset.attrs["widths"], *dataset.attrs["trend"]})
+    kernels = {width: initial_kernels(dataset, width) for width in widths}
+
+    _trend(left, widths, [spread(kernels[width]) for width in widths], -0.5)
+    left.set(title="variance at $t = 0$", ylabel=r"sd of $\Theta$ over seeds (rms over $\gamma$)")
+
+    ratios = [roughness(kernels[width], limit, angles) / spread(kernels[width]) for width in widths]
+    middle.loglog(widths, ratios, "o", color="black", ms=4)
+    middle.set(title="smoothness at $t = 0$", ylabel=r"rms slope of $\Theta - \Theta_\infty$ ÷ sd")
+    middle.set_yticks([0.5, 1, 2, 4], labels=["0.5", "1", "2", "4"])
+    middle.set_ylim(0.4, 5)
+    middle.yaxis.set_minor_formatter(NullFormatter())
+
+    _trend(right, trained, [float(change(dataset, width).mean()) for width in trained], -1.0)
+    control = select(dataset, "mean_field")
+    sizes = sorted({int(width) for width in control.width})
+    moved = [float(change(dataset, width, "mean_field").mean()) for width in sizes]
+    right.loglog(sizes, moved, "x", color="tab:orange", ms=5, label="mean-field scaling")
+    right.set(title=f"change to $t = {dataset.time.values[-1]:g}$")
+    right.set_ylabel(r"sup$_\gamma|\Theta_t - \Theta_0|$ ÷ sup$_\gamma|\Theta_0|$")
+    for axes in (left, middle, right):
+        axes.set_xlabel("width $n$")
+        axes.set_xticks([100, 1000, 10000], labels=["100", "1000", "10000"])
+        axes.set_xlim(min(widths) / 1.4, max(widths) * 1.4)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    for axes in (left, right):
+        axes.legend()
+    return figure
+
+
+def _trend(axes: Axes, widths: Sequence[int], values: Sequence[float], theory: float) -> None:
+    """Values against n on logarithmic axes, their fitted exponent, and the theory's line through the middle one."""
+    fitted = exponent(widths, values, [1] * len(widths))
+    axes.loglog(widths, values, "o", color="black", ms=4, label=f"fit $n^{{{fitted:.2f}}}$")
+    middle = len(widths) // 2
+    line = values[middle] * (np.asarray(widths) / widths[middle]) ** theory
+    axes.loglog(widths, line, "--", color="gray", lw=0.8, label=f"$n^{{{theory:g}}}$")
+
+
+def _choices(dataset: xr.Dataset) -> Figure:
+    narrow, *_, wide = dataset.attrs["widths"]
+    groups = {f"as in Figure 1 ($n = {narrow}$)": select(dataset, width=narrow)}
+    groups |= {name.replace("_", " "): select(dataset, name) for name in dataset.attrs["alternatives"]}
+    groups[f"$n = {wide}$"] = select(dataset, width=wide)
+    figure = Figure(figsize=(5.6, 0.7 + 0.36 * len(groups)))
+    axes = figure.subplots()
+    for row, group in enumerate(groups.values()):
+        at_x_0 = group.theta.sel(angle=0).values
+        inflation = at_x_0[:, -1] / at_x_0[:, 0]
+        axes.plot(inflation, np.full(len(inflation), row), "|", color="tab:blue", ms=9, alpha=0.6)
+        axes.plot(inflation.mean(), row, "o", color="black", ms=5, zorder=3)
+    axes.axvline(1, color="gray", lw=0.8)
+    axes.axvline(INFLATION, color="gray", lw=0.8, ls="--", label=f"criterion: mean > {INFLATION}")
+    axes.set_yticks(range(len(groups)), labels=list(groups))
+    axes.invert_yaxis()
+    axes.set_xlabel(rf"$\Theta_t(x_0, x_0) / \Theta_0(x_0, x_0)$ at $t = {dataset.time.values[-1]:g}$ (dot: mean)")
+    axes.legend(loc="lower right")
+    return figure

@@ -1,0 +1,154 @@
+"""The claims as people read them: text for the terminal, Markdown (CLAIMS.md) and a self-contained HTML page."""
+
+import base64
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import statements
+from .claims import Outcome
+
+_COLUMNS = {
+    "id": "Claim",
+    "statement": "Statement",
+    "paper": "Paper",
+    "ours": "Ours [99.9 % interval]",
+    "criterion": "Criterion",
+    "verdict": "Verdict",
+    "controls": "Negative control",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """The published results of one preset: its claims, decided, and its figures (name → PNG)."""
+
+    preset: str
+    cells: int
+    wall_time: float
+    outcomes: Sequence[Outcome]
+    figures: Mapping[str, Path]
+
+    @property
+    def command(self) -> str:
+        return f"python scripts/run.py +exp={self.preset}"
+
+    @property
+    def cost(self) -> str:
+        """The time that the cells took, in words."""
+        return f"{self.wall_time / 60:.1f} minutes of computing in {self.cells} cells"
+
+
+def text(outcomes: Sequence[Outcome]) -> str:
+    """A table for the terminal: one line per statistic."""
+    width = max(len(outcome.claim.id) for outcome in outcomes)
+    lines = []
+    for outcome in outcomes:
+        passed = [name for name, verdict in outcome.controls.items() if verdict != "fails"]
+        extra = [f"negative control NOT rejected: {name}" for name in passed]
+        for i, line in enumerate([*map(str, outcome.statistics), *extra]):
+            head = f"{outcome.claim.id:{width}}  {outcome.verdict:9}" if i == 0 else " " * (width + 11)
+            lines.append(f"{head}  {line}")
+    return "\n".join(lines)
+
+
+def markdown(sections: Sequence[Section]) -> str:
+    """CLAIMS.md: every statement of the paper and what tests it, then the claims of each preset."""
+    parts = [
+        "# Claims",
+        "Written by `python scripts/figures.py --publish` from the data beside this file. An interval has level "
+        "99.9 %; a claim holds only if the whole interval lies where the criterion allows, and only while its negative "
+        "control, a variant for which the same check must fail, is rejected.",
+    ]
+    for section in sections:
+        parts.append(f"## {section.preset}\n\n`{section.command}`: {section.cost}.")
+        rows = [outcome.row() for outcome in section.outcomes]
+        parts.append(_markdown_table(list(_COLUMNS.values()), [[row[key] for key in _COLUMNS] for row in rows]))
+    parts.insert(2, "## Every statement of the paper\n\n" + statements.table(_verdicts(sections)))
+    return "\n\n".join(parts) + "\n"
+
+
+def claims_table(section: Section) -> str:
+    """The short table of the README: claim, statement, ours, verdict."""
+    keys = ("id", "statement", "ours", "verdict")
+    rows = [outcome.row() for outcome in section.outcomes]
+    return _markdown_table([_COLUMNS[key] for key in keys], [[row[key] for key in keys] for row in rows])
+
+
+def page(sections: Sequence[Section]) -> str:
+    """report.html: figures and claims in one file that opens from disk."""
+    body = []
+    for section in sections:
+        body.append(f"<h2>{html.escape(section.preset)}</h2>")
+        body.append(f"<p><code>{html.escape(section.command)}</code>: {html.escape(section.cost)}.</p>")
+        for name, path in section.figures.items():
+            data = base64.b64encode(path.read_bytes()).decode()
+            body.append(f'<figure><img alt="{name}" src="data:image/png;base64,{data}">')
+            body.append(f"<figcaption>{html.escape(name)}</figcaption></figure>")
+        body.append(_html_table(section.outcomes))
+    body.append("<h2>Every statement of the paper</h2>")
+    body.append(_statement_table(_verdicts(sections)))
+    return _PAGE.replace("BODY", "\n".join(body))
+
+
+def _verdicts(sections: Sequence[Section]) -> dict[str, str]:
+    """Verdicts of the claims; those of a literal preset only where no other decides them."""
+    ordered = sorted(sections, key=lambda section: "/" not in section.preset)
+    return {outcome.claim.id: outcome.verdict for section in ordered for outcome in section.outcomes}
+
+
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _html_table(outcomes: Sequence[Outcome]) -> str:
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in _COLUMNS.values())
+    lines = []
+    for outcome in outcomes:
+        row = outcome.row() | {"ours": ";\n".join(map(str, outcome.statistics))}
+        cells = "".join(f'<td class="{key}">{html.escape(row[key])}</td>' for key in _COLUMNS)
+        lines.append(f'<tr class="{outcome.verdict}">{cells}</tr>')
+    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+
+
+def _statement_table(verdicts: Mapping[str, str]) -> str:
+    lines = []
+    for statement in statements.STATEMENTS:
+        tested = "; ".join(f"{claim}: {verdicts.get(claim, 'not run')}" for claim in statement.claims)
+        status = tested or statement.note or "not yet tested"
+        cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in (statement.place, statement.text, status))
+        lines.append(f"<tr>{cells}</tr>")
+    return f"<table><tr><th>Place</th><th>Statement</th><th>Tested by</th></tr>{''.join(lines)}</table>"
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>The Neural Tangent Kernel, replicated</title>
+<style>
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+figure { margin: 1rem 0; }
+img { max-width: 100%; }
+figcaption { color: #666; font-size: 0.85rem; }
+table { border-collapse: collapse; font-size: 0.82rem; width: 100%; }
+th, td { border-bottom: 1px solid #ddd; padding: 0.35rem 0.5rem; text-align: left; vertical-align: top; }
+td.ours { white-space: pre-line; }
+td.id { font-family: monospace; overflow-wrap: anywhere; }
+tr.holds td.verdict { color: #17702a; font-weight: 600; }
+tr.fails td.verdict { color: #b3261e; font-weight: 600; }
+tr.undecided td.verdict { color: #8a6100; font-weight: 600; }
+code { background: #f3f3f3; padding: 0.1rem 0.3rem; }
+</style>
+</head>
+<body>
+<h1>The Neural Tangent Kernel, replicated</h1>
+<p>Jacot, Gabriel and Hongler (2018), arXiv 1806.07572. An interval has level 99.9 %; a claim holds only if the whole
+interval lies where its criterion allows, and only while its negative control is rejected.</p>
+BODY
+</body>
+</html>
+"""

@@ -1,0 +1,301 @@
+"""The results store: one verified netCDF file per cell; an interrupted run resumes, nothing half-written is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import io
+import itertools
+import json
+import logging
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import xarray as xr
+
+Cell = TypeVar("Cell")
+
+_log = logging.getLogger("replication")
+
+# The digest is the last line of the file it covers, not a file of its own: one rename then publishes both, so no crash
+# and no second writer can pair the digest of one version with the data of another. HDF5 ignores what follows its end of
+# file, so other programs open these files as they are.
+_TRAILER = b"\nsha256 %s\n"
+_TRAILER_LENGTH = len(_TRAILER % (b"0" * 64))
+
+_COMPRESS_FROM = 4096  # bytes; below this the chunk index costs more than compression saves
+_STALE_AFTER = 3600.0  # seconds; by age and not by process id, which means nothing on another machine of a shared store
+_PACKAGES = ("torch", "numpy", "scipy", "xarray", "h5netcdf", "h5py")
+
+
+class CorruptFileError(Exception):
+    """A stored file is not what was written."""
+
+
+class UnwritableStoreError(OSError):
+    """The results folder cannot be written to."""
+
+
+class Store:
+    """Datasets under `root`, one file per (experiment, version, cell)."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def path(self, experiment: str, version: int, cell: object) -> Path:
+        """The file of a cell, root/experiment/v1/label-key.nc; `label` is the cell's attribute of that name, if any."""
+        if not re.fullmatch(r"\w[\w.-]*", experiment):
+            raise ValueError(f"experiment={experiment!r}: a name of letters, digits, '.', '_' and '-' is needed")
+        label = re.sub(r"[^\w.=+-]+", "-", str(getattr(cell, "label", "")), flags=re.ASCII).strip("-.")[:80]
+        name = "-".join(filter(None, (label, key(experiment, version, cell)))) + ".nc"
+        return self.root / experiment / f"v{version}" / name
+
+    def load(self, experiment: str, version: int, cell: object) -> xr.Dataset | None:
+        """The dataset of a cell, in memory, or None if there is none; a corrupt file is logged and set aside: none."""
+        data = _sound_bytes(self.path(experiment, version, cell))
+        return None if data is None else _decode(data)
+
+    def save(
+        self, experiment: str, version: int, cell: object, dataset: xr.Dataset, provenance: Mapping[str, Any]
+    ) -> Path:
+        """Store a cell's dataset, replacing any earlier one in a single step, and return its file.
+
+        The attributes `experiment`, `version`, `cell` and `provenance` are added to a copy of the dataset.
+        Raises TypeError for a cell field or an attribute that JSON cannot hold, OSError if the disk refuses.
+        """
+        path = self.path(experiment, version, cell)
+        attributes = _identity(experiment, version, cell) | {"provenance": dict(provenance)}
+        write_dataset(path, dataset.assign_attrs(attributes))
+        return path
+
+    def missing(self, experiment: str, version: int, cells: Iterable[Cell]) -> list[Cell]:
+        """The cells, in order, that have no sound file yet; corrupt ones are logged and set aside."""
+        return [cell for cell in cells if _sound_bytes(self.path(experiment, version, cell)) is None]
+
+    def check_writable(self) -> None:
+        """Create the root, prove that it can be written to, and clear the temporary files of processes that died.
+
+        Raises UnwritableStoreError, one line naming the folder: call it before computing anything.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            # A trial write, because permission bits say nothing to root, on a full disk, or on a read-only file system.
+            trial = self.root / f".trial.{uuid.uuid4().hex}.tmp"
+            try:
+                trial.write_bytes(b"trial")
+                _synchronize(trial)
+            finally:
+                trial.unlink(missing_ok=True)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise UnwritableStoreError(f"results folder {str(self.root)!r} cannot be written to: {reason}") from error
+        for temporary in itertools.chain(self.root.glob(".trial.*.tmp"), self.root.glob("*/v*/.*.nc.*.tmp")):
+            with suppress(OSError):
+                if time.time() - temporary.stat().st_mtime > _STALE_AFTER:
+                    temporary.unlink()
+
+
+def key(experiment: str, version: int, cell: object) -> str:
+    """16 hexadecimal digits that identify a cell: a hash of the experiment, its version and every field of the cell.
+
+    Cells that compare equal have equal keys (1 and 1.0 are the same width).
+    Raises TypeError for a cell that is not a dataclass instance, or a field that JSON cannot hold exactly.
+    """
+    canonical = json.dumps(_identity(experiment, version, cell), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def provenance(*, device: str, wall_time: float) -> dict[str, Any]:
+    """What a cell was computed with: code, versions, machine, wall time in seconds, date; no host name, no path."""
+    commit, dirty = _git_state()
+    torch = sys.modules.get("torch")  # not imported for this: a process that never loaded it computed nothing with it
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "device": device,
+        "threads": torch.get_num_threads() if torch else None,
+        "wall_time": wall_time,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def write_dataset(path: Path | str, dataset: xr.Dataset) -> None:
+    """Write a dataset and its digest to one netCDF file, atomically; the same dataset gives the same bytes.
+
+    Attributes may be anything JSON holds: strings stay as they are, the rest is stored as JSON, and `read_dataset`
+    restores it. Raises TypeError for an attribute that JSON cannot hold, and for dates.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Encodings are remains of the file a dataset came from; kept, they would give equal datasets different bytes.
+    plain = dataset.drop_encoding().copy(deep=False)
+    plain.attrs = _encode_attributes(plain.attrs)
+    for variable in plain.variables.values():
+        variable.attrs = _encode_attributes(variable.attrs)
+    with _replacing(path) as temporary:
+        plain.to_netcdf(temporary, engine="h5netcdf", encoding={n: _encoding(v) for n, v in plain.variables.items()})
+        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+        with temporary.open("ab") as file:
+            file.write(_TRAILER % digest.encode())
+
+
+def read_dataset(path: Path | str) -> xr.Dataset:
+    """Read a file of `write_dataset` into memory; raises CorruptFileError unless its digest is right."""
+    return _decode(_verified(Path(path)))
+
+
+def _verified(path: Path) -> bytes:
+    data = path.read_bytes()
+    body, trailer = data[:-_TRAILER_LENGTH], data[-_TRAILER_LENGTH:]
+    if trailer != _TRAILER % hashlib.sha256(body).hexdigest().encode():
+        raise CorruptFileError(f"{path} does not match its SHA-256 digest")
+    return body
+
+
+def _decode(data: bytes) -> xr.Dataset:
+    # From memory, so that what is decoded is what was verified, and no file stays open. Times are left alone: xarray
+    # would take a variable with units "seconds" for a time delta.
+    source = io.BytesIO(data)
+    dataset = xr.load_dataset(source, engine="h5netcdf", decode_times=False, mask_and_scale=False).drop_encoding()
+    dataset.attrs = _decode_attributes(dataset.attrs)
+    for variable in dataset.variables.values():
+        variable.attrs = _decode_attributes(variable.attrs)
+    return dataset
+
+
+def _sound_bytes(path: Path) -> bytes | None:
+    try:
+        return _verified(path)
+    except FileNotFoundError:
+        return None
+    except CorruptFileError:
+        pass
+    aside = next(p for n in itertools.count(1) if not (p := path.with_name(f"{path.name}.corrupt-{n}")).exists())
+    try:
+        path.rename(aside)
+        # Another process may have replaced the corrupt file by a sound one since we read it: then that goes back.
+        data = _verified(aside)
+        aside.replace(path)
+        return data
+    except FileNotFoundError:  # another process set it aside first
+        return None
+    except CorruptFileError as error:
+        _log.warning("%s; set aside as %s", error, aside.name)
+        return None
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A new name in the folder of `path` to write to, which takes the place of `path` if the block succeeds."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield temporary
+        _synchronize(temporary)
+        temporary.replace(path)
+        _synchronize(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _synchronize(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _encoding(variable: xr.Variable) -> dict[str, Any]:
+    if variable.dtype.kind in "mM":
+        raise TypeError("dates and time spans would be read back as integers: store numbers")
+    if variable.dtype.kind not in "biufc":
+        return {}
+    # xarray marks NaN as missing in every float variable by default; here NaN is a number like the others.
+    fill = {"_FillValue": None}
+    return fill | {"zlib": True, "complevel": 4, "shuffle": True} if variable.nbytes >= _COMPRESS_FROM else fill
+
+
+def _encode_attributes(attributes: Mapping[Any, Any]) -> dict[str, str]:
+    # Sorted, for equal bytes. A string stays as it is for other programs to read, unless it would be read back as JSON.
+    return {
+        name: value if isinstance(value, str) and not _is_json(value) else json.dumps(value, default=_from_numpy)
+        for name, value in sorted(attributes.items())
+    }
+
+
+def _decode_attributes(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+    return {name: json.loads(value) if _is_json(value) else value for name, value in attributes.items()}
+
+
+def _is_json(text: object) -> bool:
+    try:
+        json.loads(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _from_numpy(value: object) -> object:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"an attribute of type {type(value).__name__} cannot be stored: {value!r}")
+
+
+def _identity(experiment: str, version: int, cell: Any) -> dict[str, Any]:
+    if not dataclasses.is_dataclass(cell) or isinstance(cell, type):
+        raise TypeError(f"a cell is a dataclass instance, not {cell!r}")
+    fields = {field.name: _plain(getattr(cell, field.name)) for field in dataclasses.fields(cell)}
+    return {"experiment": experiment, "version": version, "cell": fields}
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON would give it back; refuses what JSON would change silently (keys that are not strings)."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        # The class counts: two solvers with equal fields are two solvers. No field can be called "class".
+        fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"class": type(value).__name__} | fields
+    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(
+        f"a cell cannot hold {value!r}: only dataclasses, mappings from strings, tuples, numbers, strings, None"
+    )
+
+
+@functools.cache
+def _git_state() -> tuple[str, bool | None]:
+    """The commit that the running code is from and whether it was modified; ("unknown", None) outside git."""
+    here = Path(__file__)
+
+    def git(*arguments: str) -> str:
+        environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
+        command = ["git", "-C", str(here.parent), *arguments]
+        return subprocess.run(command, capture_output=True, check=True, text=True, timeout=10, env=environment).stdout
+
+    try:
+        git("ls-files", "--error-unmatch", here.name)  # installed elsewhere, the repository around it is not ours
+        commit, *dirty = git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*").strip().split("-")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown", None
+    return commit, bool(dirty)

@@ -1,0 +1,97 @@
+"""The neural tangent kernel Θ⁽ᴸ⁾(θ) of a finite network (paper §4), from activations and derivatives alone.
+
+Θ_kk'(x, x') = Σ_p ∂_{θ_p}f_k(x) ∂_{θ_p}f_k'(x') = Σ_l (δ_k⁽ˡ⁺¹⁾(x)·δ_k'⁽ˡ⁺¹⁾(x')) (α⁽ˡ⁾(x)·α⁽ˡ⁾(x')/n_l + β²), because
+the derivative of f_k(x) in W⁽ˡ⁾ is the outer product δ_k⁽ˡ⁺¹⁾(x) α⁽ˡ⁾(x)ᵀ/√n_l: the P-dimensional gradients are never
+formed, and a kernel on N inputs costs two passes and O(nN) memory.
+
+Kernel matrices are (N n_L, N' n_L) with row i n_L + k for output k at x_i, matching ``f.reshape(-1)`` of outputs
+(N, n_L); for n_L = 1 this is the plain N × N' matrix.
+"""
+
+from functools import cached_property
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from .network import Network
+
+
+class Tangent:
+    """The linearization of a network at its present parameters, on N inputs: the output and the Jacobian J's factors.
+
+    J is the (N n_L, P) matrix ∂f/∂θ on the inputs. The derivatives are computed when first needed, which must be
+    before the parameters move.
+    """
+
+    def __init__(self, network: Network, x: Tensor):
+        self.network = network
+        self.forward = network.forward(x)
+
+    @cached_property
+    def output(self) -> Tensor:
+        """f_θ on the inputs, (N, n_L), float64."""
+        return self.forward.output.double()
+
+    @cached_property
+    def derivatives(self) -> list[Tensor]:
+        """δ⁽¹⁾ … δ⁽ᴸ⁾ of every output, each (N n_L, n_l)."""
+        return self.network.backward(self.forward)
+
+    @cached_property
+    def kernel(self) -> Tensor:
+        """Θ = JJᵀ on the inputs, (N n_L, N n_L), float64."""
+        return self.kernel_with(self)
+
+    def kernel_with(self, other: "Tangent") -> Tensor:
+        """Θ between these inputs (rows) and those of ``other`` (columns), (N n_L, N' n_L), float64."""
+        kernel: Tensor | float = 0.0
+        beta2 = self.network.beta**2
+        n_outputs = self.forward.output.shape[-1]
+        for l, n_in in enumerate(self.network.widths[:-1]):
+            alpha = _gram(self.forward.activations[l], other.forward.activations[l]) / n_in + beta2
+            if n_outputs > 1:
+                alpha = alpha.repeat_interleave(n_outputs, dim=-2).repeat_interleave(n_outputs, dim=-1)
+            kernel = kernel + alpha * _gram(self.derivatives[l], other.derivatives[l])
+        assert isinstance(kernel, Tensor)
+        return kernel
+
+    def move(self, coefficients: Tensor) -> None:
+        """θ ← θ + Jᵀc in place for c of shape (N, n_L): one low-rank update of each weight, no gradient buffer."""
+        rows = coefficients.to(self.forward.output.dtype)
+        derivatives = []
+        for delta in self.derivatives:
+            scaled = rows.reshape(*rows.shape[:-2], -1, 1) * delta
+            if rows.shape[-1] > 1:
+                scaled = scaled.reshape(*scaled.shape[:-2], *rows.shape[-2:], -1).sum(dim=-2)
+            derivatives.append(scaled)
+        self.network.update(self.forward, derivatives, 1.0)
+
+
+def tangent_kernel(network: Network, x: Tensor, x2: Tensor | None = None, *, block: int = 512) -> Tensor:
+    """NTK of a network between two sets of inputs.
+
+    Θ⁽ᴸ⁾(θ) = Σ_p ∂_{θ_p}F ⊗ ∂_{θ_p}F (paper §4). x (N, n_0) and x2 (N', n_0), x2 = x by default, give
+    (N n_L, N' n_L) in float64. Inputs are taken ``block`` at a time, so that the working memory stays O(n · block).
+    Raises ValueError for a wrong input shape.
+    """
+    rows = torch.split(x, block, dim=-2)
+    columns = rows if x2 is None else torch.split(x2, block, dim=-2)
+    blocks: list[list[Tensor]] = [[] for _ in rows]
+    # A block of columns is worked out once per block of rows rather than kept: that is what bounds the memory.
+    left = None
+    for i, j in product(range(len(rows)), range(len(columns))):
+        if j == 0:
+            left = Tangent(network, rows[i])
+        assert left is not None
+        if x2 is None and j < i:
+            blocks[i].append(blocks[j][i].mT)
+        else:
+            right = left if x2 is None and i == j else Tangent(network, columns[j])
+            blocks[i].append(left.kernel_with(right))
+    return torch.cat([torch.cat(row, dim=-1) for row in blocks], dim=-2)
+
+
+def _gram(a: Tensor, b: Tensor) -> Tensor:
+    """A Bᵀ in float64: the kernel's sums run over up to millions of terms."""
+    return a.double() @ b.double().mT

@@ -1,0 +1,171 @@
+"""Weights & Biases as a mirror of the results: the netCDF files are the record, this shows it to people."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+Mode = Literal["offline", "online", "disabled"]
+
+_VERDICTS = ("holds", "fails", "undecided")
+_ONLINE_TIMEOUT = 60.0  # seconds until an unreachable server is an error
+
+
+class TrackingError(RuntimeError):
+    """The Weights & Biases run could not be started."""
+
+
+class Run:
+    """What is recorded of one invocation; with tracking disabled, the same calls do nothing."""
+
+    def __init__(self, wandb_run: Any = None) -> None:
+        self._run = wandb_run
+        self._metrics: set[str] = set()
+
+    def metrics(self, rows: Iterable[tuple[float, Mapping[str, float]]]) -> None:
+        """Record values at times t = learning rate × steps: rows of (t, {name: value})."""
+        if self._run is not None:
+            for t, values in rows:
+                for name in values.keys() - self._metrics:  # not "*", which would draw the figures against t, too
+                    self._run.define_metric(name, step_metric="t")
+                    self._metrics.add(name)
+                self._run.log({"t": float(t)} | {name: float(value) for name, value in values.items()})
+
+    def figure(self, name: str, path: Path | str) -> None:
+        """Record a PNG file as the image `figures/name`."""
+        if self._run is not None:
+            import wandb
+
+            self._run.log({f"figures/{name}": wandb.Image(str(path))})
+
+    def claims(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Record claims, each with an `id`, a `verdict` and more, as a table; verdicts, counted, in the summary."""
+        if self._run is not None:
+            import wandb
+
+            columns: list[str | int] = list(dict.fromkeys(name for row in rows for name in row))
+            data = [[_cell(row.get(str(name))) for name in columns] for row in rows]
+            self._run.log({"claims": wandb.Table(columns=columns, data=data, allow_mixed_types=True)})
+            counts = Counter(row["verdict"] for row in rows)
+            self.summary(
+                {f"claims/{row['id']}": row["verdict"] for row in rows}
+                | {f"verdicts/{verdict}": counts[verdict] for verdict in dict.fromkeys((*_VERDICTS, *counts))}
+            )
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """Record final values."""
+        if self._run is not None:
+            self._run.summary.update(dict(values))
+
+
+@contextmanager
+def run(
+    *,
+    mode: Mode,
+    project: str,
+    experiment: str,
+    job_type: Literal["run", "figures"],
+    config: Mapping[str, Any],
+    directory: Path | str,
+    entity: str | None = None,
+    tags: Sequence[str] = (),
+) -> Iterator[Run]:
+    """One Weights & Biases run, always finished; it never prompts and writes only under `directory`.
+
+    `experiment` is the run's group. An exception in the block marks the run as failed, and is raised on. Offline, the
+    record is under `directory`/wandb, for `wandb sync`; tables are found by absolute path, so sync before moving it.
+    Raises TrackingError, one line, if the run cannot start (`online` without a login or a network),
+    ValueError for an unknown mode.
+    """
+    if mode not in get_args(Mode):
+        raise ValueError(f"mode={mode!r}: one of {', '.join(get_args(Mode))} is needed")
+    if mode == "disabled":
+        yield Run()
+        return
+    directory = Path(directory).absolute()
+    directory.mkdir(parents=True, exist_ok=True)
+    variables = _folders(directory) | {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
+    with _environment(variables):
+        import wandb
+
+        try:
+            wandb_run = _start(
+                mode,
+                project=project,
+                entity=entity,
+                group=experiment,
+                job_type=job_type,
+                config=dict(config),
+                tags=list(tags),
+                dir=str(directory),
+            )
+            try:
+                yield Run(wandb_run)
+            except BaseException:
+                wandb_run.finish(exit_code=1)
+                raise
+            wandb_run.finish()
+        finally:
+            # The service process keeps the folders it was started with: the next run needs its own.
+            wandb.teardown()
+
+
+def _start(mode: Mode, **arguments: Any) -> Any:
+    import wandb
+
+    settings = wandb.Settings(
+        silent=True,
+        console="off",
+        symlink=False,
+        # The host, its paths, its load and its packages are nobody's business and slow; the results' provenance
+        # holds what matters of them.
+        host="",
+        disable_git=True,
+        save_code=False,
+        x_disable_machine_info=True,
+        x_disable_stats=True,
+        x_save_requirements=False,
+        init_timeout=_ONLINE_TIMEOUT,
+        finish_timeout=_ONLINE_TIMEOUT,  # what was not sent by then stays on disk, for `wandb sync`
+    )
+    try:
+        if mode == "online" and not wandb.login(prompt=False, verify=False):
+            raise TrackingError("tracking.mode=online needs a login: run `wandb login`, or set tracking.mode=offline")
+        return wandb.init(mode=mode, settings=settings, **arguments)
+    except TrackingError:
+        raise
+    except Exception as error:  # whatever it is, the caller needs one line on how to go on without
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise TrackingError(f"tracking.mode={mode}: Weights & Biases did not start: {reason}") from error
+
+
+def _folders(directory: Path) -> dict[str, str]:
+    """The variables that decide where wandb writes: by default also to the home and the working directory."""
+    return {
+        "WANDB_DIR": str(directory),
+        "WANDB_DATA_DIR": str(directory / "wandb" / "data"),
+        "WANDB_CACHE_DIR": str(directory / "wandb" / "cache"),
+        "WANDB_ARTIFACT_DIR": str(directory / "wandb" / "artifacts"),
+    }
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _cell(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

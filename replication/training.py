@@ -1,0 +1,235 @@
+"""The two solvers: gradient descent, the paper's procedure, and gradient flow, the equation that its theory is about.
+
+Both train a network in place and are iterators over the states they pass through; time is t = learning rate × steps.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import repeat
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .costs import Cost
+from .network import Network
+from .tangent import Tangent
+
+
+class DivergenceError(RuntimeError):
+    """Training left the finite numbers, or cannot reach its tolerance. ``t`` is the time at which it stopped."""
+
+    def __init__(self, message: str, t: float):
+        super().__init__(message)
+        self.t = t
+
+
+class Between(Protocol):
+    """Dense output: f on the data at any time between two states."""
+
+    def __call__(self, t: float) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class State:
+    """The network at time t, valid until the iteration goes on, because training is in place.
+
+    t: time; tangent: the linearization on the training data of this moment; objective: the cost C being trained;
+    between: f on the data at any time since the state before (None at the start, and where each step has a batch of
+    its own); defect: the linearization defect of the step that led here (gradient flow).
+    """
+
+    t: float
+    tangent: Tangent
+    objective: Cost
+    between: Between | None = None
+    defect: float = 0.0
+
+    @property
+    def f(self) -> Tensor:
+        """f_t on the data, (N, n_L), float64."""
+        return self.tangent.output
+
+    def f_at(self, t: float) -> Tensor:
+        """f on the data at a time since the state before, by the solver's dense output."""
+        return self.f if t == self.t or self.between is None else self.between(t)
+
+    def cost_at(self, t: float) -> float:
+        """C(f) at a time since the state before, the mean over an ensemble."""
+        return self.objective.value(self.f_at(t)).mean().item()
+
+
+class Solver(Protocol):
+    """Trains a network in place on a full batch, yielding the states from t = 0 to the end."""
+
+    def states(self, network: Network, x: Tensor, cost: Cost) -> Iterator[State]: ...
+
+
+@dataclass(frozen=True)
+class GradientDescent:
+    """θ ← θ − η ∂_θ(C∘F): the paper's procedure, to time t = η · steps, without a gradient buffer.
+
+    ``normalize_hidden`` rescales all weight matrices but the last to unit root mean square per input unit after every
+    step, as the authors' precursor scripts do. Raises ValueError for learning_rate ≤ 0 or steps < 1.
+    """
+
+    learning_rate: float
+    steps: int
+    normalize_hidden: bool = False
+
+    def __post_init__(self) -> None:
+        if not (self.learning_rate > 0 and self.steps >= 1):
+            raise ValueError(f"learning_rate > 0 and steps ≥ 1 wanted, not {self.learning_rate} and {self.steps}")
+
+    def states(self, network: Network, x: Tensor, cost: Cost) -> Iterator[State]:
+        """Full-batch descent on C at the inputs x, (N, n_0): steps + 1 states."""
+        previous = None
+        for state in self.states_on(network, repeat((x, cost))):
+            between = None if previous is None else _linear(previous, state)
+            yield replace(state, between=between)
+            previous = (state.t, state.f)
+
+    def states_on(self, network: Network, batches: Iterable[tuple[Tensor, Cost]]) -> Iterator[State]:
+        """Descent with a batch of its own at each step; the state at the end is seen on one more batch.
+
+        Raises DivergenceError, naming the rate, λ_max and 2/λ_max, when the cost is no longer finite; ValueError when
+        there are fewer than steps + 1 batches.
+        """
+        source = iter(batches)
+        stable_rate = math.inf
+        for step in range(self.steps + 1):
+            try:
+                x, cost = next(source)
+            except StopIteration:
+                raise ValueError(f"{self.steps} steps need {self.steps + 1} batches, not {step}") from None
+            tangent = Tangent(network, x)
+            if step == 0:
+                stable_rate = 2 / (cost.curvature() * _largest_eigenvalue(tangent))
+            if not torch.isfinite(tangent.output).all():
+                raise DivergenceError(
+                    f"gradient descent diverged at step {step} (t = {step * self.learning_rate:g}): learning rate "
+                    f"{self.learning_rate:g}, λ_max = {2 / stable_rate:.4g} at the start, so rates must stay below "
+                    f"2/λ_max = {stable_rate:.4g}",
+                    step * self.learning_rate,
+                )
+            yield State(step * self.learning_rate, tangent, cost)
+            if step < self.steps:
+                coefficients = (-self.learning_rate / x.shape[-2]) * cost.direction(tangent.output)
+                network.update(tangent.forward, network.backward(tangent.forward, coefficients), 1.0)
+                if self.normalize_hidden:
+                    network.normalize_hidden_weights()
+
+
+@dataclass(frozen=True)
+class GradientFlow:
+    """∂_tθ = −∂_θ(C∘F) to time t, by an exponential integrator in function space; full batch.
+
+    Over a step Δt the NTK on the data is frozen at K = JJᵀ; the cost's own flow under K (closed form for least
+    squares: f − f* decays as e^{−ΔtK/N}, paper §5) gives w = (1/N)∫ d dt, and the parameters move by −Jᵀw: a gradient
+    step with a filtered residual. The next forward pass shows the linearization defect
+    ‖f(θ_{k+1}) − (f(θ_k) − K w)‖_{p^in}, of the order of the local error, O(Δt²). Steps are chosen to keep it below
+    ``tolerance`` (in the units of f; of the worst network of an ensemble): the lazier the network, the longer they are.
+
+    first_step: length of the first step, by default 2/λ_max(K/N), twice the fastest relaxation time.
+    Raises ValueError for t ≤ 0 or tolerance ≤ 0.
+    """
+
+    t: float
+    tolerance: float
+    first_step: float | None = None
+
+    # A step is aimed at 0.9² of the tolerance in its defect, which grows as Δt²; a rejected one costs two thirds of an
+    # accepted one, so that growth is bounded loosely.
+    _aim = 0.9
+    _growth = 8.0
+    _shrink = 0.2
+
+    def __post_init__(self) -> None:
+        if not (self.t > 0 and self.tolerance > 0):
+            raise ValueError(f"t > 0 and tolerance > 0 wanted, not {self.t} and {self.tolerance}")
+
+    def states(self, network: Network, x: Tensor, cost: Cost) -> Iterator[State]:
+        """Flow of C at the inputs x, (N, n_0), from t = 0 to self.t.
+
+        Raises DivergenceError when f is no longer finite, or when the rounding of the network's dtype keeps the
+        defect above the tolerance however short the step.
+        """
+        t = 0.0
+        tangent = Tangent(network, x)
+        _finite(tangent.output, t)
+        yield State(t, tangent, cost)
+        step = self.first_step
+        while t < self.t:
+            f, kernel = tangent.output, tangent.kernel
+            if step is None:
+                step = 2 / max(_largest_eigenvalue(tangent) * cost.curvature(), 2 / self.t)
+            step = self.t - t if step > 0.99 * (self.t - t) else min(step, (self.t - t) / 2)
+            w = cost.frozen_flow(kernel, f, step)
+            while True:
+                predicted = f - _act(kernel, w(step))
+                tangent.move(-w(step))
+                moved = Tangent(network, x)
+                defect = _rms(_finite(moved.output, t + step) - predicted)
+                if defect <= self.tolerance:
+                    break
+                tangent.move(w(step))
+                step *= max(self._shrink, self._aim * math.sqrt(self.tolerance / defect))
+                if step < 1e-9 * self.t:
+                    raise DivergenceError(
+                        f"gradient flow cannot keep its defect below {self.tolerance:g} at t = {t:g} "
+                        f"in {network.weights[0].dtype}: raise the tolerance, or use float64",
+                        t,
+                    )
+            between = _frozen(t, step, f, kernel, w, moved.output - predicted)
+            t = self.t if step == self.t - t else t + step
+            tangent = moved
+            yield State(t, tangent, cost, between, defect)
+            step *= min(self._growth, self._aim * math.sqrt(self.tolerance / max(defect, 1e-300)))
+
+
+def follow(states: Iterable[State], times: Sequence[float]) -> Tensor:
+    """f_t on the data at the given increasing times, by the solver's dense output: (len(times), …, N, n_L), float64.
+
+    Runs the states to their end. Raises ValueError for times outside the run.
+    """
+    found: list[Tensor] = []
+    last = 0.0
+    for state in states:
+        last = state.t
+        while len(found) < len(times) and times[len(found)] <= state.t:
+            found.append(state.f_at(times[len(found)]))
+    if len(found) < len(times):
+        raise ValueError(f"times up to {times[-1]:g} were asked of a run that ends at t = {last:g}")
+    return torch.stack(found)
+
+
+def _linear(previous: tuple[float, Tensor], state: State) -> Between:
+    (t_0, f_0), t_1, f_1 = previous, state.t, state.f
+    return lambda t: f_0 + (t - t_0) / (t_1 - t_0) * (f_1 - f_0)
+
+
+def _frozen(t_0: float, step: float, f_0: Tensor, kernel: Tensor, w, defect: Tensor) -> Between:  # type: ignore[no-untyped-def]
+    """The flow at the frozen kernel, plus the defect, which grows as Δt²: continuous at both ends."""
+    return lambda t: f_0 - _act(kernel, w(t - t_0)) + ((t - t_0) / step) ** 2 * defect
+
+
+def _act(kernel: Tensor, w: Tensor) -> Tensor:
+    return (kernel @ w.reshape(*w.shape[:-2], -1, 1)).reshape(w.shape)
+
+
+def _largest_eigenvalue(tangent: Tangent) -> float:
+    """λ_max of Θ/N, the largest of an ensemble."""
+    n = tangent.output.shape[-2]
+    return float(torch.linalg.eigvalsh(tangent.kernel)[..., -1].max()) / n
+
+
+def _rms(values: Tensor) -> float:
+    """Root mean square over the data, the largest of an ensemble."""
+    return float(values.square().sum(dim=-1).mean(dim=-1).sqrt().max())
+
+
+def _finite(value: Tensor, t: float) -> Tensor:
+    if not torch.isfinite(value).all():
+        raise DivergenceError(f"the network's output is no longer finite at t = {t:g}", t)
+    return value

@@ -1,0 +1,109 @@
+"""How one Gaussian weight matrix W⁽ˡ⁾ is held: three operations, all that training and the NTK ever need.
+
+``Network`` is written against the protocol ``Weight``; ``DenseWeight`` keeps the matrix itself.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+# A product of a thin batch with a wide matrix runs at up to twice the rate when the matrix is taken in blocks of
+# this many output units (`scripts/benchmark.py products`): the block and its result then stay in cache.
+BLOCK = 1000
+
+
+class Weight(Protocol):
+    """A matrix W of shape (n_out, n_in), known through its products. Batches are rows."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_out, n_in)."""
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def apply(self, v: Tensor) -> Tensor:
+        """V Wᵀ: (N, n_in) → (N, n_out), row by row W v."""
+
+    def apply_transpose(self, v: Tensor) -> Tensor:
+        """V W: (N, n_out) → (N, n_in), row by row Wᵀ v."""
+
+    def update(self, left: Tensor, right: Tensor, scale: float) -> None:
+        """W ← W + scale · leftᵀ right in place; left (N, n_out), right (N, n_in)."""
+
+
+class DenseWeight:
+    """A weight matrix held as a tensor, or an ensemble of them along leading dimensions.
+
+    ``values`` has shape (n_out, n_in), or (S, n_out, n_in) for S independent networks trained as one tensor program.
+    """
+
+    def __init__(self, values: Tensor):
+        if values.ndim not in (2, 3):
+            raise ValueError(f"a weight has shape (n_out, n_in) or (S, n_out, n_in), not {tuple(values.shape)}")
+        self.values = values
+
+    @classmethod
+    def draw(
+        cls,
+        n_out: int,
+        n_in: int,
+        generator: torch.Generator | Sequence[torch.Generator],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Self:
+        """W_ij i.i.d. N(0, 1), drawn on the CPU; a sequence of generators draws an ensemble, one matrix from each."""
+        if isinstance(generator, torch.Generator):
+            values = torch.randn(n_out, n_in, generator=generator, dtype=dtype)
+        else:
+            values = torch.empty(len(generator), n_out, n_in, dtype=dtype)
+            for matrix, stream in zip(values, generator, strict=True):
+                matrix.normal_(generator=stream)
+        return cls(values.to(device))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.values.shape[-2], self.values.shape[-1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.values.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.values.device
+
+    def apply(self, v: Tensor) -> Tensor:
+        return _product(v, self.values.mT)
+
+    def apply_transpose(self, v: Tensor) -> Tensor:
+        return _product(v, self.values)
+
+    def update(self, left: Tensor, right: Tensor, scale: float) -> None:
+        if self.values.ndim == 2:
+            self.values.addmm_(left.mT, right, alpha=scale)
+        else:
+            ensemble = len(self.values)
+            left, right = (v.expand(ensemble, *v.shape[-2:]) for v in (left, right))
+            self.values.baddbmm_(left.mT, right, alpha=scale)
+
+    def normalize_columns(self) -> None:
+        """Rescale the weights that leave each input unit to unit root mean square: W_·j ← W_·j / rms(W_·j)."""
+        self.values /= self.values.square().mean(dim=-2, keepdim=True).sqrt()
+
+
+def _product(v: Tensor, matrix: Tensor) -> Tensor:
+    """V M, in blocks of columns of M where M is wide and on the CPU."""
+    columns = matrix.shape[-1]
+    if matrix.ndim > 2 or v.ndim > 2 or columns <= BLOCK or matrix.is_cuda:
+        return v @ matrix
+    out = v.new_empty(v.shape[0], columns)
+    for start in range(0, columns, BLOCK):
+        block = slice(start, start + BLOCK)
+        out[:, block] = v @ matrix[:, block]
+    return out

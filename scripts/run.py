@@ -1,0 +1,213 @@
+"""Run an experiment: config → cells → figures → claims → tracking. See ``python scripts/run.py --help``.
+
+Everything is written under the results folder: the store of cells, and a folder of this config with its figures, data,
+claims and Weights & Biases record. Only ``scripts/figures.py --publish`` writes the published figures.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from replication.experiments import BaseConfig
+    from replication.results import Store
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+class UserError(Exception):
+    """A mistake in what was asked for: one line, exit code 2."""
+
+
+class RunError(Exception):
+    """A run that could not be completed: exit code 1."""
+
+
+def presets() -> list[str]:
+    """The presets that +exp=<name> accepts."""
+    return sorted(path.relative_to(CONF / "exp").with_suffix("").as_posix() for path in (CONF / "exp").rglob("*.yaml"))
+
+
+def typed(config: DictConfig) -> "tuple[ModuleType, BaseConfig]":
+    """The experiment's module and its typed config; raises UserError for an unknown key or a value out of domain."""
+    # Hydra's "+key=value" adds any key, and plain YAML checks no type: the dataclass rejects what got through.
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    if "experiment" not in plain:
+        raise UserError(f"choose an experiment with +exp=<name>: {', '.join(presets())}")
+    from replication.experiments import ConfigError, load
+
+    try:
+        module = load(plain["experiment"])
+        return module, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(module.Config), plain))  # type: ignore[return-value]
+    except Exception as error:
+        # OmegaConf has many classes of errors, and may wrap those of the config's own checks.
+        causes = [error, error.__cause__, error.__context__]
+        own = next((cause for cause in causes if isinstance(cause, ConfigError)), None)
+        raise UserError(str(own) if own else one_line(error)) from None
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def main(composed: DictConfig) -> None:
+    start = time.perf_counter()
+    module, config = typed(composed)
+    import torch
+
+    from replication.claims import decide
+    from replication.experiments import gather
+    from replication.plots import draw
+    from replication.report import Section, markdown, text
+    from replication.results import Store, UnwritableStoreError, write_dataset
+    from replication.tracking import TrackingError
+    from replication.tracking import run as tracked
+
+    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    store = Store(config.results)
+    try:
+        store.check_writable()
+    except UnwritableStoreError as error:
+        raise UserError(str(error)) from None
+
+    computed, failures = compute_missing(module, config, store)
+    if failures:
+        raise RunError("\n".join([*failures, "the other cells are stored; nothing was drawn"]))
+
+    dataset = gather(module, config, store)
+    outcomes = decide(module.CLAIMS, dataset)
+    folder = run_folder(store.root, config)
+    figures = draw(module.NAME, dataset, folder)
+    write_dataset(folder / f"{module.NAME}.nc", dataset)
+    section = Section(config.preset, dataset.attrs["cells"], dataset.attrs["wall_time"], outcomes, figures)
+    (folder / "CLAIMS.md").write_text(markdown([section]), encoding="utf-8")
+    wall_time, peak = time.perf_counter() - start, peak_memory()
+    try:
+        with tracked(
+            mode=config.tracking.mode,  # type: ignore[arg-type]
+            project=config.tracking.project,
+            entity=config.tracking.entity,
+            experiment=module.NAME,
+            job_type="run",
+            config=OmegaConf.to_container(composed, resolve=True),  # type: ignore[arg-type]
+            directory=folder,
+            tags=[config.preset, *config.tracking.tags],
+        ) as run:
+            run.metrics(module.metrics(dataset))
+            for name, path in figures.items():
+                run.figure(name, path)
+            run.claims([outcome.row() for outcome in outcomes])
+            run.summary({"wall_time": wall_time, "peak_memory_GiB": peak, "cells_computed": computed})
+    except TrackingError as error:
+        raise RunError(f"{error}; the figures and claims are in {folder}") from None
+
+    print(text(outcomes))
+    print(f"\nfigure     {next(iter(figures.values()))}")
+    for path in list(figures.values())[1:]:
+        print(f"           {path}")
+    print(f"claims     {folder / 'CLAIMS.md'}")
+    cells = f"{computed} of {dataset.attrs['cells']} cells computed now"
+    print(f"results    {store.root / module.NAME / f'v{module.VERSION}'} ({cells})")
+    print(f"wall time  {time.perf_counter() - start:.1f} s, peak memory {peak:.2f} GiB")
+
+
+def run_folder(root: Path, config: "BaseConfig") -> Path:
+    """Folder of a config's figures and claims: its preset, and a hash of all that bears on the numbers."""
+    from replication.experiments import BaseConfig
+
+    shared = {field.name for field in dataclasses.fields(BaseConfig)}
+    own = {name: value for name, value in dataclasses.asdict(config).items() if name not in shared}
+    digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]
+    return root / "runs" / f"{config.preset.replace('/', '-')}-{digest}"
+
+
+def compute_missing(module: ModuleType, config: "BaseConfig", store: "Store") -> tuple[int, list[str]]:
+    """Compute and store the cells that are missing; returns how many were, and a line for each that failed."""
+    from tqdm import tqdm
+
+    from replication.results import provenance
+    from replication.training import DivergenceError
+
+    cells = module.cells(config)
+    missing = store.missing(module.NAME, module.VERSION, cells)
+    computed, failures = 0, []
+    total = sum(map(module.work, missing))
+    layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+    with tqdm(total=total, desc=module.NAME, bar_format=layout, disable=None) as bar:
+        for i, cell in enumerate(missing):
+            bar.set_postfix_str(f" cell {len(cells) - len(missing) + i + 1}/{len(cells)}")
+            # Another run on the same store may have finished it in the meantime.
+            if not store.missing(module.NAME, module.VERSION, [cell]):
+                bar.update(module.work(cell))
+                continue
+            done = 0.0
+            began = time.perf_counter()
+            with tqdm(total=1.0, desc=f"  {cell.label}", bar_format=layout, leave=False, disable=None) as inner:
+
+                def progress(fraction: float, cell: Any = cell, inner: Any = inner) -> None:
+                    nonlocal done
+                    inner.update(fraction - done)
+                    bar.update((fraction - done) * module.work(cell))
+                    done = fraction
+
+                try:
+                    dataset = module.compute(cell, config.device, progress)
+                except DivergenceError as error:
+                    failures.append(str(error))
+                    continue
+            wall_time = time.perf_counter() - began
+            store.save(
+                module.NAME, module.VERSION, cell, dataset, provenance(device=config.device, wall_time=wall_time)
+            )
+            computed += 1
+    return computed, failures
+
+
+def peak_memory() -> float:
+    """Peak resident memory of this process, GiB."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def one_line(error: Exception) -> str:
+    """The first line of an error of Hydra or OmegaConf, with its key; the presets, if the experiment is misspelt."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if "'exp/" in lines[0] or "override 'exp'" in lines[0]:
+        asked = next((word.partition("=")[2] for word in sys.argv[1:] if word.lstrip("+").startswith("exp=")), "")
+        return f"exp={asked}: choose an experiment with +exp=<name>: {', '.join(presets())}"
+    key = getattr(error, "full_key", None)
+    return f"{key}: {lines[0]}" if key and key not in lines[0] else lines[0]
+
+
+def entry() -> int:
+    """``main``, with each error on a line of its own: exit code 2 for a config error, 1 for a failed run."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print a traceback and exit; here its errors come as exceptions
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        main()
+    except UserError as error:
+        message, code = str(error), 2
+    except (HydraException, OmegaConfBaseException) as error:
+        message, code = one_line(error), 2
+    except RunError as error:
+        message, code = str(error), 1
+    except KeyboardInterrupt:
+        message, code = "interrupted; what was finished is stored, and the same command goes on from there", 130
+    else:
+        return 0
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(entry())
