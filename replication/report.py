@@ -53,20 +53,34 @@ def text(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def markdown(sections: Sequence[Section]) -> str:
-    """CLAIMS.md: every statement of the paper and what tests it, then the claims of each preset."""
+def markdown(sections: Sequence[Section], folder: Path) -> str:
+    """CLAIMS.md of a folder: every statement of the paper and what tests it, then the claims of each preset."""
     parts = [
         "# Claims",
         "Written by `python scripts/figures.py --publish` from the data beside this file. An interval has level "
         "99.9 %; a claim holds only if the whole interval lies where the criterion allows, and only while its negative "
         "control, a variant for which the same check must fail, is rejected.",
+        "## Every statement of the paper",
+        statements.table(_verdicts(sections)),
     ]
     for section in sections:
-        parts.append(f"## {section.preset}\n\n`{section.command}`: {section.cost}.")
         rows = [outcome.row() for outcome in section.outcomes]
-        parts.append(_markdown_table(list(_COLUMNS.values()), [[row[key] for key in _COLUMNS] for row in rows]))
-    parts.insert(2, "## Every statement of the paper\n\n" + statements.table(_verdicts(sections)))
+        parts += [
+            f"## {section.preset}",
+            f"`{section.command}`: {section.cost}.",
+            " ".join(f"![{name}]({path.relative_to(folder).as_posix()})" for name, path in section.figures.items()),
+            _markdown_table(list(_COLUMNS.values()), [[row[key] for key in _COLUMNS] for row in rows]),
+        ]
     return "\n\n".join(parts) + "\n"
+
+
+def readme(text: str, sections: Sequence[Section]) -> str:
+    """The README with its claims table brought up to date, between the two markers."""
+    begin, end = "<!-- claims -->\n", "<!-- /claims -->\n"
+    head, _, rest = text.partition(begin)
+    _, _, tail = rest.partition(end)
+    tables = [f"`{section.command}`:\n\n{claims_table(section)}\n" for section in sections if "/" not in section.preset]
+    return head + begin + "\n".join(tables) + end + tail
 
 
 def claims_table(section: Section) -> str:
@@ -114,13 +128,9 @@ def _html_table(outcomes: Sequence[Outcome]) -> str:
 
 
 def _statement_table(verdicts: Mapping[str, str]) -> str:
-    lines = []
-    for statement in statements.STATEMENTS:
-        tested = "; ".join(f"{claim}: {verdicts.get(claim, 'not run')}" for claim in statement.claims)
-        status = tested or statement.note or "not yet tested"
-        cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in (statement.place, statement.text, status))
-        lines.append(f"<tr>{cells}</tr>")
-    return f"<table><tr><th>Place</th><th>Statement</th><th>Tested by</th></tr>{''.join(lines)}</table>"
+    lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in statements.rows(verdicts)]
+    head = "<tr><th>Place</th><th>Statement</th><th>Tested by</th><th>Verdict</th></tr>"
+    return f"<table>{head}{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
 _PAGE = """<!DOCTYPE html>

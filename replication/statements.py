@@ -226,7 +226,8 @@ _EXPERIMENTS = (
               "each, at t = 0 and after 200 steps at learning rate 1.0 towards f* = x_1 x_2.",
               note=PROTOCOL + "; followed in the literal preset; fig1.open_choices varies what it leaves open"),
     Statement("§6.1; Figure 1", "The wider network's kernel varies less between initializations.", ("fig1.variance",)),
-    Statement("§6.1; Figure 1", "The wider network's kernel is a smoother function of the angle.", ("fig1.smoother",)),
+    Statement("§6.1; Figure 1", "The wider network's kernel is a smoother function of the angle.",
+              ("fig1.smoother", "fig1.smoothness_is_variance")),
     Statement("§6.1; Figure 1", "The expected kernel is nearly the same at both widths.",
               ("fig1.mean", "fig1.open_choices")),
     Statement("§6.1; Figure 1", "The kernel grows during 200 steps of training.",
@@ -326,9 +327,14 @@ def table(verdicts: Mapping[str, str], statements: Sequence[Statement] = STATEME
     | §1 | It is so. | `a.b` | holds |
     | §2 | So is this. | – | not yet tested |
     """
-    rows = [("Place", "Statement", "Tested by", "Verdict"), *(_row(statement, verdicts) for statement in statements)]
-    lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows]
-    return "\n".join([lines[0], "|---|---|---|---|", *lines[1:]])
+    lines = [("Place", "Statement", "Tested by", "Verdict"), *rows(verdicts, statements)]
+    header, *body = ["| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines]
+    return "\n".join([header, "|---|---|---|---|", *body])
+
+
+def rows(verdicts: Mapping[str, str], statements: Sequence[Statement] = STATEMENTS) -> list[tuple[str, str, str, str]]:
+    """Place, statement, what tests it, verdict: a row for each statement, given the verdict of each claim."""
+    return [_row(statement, verdicts) for statement in statements]
 
 
 def _row(statement: Statement, verdicts: Mapping[str, str]) -> tuple[str, str, str, str]:

@@ -15,48 +15,32 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import hydra
+from compose import CONF, RunError, UserError, one_line, typed
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
     from replication.experiments import BaseConfig
     from replication.results import Store
 
-CONF = Path(__file__).parents[1] / "conf"
-
-
-class UserError(Exception):
-    """A mistake in what was asked for: one line, exit code 2."""
-
-
-class RunError(Exception):
-    """A run that could not be completed: exit code 1."""
-
-
-def presets() -> list[str]:
-    """The presets that +exp=<name> accepts."""
-    return sorted(path.relative_to(CONF / "exp").with_suffix("").as_posix() for path in (CONF / "exp").rglob("*.yaml"))
-
-
-def typed(config: DictConfig) -> "tuple[ModuleType, BaseConfig]":
-    """The experiment's module and its typed config; raises UserError for an unknown key or a value out of domain."""
-    # Hydra's "+key=value" adds any key, and plain YAML checks no type: the dataclass rejects what got through.
-    plain: Any = OmegaConf.to_container(config, resolve=True)
-    if "experiment" not in plain:
-        raise UserError(f"choose an experiment with +exp=<name>: {', '.join(presets())}")
-    from replication.experiments import ConfigError, load
-
-    try:
-        module = load(plain["experiment"])
-        return module, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(module.Config), plain))  # type: ignore[return-value]
-    except Exception as error:
-        # OmegaConf has many classes of errors, and may wrap those of the config's own checks.
-        causes = [error, error.__cause__, error.__context__]
-        own = next((cause for cause in causes if isinstance(cause, ConfigError)), None)
-        raise UserError(str(own) if own else one_line(error)) from None
-
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(composed: DictConfig) -> None:
+    try:
+        run_experiment(composed)
+    except (UserError, RunError) as error:
+        # Hydra announces an exception in a line of its own; a job of a sweep may be in another process, and must raise.
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise
+        _failed.append(error)
+
+
+_failed: list[UserError | RunError] = []
+
+
+def run_experiment(composed: DictConfig) -> None:
+    """Compute what is missing, then draw, decide, track and print."""
     start = time.perf_counter()
     module, config = typed(composed)
     import torch
@@ -86,7 +70,7 @@ def main(composed: DictConfig) -> None:
     figures = draw(module.NAME, dataset, folder)
     write_dataset(folder / f"{module.NAME}.nc", dataset)
     section = Section(config.preset, dataset.attrs["cells"], dataset.attrs["wall_time"], outcomes, figures)
-    (folder / "CLAIMS.md").write_text(markdown([section]), encoding="utf-8")
+    (folder / "CLAIMS.md").write_text(markdown([section], folder), encoding="utf-8")
     wall_time, peak = time.perf_counter() - start, peak_memory()
     try:
         with tracked(
@@ -177,16 +161,6 @@ def peak_memory() -> float:
     return peak / (2**30 if sys.platform == "darwin" else 2**20)
 
 
-def one_line(error: Exception) -> str:
-    """The first line of an error of Hydra or OmegaConf, with its key; the presets, if the experiment is misspelt."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    if "'exp/" in lines[0] or "override 'exp'" in lines[0]:
-        asked = next((word.partition("=")[2] for word in sys.argv[1:] if word.lstrip("+").startswith("exp=")), "")
-        return f"exp={asked}: choose an experiment with +exp=<name>: {', '.join(presets())}"
-    key = getattr(error, "full_key", None)
-    return f"{key}: {lines[0]}" if key and key not in lines[0] else lines[0]
-
-
 def entry() -> int:
     """``main``, with each error on a line of its own: exit code 2 for a config error, 1 for a failed run."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print a traceback and exit; here its errors come as exceptions
@@ -195,6 +169,8 @@ def entry() -> int:
 
     try:
         main()
+        if _failed:
+            raise _failed.pop()
     except UserError as error:
         message, code = str(error), 2
     except (HydraException, OmegaConfBaseException) as error:

@@ -89,7 +89,7 @@ def _trend(axes: Axes, widths: Sequence[int], values: Sequence[float], theory: f
 
 
 def _choices(dataset: xr.Dataset) -> Figure:
-    narrow, *_, wide = dataset.attrs["widths"]
+    narrow, wide = dataset.attrs["widths"][0], dataset.attrs["widths"][-1]
     groups = {f"as in Figure 1 ($n = {narrow}$)": select(dataset, width=narrow)}
     groups |= {name.replace("_", " "): select(dataset, name) for name in dataset.attrs["alternatives"]}
     groups[f"$n = {wide}$"] = select(dataset, width=wide)

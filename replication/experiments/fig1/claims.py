@@ -16,56 +16,71 @@ BAND = 0.1
 
 
 def _fall(
-    name: str,
+    quantity: str,
     measure: Callable[[np.ndarray], float],
+    widths: Sequence[int],
     groups: Sequence[np.ndarray],
     allowed: tuple[float, float],
 ) -> Statistic:
     """The ratio of a positive measure between the narrowest and the widest group, its interval taken on its log."""
+    if len(widths) < 2:
+        return _undecided(f"fall of {quantity}", allowed)
     log, low, high = interval([groups[0], groups[-1]], lambda pair: math.log(measure(pair[0]) / measure(pair[1])))
+    name = f"{quantity}(n={widths[0]})/{quantity}(n={widths[-1]})"
     return Statistic(name, math.exp(log), math.exp(low), math.exp(min(high, 700)), allowed)
 
 
 def _rate(
-    name: str,
+    quantity: str,
     measure: Callable[[np.ndarray], float],
     widths: Sequence[int],
     groups: Sequence[np.ndarray],
     allowed: tuple[float, float],
 ) -> Statistic:
     """The exponent in n of a positive measure."""
+    if len(widths) < 2:
+        return _undecided(f"exponent of {quantity}", allowed)
     seeds = [len(group) for group in groups]
-    return Statistic(
-        name, *interval(groups, lambda sample: exponent(widths, [measure(g) for g in sample], seeds)), allowed
-    )
+    found = interval(groups, lambda sample: exponent(widths, [measure(group) for group in sample], seeds))
+    return Statistic(f"exponent of {quantity}, n={widths[0]}…{widths[-1]}", *found, allowed)
+
+
+def _undecided(name: str, allowed: tuple[float, float]) -> Statistic:
+    """A comparison of widths where there are not two of them."""
+    return Statistic(name, math.nan, -math.inf, math.inf, allowed)
+
+
+def _factor(widths: Sequence[int]) -> tuple[float, float]:
+    """Within a factor 2 of √(n'/n), n the narrowest and n' the widest."""
+    expected = math.sqrt(widths[-1] / widths[0])
+    return expected / 2, expected * 2
 
 
 def _check_variance(dataset: xr.Dataset) -> list[Statistic]:
     widths, trend = dataset.attrs["widths"], dataset.attrs["initial"]
     drawn = [initial_kernels(dataset, width) for width in widths]
     counted = [initial_kernels(dataset, width) for width in trend]
-    expected = math.sqrt(widths[-1] / widths[0])
     return [
-        _fall(f"sd(n={widths[0]})/sd(n={widths[-1]})", spread, drawn, (expected / 2, 2 * expected)),
-        _rate(f"exponent of sd, n={trend[0]}…{trend[-1]}", spread, trend, counted, (-0.6, -0.4)),
+        _fall("sd", spread, widths, drawn, _factor(widths)),
+        _rate("sd", spread, trend, counted, (-0.6, -0.4)),
     ]
 
 
 def _check_smoother(dataset: xr.Dataset) -> list[Statistic]:
     widths = dataset.attrs["widths"]
-    expected = math.sqrt(widths[-1] / widths[0])
-    limit, angles = dataset.theta_inf.values[0], dataset.angle.values
     drawn = [initial_kernels(dataset, width) for width in widths]
-    name = f"roughness(n={widths[0]})/roughness(n={widths[-1]})"
-    return [_fall(name, lambda group: roughness(group, limit, angles), drawn, (expected / 2, 2 * expected))]
+    return [_fall("roughness", _roughness(dataset), widths, drawn, _factor(widths))]
 
 
 def _check_smoothness_is_variance(dataset: xr.Dataset) -> list[Statistic]:
-    trend = dataset.attrs["initial"]
-    limit, angles = dataset.theta_inf.values[0], dataset.angle.values
+    trend, rough = dataset.attrs["initial"], _roughness(dataset)
     groups = [initial_kernels(dataset, width) for width in trend]
-    name = f"exponent of roughness/sd, n={trend[0]}…{trend[-1]}"
-    return [_rate(name, lambda group: roughness(group, limit, angles) / spread(group), trend, groups, (-0.1, 0.1))]
+    return [_rate("roughness/sd", lambda group: rough(group) / spread(group), trend, groups, (-0.1, 0.1))]
+
+
+def _roughness(dataset: xr.Dataset) -> Callable[[np.ndarray], float]:
+    limit, angles = dataset.theta_inf.values[0], dataset.angle.values
+    return lambda kernels: roughness(kernels, limit, angles)
 
 
 def _mean_statistic(name: str, kernels: np.ndarray, limit: np.ndarray) -> Statistic:
@@ -100,20 +115,13 @@ def _check_inflation(dataset: xr.Dataset) -> list[Statistic]:
 def _check_inflation_width(dataset: xr.Dataset) -> list[Statistic]:
     widths = dataset.attrs["widths"]
     every = sorted({*widths, *dataset.attrs["trend"]})
+
+    def mean(changes: np.ndarray) -> float:
+        return float(changes.mean())
+
     return [
-        _fall(
-            f"change(n={widths[0]})/change(n={widths[-1]})",
-            lambda changes: float(changes.mean()),
-            [change(dataset, width) for width in widths],
-            (2.0, math.inf),
-        ),
-        _rate(
-            f"exponent of change, n={every[0]}…{every[-1]}",
-            lambda changes: float(changes.mean()),
-            every,
-            [change(dataset, width) for width in every],
-            (-math.inf, -0.4),
-        ),
+        _fall("change", mean, widths, [change(dataset, width) for width in widths], (2.0, math.inf)),
+        _rate("change", mean, every, [change(dataset, width) for width in every], (-math.inf, -0.4)),
     ]
 
 
@@ -127,7 +135,7 @@ def _check_open_choices(dataset: xr.Dataset) -> list[Statistic]:
         same = np.isin(narrow.seed.values, group.seed.values)
         distance = float(np.abs(group.theta.values[:, 0] - narrow.theta.values[same, 0]).max())
         found.append(Statistic(f"{name}: sup|Θ_0 − main|", distance, distance, distance, (0.0, 1e-12)))
-    return found
+    return found or [_undecided("no alternatives", (INFLATION, math.inf))]
 
 
 def _one_width_as_all(dataset: xr.Dataset) -> xr.Dataset:
@@ -138,21 +146,21 @@ def _one_width_as_all(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _widest_as_narrowest(dataset: xr.Dataset) -> xr.Dataset:
-    narrow, *_, wide = dataset.attrs["widths"]
-    return _relabel(select(dataset, width=wide), "main", narrow)
+    widths = dataset.attrs["widths"]
+    return _relabel(select(dataset, width=widths[-1]), "main", widths[0])
 
 
 def _widest_as_alternatives(dataset: xr.Dataset) -> xr.Dataset:
-    narrow, *_, wide = dataset.attrs["widths"]
-    widest = select(dataset, width=wide)
+    widths = dataset.attrs["widths"]
+    widest = select(dataset, width=widths[-1])
     alternatives = [_relabel(widest, name) for name in dataset.attrs["alternatives"]]
-    return _concat([select(dataset, width=narrow), *alternatives])
+    return _concat([select(dataset, width=widths[0]), *alternatives])
 
 
 def _mean_field(dataset: xr.Dataset) -> xr.Dataset:
     networks = select(dataset, "mean_field")
     widths = sorted({int(width) for width in networks.width})
-    return _relabel(networks, "main").assign_attrs(widths=[widths[0], widths[-1]], trend=widths)
+    return _relabel(networks, "main").assign_attrs(widths=widths, trend=widths)
 
 
 def _deeper_limit(dataset: xr.Dataset) -> xr.Dataset:

@@ -1,0 +1,82 @@
+"""From a command line to a typed config: what ``run.py`` and ``figures.py`` share. Imports no torch by itself."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError
+
+if TYPE_CHECKING:
+    from replication.experiments import BaseConfig
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+class UserError(Exception):
+    """A mistake in what was asked for: one line, exit code 2."""
+
+
+class RunError(Exception):
+    """A run that could not be completed: exit code 1."""
+
+
+def options(group: str) -> list[str]:
+    """The files of a config group, by the names that the command line accepts."""
+    folder = CONF / group
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+
+
+def presets() -> list[str]:
+    """The presets that +exp=<name> accepts."""
+    return options("exp")
+
+
+def typed(config: DictConfig) -> "tuple[ModuleType, BaseConfig]":
+    """The experiment's module and its typed config; raises UserError for an unknown key or a value out of domain."""
+    # Hydra's "+key=value" adds any key, and plain YAML checks no type: the dataclass rejects what got through.
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    if "experiment" not in plain:
+        raise UserError(f"choose an experiment with +exp=<name>: {', '.join(presets())}")
+    from replication.experiments import ConfigError, load
+
+    try:
+        module = load(plain["experiment"])
+        return module, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(module.Config), plain))  # type: ignore[return-value]
+    except Exception as error:
+        # OmegaConf has many classes of errors, and may wrap those of the config's own checks.
+        causes = [error, error.__cause__, error.__context__]
+        own = next((cause for cause in causes if isinstance(cause, ConfigError)), None)
+        key = getattr(error, "full_key", None) or ""
+        if own or not key:
+            raise UserError(str(own or one_line(error))) from None
+        value = OmegaConf.select(config, key)
+        if isinstance(error, ConfigKeyError):
+            parent, _, last = key.rpartition(".")
+            known = [str(name) for name in (OmegaConf.select(config, parent) if parent else config) if name != last]
+            raise UserError(f"{key}={value}: no such key; {parent or 'it'} has {', '.join(known)}") from None
+        raise UserError(f"{key}={value}: {one_line(error)}") from None
+
+
+def preset(name: str, *overrides: str) -> DictConfig:
+    """The composed config of a preset; raises UserError, listing what exists, for an unknown one."""
+    if name not in presets():
+        raise UserError(f"{name}: choose one of {', '.join(presets())}")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", [f"+exp={name}", *overrides])
+
+
+def one_line(error: Exception) -> str:
+    """The first line of an error of Hydra or OmegaConf; with what exists, where a name is misspelt."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    name = first.split("'")[-2].split("/")[0] if first.count("'") >= 2 else ""
+    override = next((word for word in sys.argv[1:] if word.lstrip("+~").partition("=")[0] == name), name)
+    if name == "exp":
+        return f"{override}: choose an experiment with +exp=<name>: {', '.join(presets())}"
+    if first.startswith("In '") and options(name):
+        return f"{override}: must be one of {', '.join(options(name))}"
+    if first.startswith("Could not override"):
+        return f"{override}: no such key; the keys are those of the preset in conf/exp, and of conf/config.yaml"
+    return first

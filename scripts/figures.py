@@ -1,0 +1,99 @@
+"""Redraw the published figures, the claims and the report from the stored data; computes no network.
+
+    python scripts/figures.py                        from figures/*.nc into results/figures, to look at
+    python scripts/figures.py --publish              from figures/*.nc into figures, after a change of a plot
+    python scripts/figures.py --publish fig1         first take the data of a preset from the results store
+
+Only --publish writes figures/ (and the claims table of the README), and only from presets at the paper's widths whose
+cells are all stored.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from compose import RunError, UserError, preset, typed
+
+ROOT = Path(__file__).parents[1]
+PUBLISHED = ROOT / "figures"
+README = ROOT / "README.md"
+
+
+def collect(name: str, results: str) -> None:
+    """Copy the assembled data of a preset from the store to the published ones."""
+    from replication.experiments import gather
+    from replication.results import Store, write_dataset
+
+    if name.startswith("ci/"):
+        raise UserError(f"{name}: a reduced preset is not published")
+    module, config = typed(preset(name))
+    try:
+        dataset = gather(module, config, Store(results))
+    except KeyError as error:
+        raise RunError(f"{error.args[0]}: run `python scripts/run.py +exp={name}` first") from None
+    write_dataset(PUBLISHED / f"{name}.nc", dataset)
+
+
+def redraw(target: Path, tracking: str) -> None:
+    """Every figure, CLAIMS.md and report.html from the published data."""
+    from replication.claims import decide
+    from replication.experiments import load
+    from replication.plots import draw
+    from replication.report import Section, markdown, page
+    from replication.results import read_dataset
+    from replication.tracking import run as tracked
+
+    sections = []
+    for path in sorted(PUBLISHED.rglob("*.nc"), key=lambda path: (len(path.parts), path)):
+        name = path.relative_to(PUBLISHED).with_suffix("").as_posix()
+        dataset = read_dataset(path)
+        module = load(dataset.attrs["experiment"])
+        outcomes = decide(module.CLAIMS, dataset)
+        figures = draw(module.NAME, dataset, (target / name).parent)
+        sections.append(Section(name, dataset.attrs["cells"], dataset.attrs["wall_time"], outcomes, figures))
+        with tracked(
+            mode=tracking,  # type: ignore[arg-type]
+            project="ntk-replication",
+            experiment=module.NAME,
+            job_type="figures",
+            config={"preset": name},
+            directory=ROOT / "results" / "figures",
+            tags=[name],
+        ) as run:
+            for figure, png in figures.items():
+                run.figure(figure, png)
+            run.claims([outcome.row() for outcome in outcomes])
+        for png in figures.values():
+            print(png)
+    if not sections:
+        raise RunError(f"there are no data in {PUBLISHED}")
+    for file, content in (("CLAIMS.md", markdown(sections, target)), ("report.html", page(sections))):
+        (target / file).write_text(content, encoding="utf-8")
+        print(target / file)
+    if target == PUBLISHED:
+        from replication.report import readme
+
+        README.write_text(readme(README.read_text(encoding="utf-8"), sections), encoding="utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("presets", nargs="*", metavar="PRESET", help="with --publish: take their data from the store")
+    parser.add_argument("--publish", action="store_true", help="write figures/ instead of results/figures")
+    parser.add_argument("--results", default="results", help="folder of the results store (default: results)")
+    parser.add_argument("--tracking", default="offline", choices=("offline", "online", "disabled"))
+    arguments = parser.parse_args()
+    if arguments.presets and not arguments.publish:
+        parser.error("presets are taken from the store with --publish only")
+    try:
+        for name in arguments.presets:
+            collect(name, arguments.results)
+        redraw(PUBLISHED if arguments.publish else ROOT / "results" / "figures", arguments.tracking)
+    except (UserError, RunError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,523 @@
+"""Both solvers against autograd: gradient steps exactly, gradient flow against the full parameter ODE."""
+
+import math
+import re
+from dataclasses import dataclass
+from itertools import pairwise, repeat
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from replication.costs import Cost, CrossEntropy, LeastSquares
+from replication.network import Network
+from replication.randomness import generator
+from replication.tangent import tangent_kernel
+from replication.training import DivergenceError, GradientDescent, GradientFlow, follow
+
+F64 = torch.float64
+EXACT = {"rtol": 1e-12, "atol": 1e-12}
+N = 6
+
+
+def normal(*shape, key="data"):
+    return torch.randn(*shape, generator=generator(key, *shape), dtype=F64)
+
+
+def network(widths, key=0, name="tanh", beta=0.3, dtype=F64, seeds=None):
+    stream = generator("test", key) if seeds is None else [generator("test", s) for s in range(seeds)]
+    return Network.init(widths, generator=stream, nonlinearity=name, beta=beta, dtype=dtype)
+
+
+X, PROBES = normal(N, 2), normal(4, 2, key="probes")
+LABELS = torch.arange(N)
+
+
+def problem(kind: str, n_outputs: int):
+    """A cost and the same cost written for autograd, (N, n_L) → scalar."""
+    if kind == "cross-entropy":
+        labels = LABELS % n_outputs
+        return CrossEntropy(labels, n_outputs), lambda f: torch.nn.functional.cross_entropy(f, labels)
+    factor, y = {"½": 0.5, "1": 1.0}[kind], normal(N, n_outputs, key="target")
+    return LeastSquares(y, factor), lambda f: factor * ((f - y) ** 2).sum(dim=1).mean()
+
+
+def run(solver, net, cost, x=X):
+    """Train to the end: (t, cost at t) of all states, and the number of steps."""
+    values = [(state.t, cost.value(state.f).mean().item()) for state in solver.states(net, x, cost)]
+    return values, len(values) - 1
+
+
+def largest_rate(kernel: Tensor) -> float:
+    return torch.linalg.eigvalsh(kernel)[-1].item() / N
+
+
+class TestGradientStep:
+    @pytest.mark.parametrize("kind", ["½", "1", "cross-entropy"])
+    @pytest.mark.parametrize("widths", [[2, 3], [2, 5, 4, 3], [2, 5, 4, 2], [2, 7, 1]], ids=str)
+    @pytest.mark.parametrize("name", ["relu", "gelu"])
+    @pytest.mark.parametrize("beta", [0.0, 0.3])
+    def test_is_theta_minus_the_rate_times_autograds_gradient(self, kind, widths, name, beta, oracle):
+        """For every parameter, over two steps."""
+        if kind == "cross-entropy" and widths[-1] == 1:
+            widths = [2, 7, 4]
+        cost, loss = problem(kind, widths[-1])
+        net = network(widths, name=name, beta=beta)
+        expected = oracle(net).theta
+        for _ in range(2):
+            expected = expected - 0.3 * oracle(net).gradient(loss, X, expected)
+        run(GradientDescent(0.3, 2), net, cost)
+        torch.testing.assert_close(oracle(net).theta, expected, **EXACT)
+
+    def test_states_are_before_each_step_and_at_the_end(self, oracle):
+        cost, _ = problem("½", 1)
+        net = network([2, 5, 1])
+        seen = []
+        for state in GradientDescent(0.5, 3).states(net, X, cost):
+            seen.append((state.t, state.f, oracle(net).f(oracle(net).theta, X)))
+        assert [t for t, _, _ in seen] == [0.0, 0.5, 1.0, 1.5]
+        for _, f, expected in seen:
+            torch.testing.assert_close(f, expected, **EXACT)
+
+    def test_makes_one_low_rank_update_of_each_weight(self, monkeypatch):
+        """No gradient-sized buffer: each weight is only told the N rows of the two factors."""
+        cost, _ = problem("½", 3)
+        net = network([2, 50, 40, 3])
+        calls = []
+        for l, weight in enumerate(net.weights):
+            original = weight.update
+
+            def record(left, right, scale, l=l, original=original):
+                calls.append((l, left.shape, right.shape))
+                original(left, right, scale)
+
+            monkeypatch.setattr(weight, "update", record)
+        run(GradientDescent(0.1, 1), net, cost)
+        assert sorted(calls) == [(0, (N, 50), (N, 2)), (1, (N, 40), (N, 50)), (2, (N, 3), (N, 40))]
+
+    @pytest.mark.parametrize("kind", ["½", "cross-entropy"])
+    def test_ensemble_is_each_network_alone(self, kind, members, oracle):
+        cost, _ = problem(kind, 3)
+        net = network([2, 5, 4, 3], seeds=3)
+        single = members(net)
+        run(GradientDescent(0.3, 4), net, cost)
+        for member, trained in zip(single, members(net), strict=True):
+            run(GradientDescent(0.3, 4), member, cost)
+            torch.testing.assert_close(oracle(trained).theta, oracle(member).theta, **EXACT)
+
+    @pytest.mark.parametrize("seeds", [None, 2])
+    def test_normalize_hidden_follows_each_step_on_all_but_the_last_weight(self, seeds):
+        cost, _ = problem("½", 1)
+        net = network([2, 6, 5, 1], seeds=seeds)
+        for state in GradientDescent(0.3, 3, normalize_hidden=True).states(net, X, cost):
+            for l, weight in enumerate(net.weights):
+                rms = weight.values.square().mean(dim=-2).sqrt()
+                normalized = (rms - 1).abs().max() < 1e-12
+                assert normalized == (state.t > 0 and l < 2)
+
+    def test_dense_output_is_the_straight_line_between_steps(self):
+        cost, _ = problem("½", 1)
+        previous = None
+        for state in GradientDescent(0.5, 3).states(network([2, 5, 1]), X, cost):
+            if previous is not None:
+                for part in (0.0, 0.25, 1.0):
+                    t = previous[0] + part * 0.5
+                    torch.testing.assert_close(state.f_at(t), (1 - part) * previous[1] + part * state.f, **EXACT)
+            previous = state.t, state.f
+
+
+class TestFreshBatches:
+    def batches(self, count):
+        return [(normal(N, 2, key=f"batch {i}"), problem("½", 1)[0]) for i in range(count)]
+
+    def test_each_step_is_on_its_own_batch(self, oracle):
+        _, loss = problem("½", 1)
+        net = network([2, 5, 4, 1])
+        batches = self.batches(4)
+        expected = oracle(net).theta
+        for x, _ in batches[:3]:
+            expected = expected - 0.2 * oracle(net).gradient(loss, x, expected)
+        states = GradientDescent(0.2, 3).states_on(net, iter(batches))
+        seen = [(state.t, state.f, state.between) for state in states]
+        torch.testing.assert_close(oracle(net).theta, expected, **EXACT)
+        assert [t for t, _, _ in seen] == pytest.approx([0, 0.2, 0.4, 0.6])
+        assert all(between is None for _, _, between in seen)
+        torch.testing.assert_close(seen[-1][1], oracle(net).f(expected, batches[3][0]), **EXACT)
+
+    def test_steps_plus_one_batches_are_taken_and_no_more(self):
+        source = iter(self.batches(6))
+        states = list(GradientDescent(0.2, 3).states_on(network([2, 5, 1]), source))
+        assert len(states) == 4
+        assert len(list(source)) == 2
+
+    @pytest.mark.parametrize("count", [0, 1, 3])
+    def test_too_few_batches_are_an_error_that_says_how_many(self, count):
+        states = GradientDescent(0.2, 3).states_on(network([2, 5, 1]), self.batches(count))
+        with pytest.raises(ValueError, match=f"3 steps need 4 batches, not {count}"):
+            list(states)
+
+    def test_the_same_batch_again_and_again_is_full_batch_descent(self, oracle):
+        cost, _ = problem("½", 1)
+        one, other = network([2, 5, 1]), network([2, 5, 1])
+        list(GradientDescent(0.2, 3).states_on(one, repeat((X, cost))))
+        run(GradientDescent(0.2, 3), other, cost)
+        assert torch.equal(oracle(one).theta, oracle(other).theta)
+
+
+@dataclass
+class Exact:
+    """The solution of the parameter ODE: f on the data at ``times``; at the end off the data, and Θ between the two."""
+
+    kind: str
+    name: str
+    widths: list[int]
+    cost: Cost
+    times: np.ndarray
+    f: Tensor
+    f_probes: Tensor
+    theta: Tensor
+
+    def network(self) -> Network:
+        return network(self.widths, name=self.name)
+
+    def errors(self, net: Network) -> np.ndarray:
+        """Largest deviations at the end: f on the data, f off the data, Θ."""
+        pairs = (net(X), self.f[-1]), (net(PROBES), self.f_probes), (tangent_kernel(net, PROBES, X), self.theta)
+        return np.array([(found - exact).abs().max().item() for found, exact in pairs])
+
+
+T = 4.0
+"""A few relaxation times (λ_max(K/N) is 0.3 … 1.1): all parts of the flow are still in motion."""
+
+
+@pytest.fixture(scope="module", params=[("½", "tanh"), ("1", "erf"), ("cross-entropy", "erf")], ids=" ".join)
+def exact(request, oracle):
+    kind, name = request.param
+    n_outputs = 3 if kind == "cross-entropy" else 2
+    cost, loss = problem(kind, n_outputs)
+    widths = [2, 8, 8, n_outputs]
+    solver = oracle(network(widths, name=name))
+    times = np.linspace(0, T, 81)
+    path = solver.flow(loss, X, times)
+    f = torch.stack([solver.f(theta, X) for theta in path])
+    return Exact(kind, name, widths, cost, times, f, solver.f(path[-1], PROBES), solver.kernel(PROBES, X, path[-1]))
+
+
+class EqualSteps(GradientFlow):
+    """The same scheme with equal steps: the tolerance is never reached and steps do not grow."""
+
+    _growth = 1.0
+
+    def __init__(self, t: float, steps: int):
+        super().__init__(t, math.inf, first_step=t / steps)
+
+
+class TestGradientFlow:
+    def test_the_error_of_equal_steps_falls_at_first_order(self, exact):
+        """Global error ∝ Δt on and off the data and in Θ: the local one is O(Δt²). Measured 0.98 … 1.01."""
+        errors = []
+        for steps in (32, 64):
+            net = exact.network()
+            assert run(EqualSteps(T, steps), net, exact.cost)[1] == steps
+            errors.append(exact.errors(net))
+        order = np.log2(errors[0] / errors[1])
+        assert (order > 0.9).all()
+        assert (order < 1.1).all()
+
+    def test_the_defect_of_equal_steps_falls_at_second_order(self, exact):
+        """It is of the local error's order, O(Δt²)."""
+        largest = [
+            max(state.defect for state in EqualSteps(T, steps).states(exact.network(), X, exact.cost))
+            for steps in (32, 64)
+        ]
+        assert 1.8 < np.log2(largest[0] / largest[1]) < 2.2
+
+    def test_the_error_falls_with_the_root_of_the_tolerance(self, exact):
+        """At order 1 and a local error O(Δt²), steps ∝ tolerance^{−1/2} and error ∝ tolerance^{1/2}, within 0.1."""
+        errors, steps, tolerances = [], [], (1e-2, 1e-3, 1e-4, 1e-5)
+        for tolerance in tolerances:
+            net = exact.network()
+            steps.append(run(GradientFlow(T, tolerance), net, exact.cost)[1])
+            errors.append(exact.errors(net))
+        assert all((fine < coarse).all() for coarse, fine in pairwise(errors))
+        # The last two: there the first and the last step, which are not chosen by the tolerance, no longer count.
+        span = math.log(tolerances[-2] / tolerances[-1])
+        exponents = np.log(errors[-2] / errors[-1]) / span
+        assert (abs(exponents - 0.5) < 0.1).all()
+        assert math.log(steps[-1] / steps[-2]) / span == pytest.approx(0.5, abs=0.1)
+
+    def test_the_global_error_is_about_steps_times_tolerance(self, exact):
+        """The calibration: the defect is of the local error's order, so the error stays below 5 × steps × tolerance."""
+        for tolerance in (1e-3, 1e-5):
+            net = exact.network()
+            steps = run(GradientFlow(T, tolerance), net, exact.cost)[1]
+            assert exact.errors(net)[0] < 5 * steps * tolerance
+
+    def test_dense_output_is_continuous_and_as_accurate_as_the_steps(self, exact):
+        solver = GradientFlow(T, 1e-3)
+        previous, at_steps = None, []
+        for state in solver.states(exact.network(), X, exact.cost):
+            if previous is not None:
+                torch.testing.assert_close(state.between(previous[0]), previous[1], rtol=1e-9, atol=1e-9)
+                torch.testing.assert_close(state.between(state.t), state.f, rtol=1e-9, atol=1e-9)
+            previous = state.t, state.f
+            closest = np.abs(exact.times - state.t).argmin()
+            if abs(exact.times[closest] - state.t) < 1e-9:
+                at_steps.append((state.f - exact.f[closest]).abs().max().item())
+        followed = follow(solver.states(exact.network(), X, exact.cost), exact.times)
+        # The error at the end is typical of the steps'; in between it may be larger by the curvature of one step.
+        assert (followed - exact.f).abs().max().item() < 2 * max(at_steps)
+
+    def test_the_cost_falls_all_along(self, exact):
+        """Strictly, at the steps and at four times in each, over 20 times the time that is compared."""
+        costs, last = [math.inf], 0.0
+        for state in GradientFlow(20 * T, 1e-3).states(exact.network(), X, exact.cost):
+            costs += [state.cost_at(t) for t in np.unique(np.linspace(last, state.t, 5)[1:])]
+            last = state.t
+        assert len(costs) > 20
+        assert all(after < before for before, after in pairwise(costs))
+
+    def test_the_cost_falls_at_the_rate_of_the_kernel_gradient(self, exact):
+        """∂_tC = −‖d|_f‖²_Θ = −dᵀΘd/N² (paper §3), over a step of 1e-5."""
+        net = exact.network()
+        kernel, d = tangent_kernel(net, X), exact.cost.direction(net(X)).flatten()
+        expected = -(d @ kernel @ d).item() / N**2
+        values, steps = run(EqualSteps(1e-5, 1), net, exact.cost)
+        assert steps == 1
+        assert (values[1][1] - values[0][1]) / 1e-5 == pytest.approx(expected, rel=1e-4)
+
+    def test_the_limit_of_small_rates_of_gradient_descent_is_the_flow(self, exact):
+        """Euler's error ∝ rate: halving it halves the error, 2 within 0.1."""
+        errors = []
+        for steps in (200, 400):
+            net = exact.network()
+            run(GradientDescent(T / steps, steps), net, exact.cost)
+            errors.append(exact.errors(net))
+        ratio = errors[0] / errors[1]
+        assert (abs(ratio - 2) < 0.1).all()
+
+    def test_states_keep_the_defect_below_the_tolerance(self, exact):
+        for state in GradientFlow(T, 1e-3).states(exact.network(), X, exact.cost):
+            assert state.defect <= 1e-3
+
+    def test_one_step_moves_the_parameters_by_the_filtered_residual(self, exact, oracle):
+        """θ − Jᵀw with w of the frozen flow at J's kernel, for every parameter."""
+        net = exact.network()
+        j = oracle(net).jacobian(X)
+        w = exact.cost.frozen_flow(j @ j.T, net(X), 0.5)(0.5)
+        expected = oracle(net).theta - j.T @ w.flatten()
+        run(EqualSteps(0.5, 1), net, exact.cost)
+        torch.testing.assert_close(oracle(net).theta, expected, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["½", "1"])
+@pytest.mark.parametrize("tolerance", [1e-1, 1e-6])
+def test_a_linear_network_takes_few_steps_and_is_exact(kind, tolerance):
+    """L = 1: Θ is constant, f_t = f* + e^{−2·factor·tΘ/N}(f_0 − f*) whatever the tolerance."""
+    cost, _ = problem(kind, 2)
+    net = network([2, 2])
+    kernel, f_0 = tangent_kernel(net, X), net(X)
+    solver = GradientFlow(30.0, tolerance)
+    steps = run(solver, net, cost)[1]
+    decay = torch.linalg.matrix_exp(-30.0 * cost.curvature() * kernel / N)
+    expected = cost.target + (decay @ (f_0 - cost.target).flatten()).reshape(N, 2)
+    torch.testing.assert_close(net(X), expected, rtol=1e-10, atol=1e-10)
+    assert steps <= 4
+
+
+def test_rejected_steps_leave_no_trace(oracle, copy):
+    """A first step that is far too long is taken back: as if it had been the accepted one."""
+    cost, _ = problem("½", 1)
+    net = network([2, 20, 20, 1])
+    other = copy(net)
+    states = GradientFlow(10.0, 1e-4, first_step=5.0).states(net, X, cost)
+    next(states)
+    first = next(states)
+    assert 0 < first.t < 5.0
+    again = GradientFlow(10.0, 1e-4, first_step=first.t).states(other, X, cost)
+    next(again)
+    assert next(again).t == pytest.approx(first.t, rel=1e-12)
+    torch.testing.assert_close(oracle(net).theta, oracle(other).theta, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["½", "cross-entropy"])
+def test_equal_steps_of_an_ensemble_are_those_of_each_network(kind, members, oracle):
+    cost, _ = problem(kind, 2)
+    net = network([2, 8, 8, 2], seeds=3)
+    single = members(net)
+    run(EqualSteps(2.0, 4), net, cost)
+    for member, trained in zip(single, members(net), strict=True):
+        run(EqualSteps(2.0, 4), member, cost)
+        torch.testing.assert_close(oracle(trained).theta, oracle(member).theta, rtol=1e-7, atol=1e-7)
+
+
+def test_an_ensemble_is_each_network_to_the_tolerance(members):
+    """The worst network chooses the steps of all; both errors are below steps × tolerance, so is their difference."""
+    cost, _ = problem("½", 2)
+    tolerance = 1e-5
+    net = network([2, 16, 16, 2], seeds=4)
+    single = members(net)
+    steps = run(GradientFlow(T, tolerance), net, cost)[1]
+    alone = []
+    for member, trained in zip(single, members(net), strict=True):
+        alone.append(run(GradientFlow(T, tolerance), member, cost)[1])
+        assert (member(X) - trained(X)).abs().max() < 5 * (steps + alone[-1]) * tolerance
+    assert steps >= max(alone) - 1
+
+
+def test_wide_networks_take_fewer_steps():
+    """The number of steps measures laziness: the kernel's drift ∝ n^{−1/2} … n^{−1} lengthens the steps."""
+    cost = LeastSquares(normal(N, 1, key="target"))
+    counts = {}
+    for n in (64, 2048):
+        net = network([2, n, n, 1], dtype=torch.float32)
+        counts[n] = run(GradientFlow(100.0, 1e-4), net, cost)[1]
+    assert counts[2048] < counts[64] / 2
+
+
+class TestFollow:
+    def states(self, t=1.0):
+        return GradientFlow(t, 1e-4).states(network([2, 8, 2]), X, problem("½", 2)[0])
+
+    def test_is_the_dense_output_at_the_times(self):
+        times = [0.0, 0.0, 0.123, 0.5, 1.0]
+        found = follow(self.states(), times)
+        assert found.shape == (5, N, 2)
+        torch.testing.assert_close(found[0], network([2, 8, 2])(X), **EXACT)
+        states = list(self.states())
+        torch.testing.assert_close(found[-1], states[-1].f, **EXACT)
+        for t, f in zip(times, found, strict=True):
+            state = next(state for state in states if t <= state.t)
+            torch.testing.assert_close(f, state.f_at(t), **EXACT)
+
+    def test_an_ensemble_keeps_its_dimension(self):
+        net = network([2, 8, 2], seeds=3)
+        assert follow(GradientFlow(1.0, 1e-3).states(net, X, problem("½", 2)[0]), [0.3, 0.7]).shape == (2, 3, N, 2)
+
+    def test_runs_to_the_end(self):
+        net = network([2, 8, 2])
+        follow(GradientFlow(1.0, 1e-4).states(net, X, problem("½", 2)[0]), [0.01])
+        final = list(self.states())[-1].f
+        torch.testing.assert_close(net(X), final, **EXACT)
+
+    def test_refuses_times_beyond_the_end(self):
+        with pytest.raises(ValueError, match=r"1\.1 .* ends at t = 1"):
+            follow(self.states(), [0.5, 1.1])
+
+    def test_refuses_times_before_the_start(self):
+        with pytest.raises(ValueError, match="times"):
+            follow(self.states(), [-0.5, 0.5])
+
+    def test_refuses_times_that_do_not_increase(self):
+        with pytest.raises(ValueError, match="times"):
+            follow(self.states(), [0.9, 0.1])
+
+    def test_refuses_states_without_dense_output(self):
+        """With a batch for each step there is no f between the steps."""
+        batches = repeat((X, problem("½", 2)[0]))
+        with pytest.raises(ValueError, match="between"):
+            follow(GradientDescent(0.5, 2).states_on(network([2, 8, 2]), batches), [0.3])
+
+    def test_the_end_of_gradient_descent_is_within_the_run(self):
+        """100 × 0.29 is 28.999999999999996 in floating point."""
+        states = GradientDescent(0.29, 100).states(network([2, 8, 2]), X, problem("½", 2)[0])
+        assert follow(states, [29.0]).shape == (1, N, 2)
+
+
+class TestDivergence:
+    """A linear network under least squares: descent is stable exactly for rates below 2/(2·factor·λ_max(Θ/N))."""
+
+    @pytest.mark.parametrize("kind", ["½", "1"])
+    def test_a_rate_just_below_the_bound_converges(self, kind):
+        cost, _ = problem(kind, 1)
+        net = network([2, 1])
+        bound = 2 / (cost.curvature() * largest_rate(tangent_kernel(net, X)))
+        values, _ = run(GradientDescent(0.99 * bound, 300), net, cost)
+        assert all(after <= before for (_, before), (_, after) in pairwise(values))
+
+    @pytest.mark.parametrize("kind", ["½", "1"])
+    def test_a_rate_just_above_the_bound_grows(self, kind):
+        cost, _ = problem(kind, 1)
+        net = network([2, 1])
+        bound = 2 / (cost.curvature() * largest_rate(tangent_kernel(net, X)))
+        values, _ = run(GradientDescent(1.05 * bound, 300), net, cost)
+        assert values[-1][1] > 1e6 * values[0][1]
+
+    @pytest.mark.parametrize("kind", ["½", "1"])
+    @pytest.mark.parametrize("dtype", [torch.float32, F64])
+    def test_names_the_rate_and_its_bound_and_the_time(self, kind, dtype):
+        cost, _ = problem(kind, 1)
+        net = network([2, 1], dtype=dtype)
+        largest = largest_rate(tangent_kernel(net, X))
+        rate = 20 / (cost.curvature() * largest)
+        with pytest.raises(DivergenceError, match="diverged") as raised:
+            run(GradientDescent(rate, 1000), net, cost)
+        message = str(raised.value)
+        assert f"learning rate {rate:g}" in message
+        step, t = re.search(r"step (\d+) \(t = ([^)]+)\)", message).groups()
+        assert 1 < int(step) < 1000
+        assert raised.value.t == pytest.approx(int(step) * rate)
+        assert float(t) == pytest.approx(raised.value.t, rel=1e-5)
+        bound = float(re.search(r"2/.*λ_max\S* = ([^ ]+)$", message).group(1))
+        assert bound == pytest.approx(2 / (cost.curvature() * largest), rel=1e-3)
+
+    def test_lambda_max_is_that_of_the_kernel_over_n(self):
+        """With the factor 1 as well as ½: the factor enters the bound, not λ_max."""
+        for kind in ("½", "1"):
+            cost, _ = problem(kind, 1)
+            net = network([2, 1])
+            largest = largest_rate(tangent_kernel(net, X))
+            with pytest.raises(DivergenceError) as raised:
+                run(GradientDescent(20 / largest, 1000), net, cost)
+            named = float(re.search(r"λ_max = ([^ ,]+)", str(raised.value)).group(1))
+            assert named == pytest.approx(largest, rel=1e-3)
+
+    @pytest.mark.parametrize("solver", [GradientDescent(0.1, 3), GradientFlow(1.0, 1e-3)], ids=type)
+    def test_a_network_that_is_not_finite_at_the_start_is_a_divergence_at_zero(self, solver):
+        net = network([2, 5, 1])
+        net.weights[0].values[0, 0] = math.nan
+        with pytest.raises(DivergenceError) as raised:
+            run(solver, net, problem("½", 1)[0])
+        assert raised.value.t == 0
+
+    def test_a_kernel_that_vanishes_is_trained_nowhere(self):
+        """β = 0 at x = 0: f = 0 for ever, no division by λ_max = 0."""
+        cost = LeastSquares(torch.ones(2, 1))
+        for solver in (GradientDescent(0.1, 3), GradientFlow(1.0, 1e-3)):
+            net = network([2, 5, 1], beta=0.0)
+            states = [state.f for state in solver.states(net, torch.zeros(2, 2), cost)]
+            assert torch.equal(states[-1], torch.zeros(2, 1, dtype=F64))
+
+    def test_a_tolerance_below_the_rounding_is_refused(self):
+        with pytest.raises(DivergenceError, match=r"1e-10 at t = .*float32.*raise the tolerance, or use float64"):
+            run(GradientFlow(10.0, 1e-10), network([2, 50, 50, 1], dtype=torch.float32), problem("½", 1)[0])
+
+    def test_the_same_tolerance_is_reached_in_double_precision(self):
+        run(GradientFlow(1e-3, 1e-10), network([2, 50, 50, 1]), problem("½", 1)[0])
+
+    def test_a_first_step_that_overflows_is_rejected_not_fatal(self):
+        """A quadratic network, at outputs of 1e28 and sent to −1000 times them, leaves float32 in one step."""
+        x = 1e3 * X
+        net = network([2, 20, 20, 20, 1], name="quadratic", dtype=torch.float32)
+        f_0 = net(x).double()
+        duration = 1 / largest_rate(tangent_kernel(net, x))
+        run(GradientFlow(duration, 0.1 * f_0.abs().max().item(), duration), net, LeastSquares(-1000 * f_0), x)
+
+
+@pytest.mark.parametrize("arguments", [(0.0, 1), (-1.0, 1), (math.nan, 1), (0.1, 0), (0.1, -3)])
+def test_gradient_descent_refuses(arguments):
+    with pytest.raises(ValueError, match="wanted"):
+        GradientDescent(*arguments)
+
+
+@pytest.mark.parametrize("arguments", [(0.0, 1e-3), (-1.0, 1e-3), (math.nan, 1e-3), (1.0, 0.0), (1.0, -1.0)])
+def test_gradient_flow_refuses(arguments):
+    with pytest.raises(ValueError, match="wanted"):
+        GradientFlow(*arguments)
+
+
+@pytest.mark.parametrize("first_step", [0.0, -1.0])
+def test_gradient_flow_refuses_a_first_step_that_is_not_positive(first_step):
+    with pytest.raises(ValueError, match="first_step"):
+        GradientFlow(1.0, 1e-3, first_step=first_step)
