@@ -94,4 +94,5 @@ def tangent_kernel(network: Network, x: Tensor, x2: Tensor | None = None, *, blo
 
 def _gram(a: Tensor, b: Tensor) -> Tensor:
     """A Bᵀ in float64: the kernel's sums run over up to millions of terms."""
-    return a.double() @ b.double().mT
+    left = a.double()
+    return left @ (left if b is a else b.double()).mT

@@ -105,5 +105,5 @@ def _product(v: Tensor, matrix: Tensor) -> Tensor:
     out = v.new_empty(v.shape[0], columns)
     for start in range(0, columns, BLOCK):
         block = slice(start, start + BLOCK)
-        out[:, block] = v @ matrix[:, block]
+        torch.mm(v, matrix[:, block], out=out[:, block])
     return out

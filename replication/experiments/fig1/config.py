@@ -1,0 +1,107 @@
+"""The config of Figure 1, and what each of its values may be."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .. import BaseConfig, ConfigError, NetworkConfig, config_keys, require, require_distinct
+
+
+@dataclass(kw_only=True)
+class TrainingConfig:
+    """How the networks are trained, to time t = learning rate × steps.
+
+    solver: gradient_flow (with tolerance) or gradient_descent (with learning_rate); n_samples inputs, one sample
+    (sample_seed) for all networks or, with fresh_inputs, a new batch for each network at each step; loss_factor times
+    the mean square error (½ in the paper's §5); normalize_hidden: the precursor scripts' rescaling, off in the paper.
+    """
+
+    solver: str
+    t: float
+    tolerance: float
+    learning_rate: float
+    n_samples: int
+    sample_seed: int
+    fresh_inputs: bool
+    loss_factor: float
+    normalize_hidden: bool
+
+    def __post_init__(self) -> None:
+        solvers = ("gradient_flow", "gradient_descent")
+        descent = self.solver == "gradient_descent"
+        require(self.solver in solvers, "training.solver", self.solver, f"must be one of {', '.join(solvers)}")
+        require(0 < self.t < math.inf, "training.t", self.t, "must be > 0")
+        require(self.tolerance > 0, "training.tolerance", self.tolerance, "must be > 0")
+        require(self.learning_rate > 0, "training.learning_rate", self.learning_rate, "must be > 0")
+        require(self.n_samples >= 1, "training.n_samples", self.n_samples, "must be ≥ 1")
+        require(self.loss_factor > 0, "training.loss_factor", self.loss_factor, "must be > 0")
+        for key in ("fresh_inputs", "normalize_hidden"):
+            value = getattr(self, key)
+            require(descent or not value, f"training.{key}", value, "needs training.solver=gradient_descent")
+        whole = math.isclose(self.t / self.learning_rate, self.steps, rel_tol=1e-9)
+        require(whole or not descent, "training.t", self.t, f"must be a multiple of the rate {self.learning_rate}")
+
+    @property
+    def steps(self) -> int:
+        """Steps of gradient descent."""
+        return max(1, round(self.t / self.learning_rate))
+
+
+@dataclass(kw_only=True)
+class Ensemble:
+    """Networks of several widths, with seeds 0 … seeds − 1 at each."""
+
+    widths: list[int]
+    seeds: int
+
+
+@dataclass(kw_only=True)
+class MeanField(Ensemble):
+    """The negative control, trained by gradient flow with a tolerance of its own."""
+
+    tolerance: float
+
+
+@dataclass(kw_only=True)
+class Config(BaseConfig):
+    """Figure 1: ``widths`` × ``seeds`` are drawn; the rest are networks for the statistics.
+
+    narrow_seeds: networks of the narrowest width; trend: cheap widths for the exponents; initial: more networks for
+    what is seen at t = 0; alternatives: name → changes of ``training``, one for each choice that the paper leaves open,
+    for alternative_seeds networks of the narrowest width; mean_field: the negative control, in mean-field scaling;
+    intervals: of the grid of angles.
+    """
+
+    network: NetworkConfig
+    training: TrainingConfig
+    widths: list[int]
+    seeds: list[int]
+    narrow_seeds: int
+    trend: Ensemble
+    initial: Ensemble
+    alternatives: dict[str, dict[str, Any]]
+    alternative_seeds: int
+    mean_field: MeanField
+    intervals: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_distinct("widths", self.widths, 1)
+        require_distinct("seeds", self.seeds, 0)
+        for key in ("trend", "initial", "mean_field"):
+            ensemble = getattr(self, key)
+            if ensemble.widths:  # none: the claims that need them stay undecided
+                require_distinct(f"{key}.widths", ensemble.widths, 1)
+            require(ensemble.seeds >= 1, f"{key}.seeds", ensemble.seeds, "must be ≥ 1")
+        for key in ("narrow_seeds", "alternative_seeds"):
+            require(getattr(self, key) >= 1, key, getattr(self, key), "must be ≥ 1")
+        require(self.mean_field.tolerance > 0, "mean_field.tolerance", self.mean_field.tolerance, "must be > 0")
+        valid = self.intervals >= 8 and self.intervals % 4 == 0
+        require(valid, "intervals", self.intervals, "must be a multiple of 4, and at least 8")
+        for name, changes in self.alternatives.items():
+            unknown = set(changes) - set(config_keys(TrainingConfig))
+            require(not unknown, f"alternatives.{name}", sorted(unknown), "no such key in training")
+            try:
+                replace(self.training, **changes)
+            except ConfigError as error:
+                raise ConfigError(f"alternatives.{name}: {error}") from None

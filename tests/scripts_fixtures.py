@@ -1,0 +1,137 @@
+"""The scripts as a user calls them: in a process of their own or, where starting one takes too long, in this one."""
+
+import io
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from importlib import util
+from pathlib import Path
+from types import ModuleType
+from unittest.mock import patch
+
+import torch
+import xarray as xr
+
+from replication.results import read_dataset
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))  # the scripts import one another
+
+# All that a run does, in a second: every kind of cell, and seeds enough for every interval.
+TINY = (
+    "+exp=ci/fig1",
+    "tracking=disabled",
+    "threads=1",
+    "widths=[16,32]",
+    "seeds=[0,1,2]",
+    "narrow_seeds=10",
+    "trend={widths: [16,32,64], seeds: 10}",
+    "initial={widths: [16,32,64], seeds: 10}",
+    "mean_field={widths: [16,32], seeds: 10, tolerance: 0.5}",
+    "alternative_seeds=10",
+    "training.n_samples=8",
+    "training.t=4",
+    "training.tolerance=0.1",
+    "intervals=8",
+)
+
+
+def script(name: str, root: Path = ROOT) -> ModuleType:
+    """A script of a copy of the repository, imported."""
+    spec = util.spec_from_file_location(f"_{name}", root / "scripts" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def call(
+    *arguments: str | Path, module: ModuleType | None = None, terminal: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """``python scripts/run.py arguments`` (or another script) in this process, which is left as it was."""
+    module = module or script("run")
+    entry = module.entry if hasattr(module, "entry") else module.main
+    handlers, level, threads = logging.root.handlers[:], logging.root.level, torch.get_num_threads()
+    out, err = io.StringIO(), Terminal() if terminal else io.StringIO()
+    command = [str(module.__file__), *map(str, arguments)]
+    try:
+        with patch.object(sys, "argv", command), patch.dict(os.environ), redirect_stdout(out), redirect_stderr(err):
+            try:
+                code = entry()
+            except SystemExit as stop:
+                code = stop.code
+    finally:
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
+        torch.set_num_threads(threads)
+    return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
+
+
+def start(*arguments: str | Path, place: Path) -> subprocess.Popen[str]:
+    """``python scripts/run.py arguments`` in a process of its own, as a user with an empty home would call it.
+
+    The working directory, home and temporary files are folders of ``place``; matplotlib's font cache, which takes
+    seconds to build, is taken from the real home.
+    """
+    import matplotlib
+
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "XDG_"))}
+    environment["MPLCONFIGDIR"] = matplotlib.get_configdir()
+    for name, folder in (("HOME", "home"), ("TMPDIR", "tmp"), ("PWD", "work")):
+        (place / folder).mkdir(parents=True, exist_ok=True)
+        environment[name] = str(place / folder)
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "scripts" / "run.py"), *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=place / "work",
+        env=environment,
+    )
+
+
+def finish(process: subprocess.Popen[str], timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """What a process of ``start`` said; it is killed if it hangs."""
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its path from there."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def stored(results: Path) -> dict[str, xr.Dataset]:
+    """The cells of a store, by file, without what differs between two computations of the same numbers."""
+    found = {}
+    for path in sorted(results.glob("fig1/v*/*.nc")):
+        dataset = read_dataset(path)
+        del dataset.attrs["provenance"]
+        found[path.name] = dataset
+    return found
+
+
+def assert_same(found: dict[str, xr.Dataset], expected: dict[str, xr.Dataset], names: Sequence[str] = ()) -> None:
+    """Bit for bit the same cells (or those with the given names)."""
+    assert set(names) <= found.keys() & expected.keys()
+    if not names:
+        assert found.keys() == expected.keys()
+    for name in names or expected:
+        xr.testing.assert_identical(found[name], expected[name])

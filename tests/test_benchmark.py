@@ -1,0 +1,94 @@
+"""Each benchmark at tiny sizes: its columns, and numbers that a time or a size can be. No time is asserted."""
+
+import importlib.util
+import json
+import math
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark.py"
+WAYS = ["whole", "by columns", "blocks of 500", "blocks of 1000", "blocks of 2000", "DenseWeight"]
+# name → its columns after n and N, a width, a number of inputs, the number of rows
+TABLES = {
+    "products": (["product", *WAYS, "ratio"], 1100, 3, 3),
+    "step": (["step", "best product", "ratio", "to the best of each product", "peak MiB", "a", "b"], 100, 8, 1),
+    "kernel": (["difference", "ms", "torch.func ms", "ratio", "MiB", "torch.func MiB"], 100, 8, 1),
+    "flow": (["solver", "steps", "error of f", "error of Θ", "s", "ratio"], 50, 2, 3),
+    "ensemble": (["networks", "one by one ms", "together ms", "ratio"], 5, 3, 1),
+    "help": (["s", "imports torch"], 1, 1, 1),
+}
+REQUIREMENTS = {"step": ["ratio ≥ 0.70", "a ≤ 1.15"], "kernel": ["ratio ≥ 20.00"], "help": ["s ≤ 1.50"]}
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("benchmark", SCRIPT)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def parameters(n: int) -> int:
+    return 3 * n + 2 * (n + 1) * n + n + 1
+
+
+def invented_peak(task: str, n: int, n_inputs: int) -> float:
+    """Twice the parameters, 10 floats per unit and input, and what Python takes."""
+    return 1e8 + 4 * (2 * parameters(n) + 10 * n * n_inputs)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_table(name, benchmark, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(benchmark, "peak_of", invented_peak)
+    columns, n, n_inputs, rows = TABLES[name]
+    path = tmp_path / "numbers.json"
+    benchmark.main([name, f"--n={n}", f"--inputs={n_inputs}", "--repeats=1", "--threads=1", f"--json={path}"])
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert content["machine"].keys() == {"cpu", "cores", "threads", "torch"}
+    table = content["tables"][name]
+    assert len(table["rows"]) == rows
+    for row in table["rows"]:
+        assert list(row) == (columns if name == "help" else ["n", "N", *columns])
+        numbers = {column: value for column, value in row.items() if not isinstance(value, str)}
+        assert all(math.isfinite(value) and value > 0 for value in numbers.values()), numbers
+    assert [wanted["requirement"] for wanted in table["requirements"]] == REQUIREMENTS.get(name, [])
+    for wanted in table["requirements"]:
+        column, relation, limit = wanted["requirement"].split()
+        measured = table["rows"][0][column]
+        assert wanted["measured"] == measured
+        assert wanted["met"] == (measured >= float(limit) if relation == "≥" else measured <= float(limit))
+    printed = capsys.readouterr().out
+    assert all(column in printed for column in columns)
+    assert len(printed.splitlines()) == 2 + 2 + rows + len(table["requirements"])
+    if name == "step":
+        assert table["rows"][0]["a"] == pytest.approx(2, rel=0.06)
+        assert table["rows"][0]["b"] == pytest.approx(10)
+
+
+def test_a_child_process_tells_its_peak_memory(benchmark):
+    extra = benchmark.peak_of("step", 2000, 1) - benchmark.peak_of("step", 8, 1)
+    assert 0.9 < extra / (4 * parameters(2000)) < 1.5
+
+
+def test_all_ways_form_the_same_product(benchmark, monkeypatch):
+    monkeypatch.setattr(benchmark, "NO_CHANGE", 1.0)
+    matrix = torch.randn(1100, 1100, generator=torch.Generator().manual_seed(0))
+    drawn = matrix.clone()
+    updated = []
+    for name, works in benchmark.ways(matrix, 3).items():
+        for way, work in works.items():
+            product = work()
+            if name == "W += VᵀV":
+                updated.append(matrix - drawn)
+                matrix.copy_(drawn)
+            else:
+                expected = works["whole"]()
+                torch.testing.assert_close(product.mT if way == "by columns" else product, expected, rtol=0, atol=1e-3)
+    assert updated[0].abs().max() > 1
+    for change in updated:
+        torch.testing.assert_close(change, updated[0], rtol=0, atol=1e-5)
