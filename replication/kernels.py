@@ -183,18 +183,17 @@ def power_iteration(
     basis = images = starts[:0]
     for i, v in enumerate(starts[:count]):
         for iteration in range(limit):
-            for _ in range(2):  # once leaves rounding errors of the size of the part removed
-                v = v - (basis @ v / n) @ basis
+            v = v - (basis @ v / n) @ basis
             v = v / (v.norm() / n**0.5).clamp(min=1e-300)
             basis, images = torch.cat([basis, v[None]]), torch.cat([images, product(v)[None]])
             eigenvalues, rotation = _descending((basis @ images.mT + images @ basis.mT) / (2 * n))
             basis, images = rotation.mT @ basis, rotation.mT @ images
             floor = _resolution(eigenvalues, size * torch.finfo(torch.float64).eps)
             # The Rayleigh quotient of a random start may be small for a few iterations.
-            if eigenvalues[-1] < -floor or (iteration >= 10 and eigenvalues[-1] <= floor):
+            if iteration >= 10 and eigenvalues[-1] <= floor:
                 raise ValueError(f"Π is not positive, or has only {i} positive eigenvalues above rounding")
             ratios = (images - eigenvalues[:, None] * basis).norm(dim=1) / n**0.5 / eigenvalues.clamp(min=1e-300)
-            if eigenvalues[-1] > 0 and ratios.max() <= tolerance:
+            if eigenvalues[-1] > floor and ratios.max() <= tolerance:
                 break
             rest = torch.arange(i + 1) != ratios.argmax()
             v, basis, images = images[~rest][0], basis[rest], images[rest]

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from scripts_fixtures import TINY, Terminal, call, files, finish, script, start, stored
+from scripts_fixtures import TINY, call, files, finish, script, start, stored
 
 CI = "+exp=ci/fig1"
 PRESETS = "ci/fig1, fig1, literal/fig1"
@@ -19,7 +19,10 @@ REFUSED = {
     "unknown key with +": ([CI, "+foo=1"], ["foo=1", "no such key", "widths", "intervals"]),
     "unknown key with ++": ([CI, "++foo=1"], ["foo=1", "no such key", "widths", "intervals"]),
     "unknown key below": ([CI, "training.foo=1"], ["training.foo=1", "no such key", "conf/exp"]),
-    "unknown key below with +": ([CI, "+training.foo=1"], ["training.foo=1", "no such key", "tolerance", "loss_factor"]),
+    "unknown key below with +": (
+        [CI, "+training.foo=1"],
+        ["training.foo=1", "no such key", "tolerance", "loss_factor"],
+    ),
     "unknown key of tracking": ([CI, "+tracking.foo=1"], ["tracking.foo=1", "no such key", "mode", "project"]),
     "misspelt experiment": (["+exp=gif1"], ["+exp=gif1", PRESETS]),
     "misspelt reduced experiment": (["+exp=ci/gif1"], ["+exp=ci/gif1", PRESETS]),
@@ -76,7 +79,10 @@ REFUSED = {
         [CI, "training.normalize_hidden=true"],
         ["training.normalize_hidden=True", NEEDS_DESCENT],
     ),
-    "fresh inputs neither true nor false": ([CI, "training.fresh_inputs=maybe"], ["training.fresh_inputs=maybe", "bool"]),
+    "fresh inputs neither true nor false": (
+        [CI, "training.fresh_inputs=maybe"],
+        ["training.fresh_inputs=maybe", "bool"],
+    ),
     "alternative with an unknown key": (
         [CI, "+alternatives.sample_size.foo=1"],
         ["alternatives.sample_size", "foo", "no such key in training"],
@@ -176,7 +182,7 @@ def test_a_bad_value_in_a_sweep(tmp_path: Path) -> None:
 
 
 def test_divergence(tmp_path: Path) -> None:
-    """One line for each cell that failed; the others are stored, nothing is drawn, and another rate goes on."""
+    """One line for each cell that failed; the others are stored, and nothing is drawn."""
     rates = ("training.solver=gradient_descent", "training.t=1000", "training.learning_rate=50")
     done = call(*TINY, *rates, f"results={tmp_path}")
     assert done.returncode == 1
@@ -200,7 +206,3 @@ def test_divergence(tmp_path: Path) -> None:
     assert done.stdout == ""
     assert not list(tmp_path.rglob("*.png"))
     assert not list(tmp_path.rglob("*.tmp"))
-
-    slow = call(*TINY, f"results={tmp_path}")
-    assert slow.returncode == 0
-    assert stored(tmp_path).items() >= cells.items() or stored(tmp_path).keys() >= cells.keys()

@@ -1,0 +1,195 @@
+"""The figures show the data (lines, colours, axes, labels), byte for byte the same each time, and bear empty lists."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from scripts_fixtures import TINY, call, script
+
+from replication import plots
+from replication.claims import decide
+from replication.experiments import fig1
+from replication.experiments.fig1.claims import INFLATION
+from replication.experiments.fig1.statistics import change, initial_kernels, select, spread
+from replication.plots import fig1 as plot
+
+compose = script("compose")
+
+
+def assembled(*overrides: str) -> xr.Dataset:
+    """The data of a tiny config."""
+    preset, *tiny = TINY
+    _, config = compose.typed(compose.preset(preset.removeprefix("+exp="), *tiny, *overrides))
+    return fig1.assemble(config, [(cell, fig1.compute(cell)) for cell in fig1.cells(config)])
+
+
+@pytest.fixture(scope="module")
+def dataset() -> xr.Dataset:
+    return assembled()
+
+
+@pytest.fixture
+def figures(dataset: xr.Dataset) -> Iterator[dict[str, Figure]]:
+    with plots.style():
+        yield plot.figures(dataset)
+
+
+def points(line: Any) -> np.ndarray:
+    return np.asarray(line.get_xydata())
+
+
+def test_fig1_has_the_axes_of_the_paper(figures: dict[str, Figure]) -> None:
+    (axes,) = figures["fig1"].axes
+    assert axes.get_ylim() == (0.05, 0.40)
+    assert axes.get_xlim() == (-math.pi, math.pi)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (r"$\gamma$", r"$\Theta^{(4)}(x_0, x(\gamma))$")
+    legend = axes.get_legend()
+    assert legend
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "$n = 16$, $t = 0$",
+        "$n = 16$, $t = 4$",
+        "$n = 32$, $t = 0$",
+        "$n = 32$, $t = 4$",
+        r"limit $\Theta_\infty^{(4)}$",
+    ]
+    handles = legend.get_lines()
+    assert [line.get_linestyle() for line in handles] == ["-", ":", "-", ":", "-"]
+    colors = [to_hex(line.get_color()) for line in handles]
+    assert colors[0] == colors[1] != colors[2] == colors[3]
+    assert colors[4] == "#000000"
+
+
+def test_fig1_draws_each_network_once_at_each_time(figures: dict[str, Figure], dataset: xr.Dataset) -> None:
+    (axes,) = figures["fig1"].axes
+    legend = axes.get_legend()
+    assert legend
+    colors = {width: to_hex(legend.get_lines()[2 * i].get_color()) for i, width in enumerate(dataset.attrs["widths"])}
+    *lines, limit = axes.get_lines()
+    assert np.array_equal(points(limit), np.c_[dataset.angle, dataset.theta_inf.sel(depth=4)])
+    assert to_hex(limit.get_color()) == "#000000"
+
+    expected = []
+    for width, color in colors.items():
+        for seed in dataset.attrs["seeds"]:
+            main = (dataset.variant == "main") & (dataset.width == width) & (dataset.seed == seed)
+            (theta,) = dataset.theta.values[main.values]
+            expected += [(color, style, curve.tolist()) for style, curve in zip("-:", theta, strict=True)]
+    assert len(expected) == 2 * 2 * 3  # widths, times, seeds: of the ten networks at n = 16, only the drawn ones
+    found = [(to_hex(line.get_color()), line.get_linestyle(), points(line)[:, 1].tolist()) for line in lines]
+    assert sorted(found) == sorted(expected)
+    assert all(np.array_equal(points(line)[:, 0], dataset.angle) for line in lines)
+
+
+def test_fig1_widths_shows_the_statistics(figures: dict[str, Figure], dataset: xr.Dataset) -> None:
+    left, middle, right = figures["fig1_widths"].axes
+    assert [axes.get_title() for axes in (left, middle, right)] == [
+        "variance at $t = 0$",
+        "smoothness at $t = 0$",
+        "change to $t = 4$",
+    ]
+    for axes in (left, middle, right):
+        assert axes.get_xlabel() == "width $n$"
+        assert axes.get_ylabel()
+        assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    spreads = [[n, spread(initial_kernels(dataset, n))] for n in (16, 32, 64)]
+    assert points(left.get_lines()[0]) == pytest.approx(np.array(spreads))
+    changes = [[n, change(dataset, n).mean()] for n in (16, 32, 64)]
+    assert points(right.get_lines()[0]) == pytest.approx(np.array(changes))
+    control = [[n, change(dataset, n, "mean_field").mean()] for n in (16, 32)]
+    assert points(right.get_lines()[-1]) == pytest.approx(np.array(control))
+    for axes, theory in ((left, "$n^{-0.5}$"), (right, "$n^{-1}$")):
+        legend = axes.get_legend()
+        assert legend
+        labels = [text.get_text() for text in legend.get_texts()]
+        assert labels[0].startswith("fit $n^{-")
+        assert labels[1] == theory
+        assert labels[2:] == (["mean-field scaling"] if axes is right else [])
+
+
+def test_fig1_choices_shows_the_alternatives(figures: dict[str, Figure], dataset: xr.Dataset) -> None:
+    (axes,) = figures["fig1_choices"].axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "as in Figure 1 ($n = 16$)",
+        "loss factor",
+        "other inputs",
+        "rescaling",
+        "sample size",
+        "$n = 32$",
+    ]
+    assert "at $t = 4$" in axes.get_xlabel()
+    theta = select(dataset, "loss_factor").theta.sel(angle=0).values
+    dots, mean = [line for line in axes.get_lines() if points(line)[0, 1] == 1 and len(points(line)) in (1, 10)]
+    assert points(dots)[:, 0] == pytest.approx(theta[:, 1] / theta[:, 0])
+    assert points(mean)[0, 0] == pytest.approx((theta[:, 1] / theta[:, 0]).mean())
+    legend = axes.get_legend()
+    assert legend
+    assert [text.get_text() for text in legend.get_texts()] == [f"criterion: mean > {INFLATION}"]
+
+
+def test_drawn_files(dataset: xr.Dataset, tmp_path: Path) -> None:
+    paths = plots.draw("fig1", dataset, tmp_path / "a")
+    assert list(paths) == ["fig1", "fig1_widths", "fig1_choices"]
+    again = plots.draw("fig1", dataset, tmp_path / "b")
+    for name, path in paths.items():
+        image = imread(path)
+        ink = (image[..., :3].min(axis=-1) < 0.9).mean()
+        assert 0.01 < ink < 0.5, name
+        assert min(image.shape[:2]) >= 300
+        assert path.read_bytes() == again[name].read_bytes()
+        assert path.with_suffix(".pdf").read_bytes() == again[name].with_suffix(".pdf").read_bytes()
+        assert path.with_suffix(".pdf").stat().st_size > 5000
+
+
+# Less than everything: what cannot be decided is undecided, and drawing goes on.
+COUNTS = ("narrow_seeds", "alternative_seeds", "initial.seeds", "trend.seeds", "mean_field.seeds")
+LISTS = {
+    "one width": ["widths=[16]"],
+    "no trend": ["trend.widths=[]"],
+    "no networks at t = 0 only": ["initial.widths=[]"],
+    "no mean-field control": ["mean_field.widths=[]"],
+    "no alternatives": [
+        f"~alternatives.{name}" for name in ("loss_factor", "other_inputs", "rescaling", "sample_size")
+    ],
+}
+NOTHING = [override for overrides in LISTS.values() for override in overrides]
+EMPTY = LISTS | {
+    "nothing but one width": NOTHING,
+    "three widths": ["widths=[8,16,32]"],
+    "one seed": ["seeds=[0]", *(f"{count}=1" for count in COUNTS)],
+    "five seeds": [f"{count}=5" for count in COUNTS],
+}
+
+
+@pytest.mark.parametrize("overrides", EMPTY.values(), ids=EMPTY.keys())
+def test_less_data_leave_claims_undecided(overrides: list[str], tmp_path: Path) -> None:
+    dataset = assembled(*overrides)
+    outcomes = {outcome.claim.id: outcome for outcome in decide(fig1.CLAIMS, dataset)}
+    assert list(outcomes) == [claim.id for claim in fig1.CLAIMS]
+    names = set(plots.draw("fig1", dataset, tmp_path))
+    assert names == {"fig1", "fig1_widths", "fig1_choices"}
+    undecided = {
+        "widths=[16]": ["fig1.variance", "fig1.smoother", "fig1.inflation_width"],
+        "initial.widths=[]": ["fig1.variance", "fig1.smoothness_is_variance"],
+        "mean_field.widths=[]": ["fig1.inflation_width"],
+        "~alternatives.loss_factor": ["fig1.open_choices"] if "~alternatives.rescaling" in overrides else [],
+        "narrow_seeds=1": list(outcomes),
+    }
+    for override in overrides:
+        for name in undecided.get(override, []):
+            assert outcomes[name].verdict == "undecided", f"{name} with {override}"
+    for outcome in outcomes.values():
+        assert outcome.row()["ours"]
+    assert list(fig1.metrics(dataset))
+
+
+def test_less_data_from_end_to_end(tmp_path: Path) -> None:
+    done = call(*TINY, *NOTHING, f"results={tmp_path}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "fig1.variance                undecided" in done.stdout
