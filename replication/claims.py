@@ -142,12 +142,18 @@ def interval(
     if seeds < MIN_SEEDS:
         return estimate, -math.inf, math.inf
     rng = np.random.default_rng(0)
-    replicates = [
-        statistic([group[rng.integers(len(group), size=len(group))] for group in groups]) for _ in range(resamples)
-    ]
+    replicates = [statistic([group[_resampled(len(group), rng)] for group in groups]) for _ in range(resamples)]
     error = float(np.std(replicates, ddof=1)) * math.sqrt(seeds / (seeds - 1))
     margin = float(stats.t.ppf((1 + LEVEL) / 2, seeds - 1)) * error
     return estimate, estimate - margin, estimate + margin
+
+
+def _resampled(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices drawn with replacement, not all the same: one network again and again has no spread to take a log of."""
+    while True:
+        indices = rng.integers(size, size=size)
+        if (indices != indices[0]).any():
+            return indices
 
 
 def simultaneous_band(samples: np.ndarray, *, draws: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
@@ -171,7 +177,9 @@ def simultaneous_band(samples: np.ndarray, *, draws: int = 20_000) -> tuple[np.n
 
 
 def exponent(widths: Sequence[int], values: Sequence[float], seeds: Sequence[int]) -> float:
-    """Exponent a of value ∝ n^a: weighted least squares of ln value on ln n, weights ∝ seeds."""
+    """Exponent a of value ∝ n^a: weighted least squares of ln value on ln n, weights ∝ seeds; NaN for one width."""
+    if len(widths) < 2:
+        return math.nan
     return float(np.polyfit(np.log(widths), np.log(values), 1, w=np.sqrt(seeds))[0])
 
 

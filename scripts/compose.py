@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 if TYPE_CHECKING:
     from replication.experiments import BaseConfig
@@ -37,7 +37,10 @@ def presets() -> list[str]:
 def typed(config: DictConfig) -> "tuple[ModuleType, BaseConfig]":
     """The experiment's module and its typed config; raises UserError for an unknown key or a value out of domain."""
     # Hydra's "+key=value" adds any key, and plain YAML checks no type: the dataclass rejects what got through.
-    plain: Any = OmegaConf.to_container(config, resolve=True)
+    try:
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{error.full_key}: {one_line(error)}") from None
     if "experiment" not in plain:
         raise UserError(f"choose an experiment with +exp=<name>: {', '.join(presets())}")
     from replication.experiments import ConfigError, load

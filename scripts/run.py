@@ -163,6 +163,9 @@ def peak_memory() -> float:
 
 def entry() -> int:
     """``main``, with each error on a line of its own: exit code 2 for a config error, 1 for a failed run."""
+    # The jobs of a sweep, in processes of their own, import what this script imports from beside it.
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print a traceback and exit; here its errors come as exceptions
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException

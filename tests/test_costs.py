@@ -219,7 +219,7 @@ def test_refuses_a_target_that_is_not_finite(bad):
         LeastSquares(torch.tensor([[0.0], [bad]]))
 
 
-@pytest.mark.parametrize(("labels", "n_classes"), [([0, 1], 1), ([0, 3], 3), ([-1, 0], 3)])
+@pytest.mark.parametrize(("labels", "n_classes"), [([0, 0], 1), ([0, 1], 1), ([0, 3], 3), ([-1, 0], 3)])
 def test_refuses_labels_out_of_range(labels, n_classes):
     with pytest.raises(ValueError, match="labels"):
         CrossEntropy(torch.tensor(labels), n_classes)

@@ -112,6 +112,13 @@ def test_single_precision_is_that_of_the_same_parameters(name, oracle):
     assert_kernels_agree(tangent_kernel(net, x), tangent_kernel(double, x), tolerance=16 * 2**-24)
 
 
+def test_sums_over_units_are_in_double_precision():
+    """L = 1 and float32: x·x'/n_0 + β² of the rounded inputs to the rounding of float64."""
+    net, x = network([5000, 1], dtype=torch.float32), inputs(4, 5000)
+    rounded = x.float().double()
+    assert_kernels_agree(tangent_kernel(net, x), rounded @ rounded.T / 5000 + 0.3**2, tolerance=1e-13)
+
+
 class LargestAllocation(TorchDispatchMode):
     """Elements of the largest tensor that is written to, but for the parameters themselves."""
 

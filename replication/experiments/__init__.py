@@ -64,6 +64,7 @@ class BaseConfig:
     tracking: TrackingConfig
 
     def __post_init__(self) -> None:
+        require(self.results != "", "results", self.results, "must be a folder")
         require(self.threads is None or self.threads >= 1, "threads", self.threads, "must be null (all) or ≥ 1")
         try:
             device = torch.device(self.device)

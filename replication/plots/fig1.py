@@ -82,7 +82,8 @@ def _widths(dataset: xr.Dataset) -> Figure:
 def _trend(axes: Axes, widths: Sequence[int], values: Sequence[float], theory: float) -> None:
     """Values against n on logarithmic axes, their fitted exponent, and the theory's line through the middle one."""
     fitted = exponent(widths, values, [1] * len(widths))
-    axes.loglog(widths, values, "o", color="black", ms=4, label=f"fit $n^{{{fitted:.2f}}}$")
+    label = f"fit $n^{{{fitted:.2f}}}$" if math.isfinite(fitted) else None
+    axes.loglog(widths, values, "o", color="black", ms=4, label=label)
     middle = len(widths) // 2
     line = values[middle] * (np.asarray(widths) / widths[middle]) ** theory
     axes.loglog(widths, line, "--", color="gray", lw=0.8, label=f"$n^{{{theory:g}}}$")

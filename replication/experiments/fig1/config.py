@@ -6,6 +6,9 @@ from typing import Any
 
 from .. import BaseConfig, ConfigError, NetworkConfig, config_keys, require, require_distinct
 
+BUILT_IN = ("main", "initial", "mean_field")
+"""The variants that every config has."""
+
 
 @dataclass(kw_only=True)
 class TrainingConfig:
@@ -31,10 +34,10 @@ class TrainingConfig:
         descent = self.solver == "gradient_descent"
         require(self.solver in solvers, "training.solver", self.solver, f"must be one of {', '.join(solvers)}")
         require(0 < self.t < math.inf, "training.t", self.t, "must be > 0")
-        require(self.tolerance > 0, "training.tolerance", self.tolerance, "must be > 0")
-        require(self.learning_rate > 0, "training.learning_rate", self.learning_rate, "must be > 0")
+        require(0 < self.tolerance < math.inf, "training.tolerance", self.tolerance, "must be > 0")
+        require(0 < self.learning_rate < math.inf, "training.learning_rate", self.learning_rate, "must be > 0")
         require(self.n_samples >= 1, "training.n_samples", self.n_samples, "must be ≥ 1")
-        require(self.loss_factor > 0, "training.loss_factor", self.loss_factor, "must be > 0")
+        require(0 < self.loss_factor < math.inf, "training.loss_factor", self.loss_factor, "must be > 0")
         for key in ("fresh_inputs", "normalize_hidden"):
             value = getattr(self, key)
             require(descent or not value, f"training.{key}", value, "needs training.solver=gradient_descent")
@@ -95,12 +98,19 @@ class Config(BaseConfig):
             require(ensemble.seeds >= 1, f"{key}.seeds", ensemble.seeds, "must be ≥ 1")
         for key in ("narrow_seeds", "alternative_seeds"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "must be ≥ 1")
-        require(self.mean_field.tolerance > 0, "mean_field.tolerance", self.mean_field.tolerance, "must be > 0")
+        require(
+            0 < self.mean_field.tolerance < math.inf, "mean_field.tolerance", self.mean_field.tolerance, "must be > 0"
+        )
         valid = self.intervals >= 8 and self.intervals % 4 == 0
         require(valid, "intervals", self.intervals, "must be a multiple of 4, and at least 8")
         for name, changes in self.alternatives.items():
             unknown = set(changes) - set(config_keys(TrainingConfig))
             require(not unknown, f"alternatives.{name}", sorted(unknown), "no such key in training")
+            require(name not in BUILT_IN, "alternatives", name, f"must not be named {', '.join(BUILT_IN)}")
+            for key, value in changes.items():
+                kind = type(getattr(self.training, key))
+                fits = type(value) is kind or (kind is float and type(value) is int)
+                require(fits, f"alternatives.{name}.{key}", value, f"must be {kind.__name__}")
             try:
                 replace(self.training, **changes)
             except ConfigError as error:

@@ -27,7 +27,9 @@ def initial_kernels(dataset: xr.Dataset, width: int) -> np.ndarray:
 
 
 def spread(kernels: np.ndarray) -> float:
-    """sd over seeds, rms over γ and the turns."""
+    """sd over seeds, rms over γ and the turns; NaN for one seed."""
+    if len(kernels) < 2:
+        return math.nan
     return math.sqrt(kernels.var(axis=0, ddof=1).mean())
 
 
