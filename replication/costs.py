@@ -55,12 +55,14 @@ class Cost(ABC):
 class LeastSquares(Cost):
     """C(f) = factor · ‖f − f*‖²_{p^in}, with d|_f = 2·factor·(f − f*); factor = ½ in the paper (§5).
 
-    target: f* on the data, (N, n_L). Raises ValueError for factor ≤ 0 or a non-finite target.
+    target: f* on the data, (N, n_L). Raises ValueError for factor ≤ 0, a wrong shape or a non-finite target.
     """
 
     def __init__(self, target: Tensor, factor: float = 0.5):
         if not factor > 0:
             raise ValueError(f"the factor of the least-squares cost must be > 0, not {factor}")
+        if target.ndim < 2:
+            raise ValueError(f"the target f* has shape (N, n_L), not {tuple(target.shape)}")
         if not torch.isfinite(target).all():
             raise ValueError("the target f* is not finite")
         self.target = target.double()

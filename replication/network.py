@@ -137,7 +137,7 @@ class Network:
         if cotangent is None:
             copies = n_outputs
             identity = torch.eye(n_outputs, dtype=output.dtype, device=output.device)
-            cotangent = identity.repeat(output.shape[-2], 1)
+            cotangent = identity.repeat(output.shape[-2], 1).expand(*output.shape[:-2], -1, -1)
         derivatives = [self.output_scale * cotangent.to(output.dtype)]
         for l in range(self.depth - 1, 0, -1):
             weight = self.weights[l]

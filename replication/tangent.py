@@ -75,6 +75,9 @@ def tangent_kernel(network: Network, x: Tensor, x2: Tensor | None = None, *, blo
     (N n_L, N' n_L) in float64. Inputs are taken ``block`` at a time, so that the working memory stays O(n · block).
     Raises ValueError for a wrong input shape.
     """
+    for inputs in (x, x if x2 is None else x2):
+        if inputs.ndim < 2:
+            raise ValueError(f"inputs must be (N, {network.widths[0]}), not {tuple(inputs.shape)}")
     rows = torch.split(x, block, dim=-2)
     columns = rows if x2 is None else torch.split(x2, block, dim=-2)
     blocks: list[list[Tensor]] = [[] for _ in rows]

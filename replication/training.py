@@ -6,7 +6,7 @@ Both train a network in place and are iterators over the states they pass throug
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
+from itertools import pairwise, repeat
 from typing import Protocol
 
 import torch
@@ -97,7 +97,7 @@ class GradientDescent:
         there are fewer than steps + 1 batches.
         """
         source = iter(batches)
-        stable_rate = math.inf
+        largest = 0.0
         for step in range(self.steps + 1):
             try:
                 x, cost = next(source)
@@ -105,12 +105,15 @@ class GradientDescent:
                 raise ValueError(f"{self.steps} steps need {self.steps + 1} batches, not {step}") from None
             tangent = Tangent(network, x)
             if step == 0:
-                stable_rate = 2 / (cost.curvature() * _largest_eigenvalue(tangent))
+                _finite(tangent.output, 0.0)
+                largest = _largest_eigenvalue(tangent)
             if not torch.isfinite(tangent.output).all():
+                curvature = cost.curvature()
+                bound = "2/λ_max" if curvature == 1 else f"2/({curvature:g} λ_max)"
                 raise DivergenceError(
                     f"gradient descent diverged at step {step} (t = {step * self.learning_rate:g}): learning rate "
-                    f"{self.learning_rate:g}, λ_max = {2 / stable_rate:.4g} at the start, so rates must stay below "
-                    f"2/λ_max = {stable_rate:.4g}",
+                    f"{self.learning_rate:g}, λ_max = {largest:.4g} at the start, so rates must stay below "
+                    f"{bound} = {2 / max(curvature * largest, 1e-300):.4g}",
                     step * self.learning_rate,
                 )
             yield State(step * self.learning_rate, tangent, cost)
@@ -148,6 +151,8 @@ class GradientFlow:
     def __post_init__(self) -> None:
         if not (self.t > 0 and self.tolerance > 0):
             raise ValueError(f"t > 0 and tolerance > 0 wanted, not {self.t} and {self.tolerance}")
+        if self.first_step is not None and not self.first_step > 0:
+            raise ValueError(f"first_step > 0 wanted, not {self.first_step}")
 
     def states(self, network: Network, x: Tensor, cost: Cost) -> Iterator[State]:
         """Flow of C at the inputs x, (N, n_0), from t = 0 to self.t.
@@ -170,12 +175,14 @@ class GradientFlow:
                 predicted = f - _act(kernel, w(step))
                 tangent.move(-w(step))
                 moved = Tangent(network, x)
-                defect = _rms(_finite(moved.output, t + step) - predicted)
+                defect = _rms(moved.output - predicted)  # not finite where the step was far too long
                 if defect <= self.tolerance:
                     break
                 tangent.move(w(step))
-                step *= max(self._shrink, self._aim * math.sqrt(self.tolerance / defect))
+                shrink = self._aim * math.sqrt(self.tolerance / defect) if math.isfinite(defect) else 0.0
+                step *= max(self._shrink, shrink)
                 if step < 1e-9 * self.t:
+                    _finite(moved.output, t)
                     raise DivergenceError(
                         f"gradient flow cannot keep its defect below {self.tolerance:g} at t = {t:g} "
                         f"in {network.weights[0].dtype}: raise the tolerance, or use float64",
@@ -193,12 +200,17 @@ def follow(states: Iterable[State], times: Sequence[float]) -> Tensor:
 
     Runs the states to their end. Raises ValueError for times outside the run.
     """
+    if any(after < before for before, after in pairwise([0.0, *times])):
+        raise ValueError(f"times must increase from 0, not {list(times)}")
     found: list[Tensor] = []
     last = 0.0
     for state in states:
         last = state.t
-        while len(found) < len(times) and times[len(found)] <= state.t:
-            found.append(state.f_at(times[len(found)]))
+        while len(found) < len(times) and times[len(found)] <= state.t * (1 + 1e-12):
+            t = min(times[len(found)], state.t)
+            if state.between is None and t < state.t:
+                raise ValueError(f"f at t = {t:g} is between two steps of fresh batches, which have no dense output")
+            found.append(state.f_at(t))
     if len(found) < len(times):
         raise ValueError(f"times up to {times[-1]:g} were asked of a run that ends at t = {last:g}")
     return torch.stack(found)

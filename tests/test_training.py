@@ -298,13 +298,16 @@ class TestGradientFlow:
         assert (abs(ratio - 2) < 0.1).all()
 
     def test_steps_use_the_tolerance_and_stay_below_it(self, exact, monkeypatch):
-        """Steps are aimed at 0.81 of it: all but the first and the last two, cut to the end, come near; few miss."""
+        """Steps are aimed at 0.81 of it: all but the first and the last two, cut to the end, come near.
+
+        None but the first, whose length is a guess, is taken back; that one at most four times.
+        """
         net, passes = exact.network(), []
         monkeypatch.setattr(net, "forward", lambda x: passes.append(x) or Network.forward(net, x))
         defects = [state.defect for state in GradientFlow(T, 1e-4).states(net, X, exact.cost)]
         assert max(defects) <= 1e-4
         assert min(defects[2:-2]) > 0.5e-4
-        assert len(passes) < 1.1 * len(defects)
+        assert len(passes) <= len(defects) + 4
 
     def test_one_step_moves_the_parameters_by_the_filtered_residual(self, exact, oracle):
         """θ − Jᵀw with w of the frozen flow at J's kernel, for every parameter."""

@@ -74,8 +74,8 @@ def _widths(dataset: xr.Dataset) -> Figure:
         axes.set_xticks([100, 1000, 10000], labels=["100", "1000", "10000"])
         axes.set_xlim(min(widths) / 1.4, max(widths) * 1.4)
         axes.xaxis.set_minor_formatter(NullFormatter())
-    for axes in (left, right):
-        axes.legend()
+    left.legend()
+    right.legend(loc="lower left")
     return figure
 
 
