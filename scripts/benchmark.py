@@ -87,19 +87,31 @@ def ways(matrix: Tensor, n_inputs: int) -> dict[str, dict[str, Work]]:
             torch.mm(v, right[:, start : start + size], out=out[:, start : start + size])
         return out
 
+    def column_blocks(right: Tensor, size: int) -> Tensor:
+        out = torch.empty(n, n_inputs)
+        for start in range(0, n, size):
+            torch.mm(right[:, start : start + size].mT, columns, out=out[start : start + size])
+        return out
+
     def update(size: int) -> None:
         for start in range(0, n, size):
             matrix[start : start + size].addmm_(v[:, start : start + size].mT, v, alpha=NO_CHANGE)
+
+    def update_columns(size: int) -> None:
+        for start in range(0, n, size):
+            matrix[start : start + size].addmm_(columns[start : start + size], columns.mT, alpha=NO_CHANGE)
 
     found: dict[str, dict[str, Work]] = {}
     for name, right, used in (("V Wᵀ", matrix.mT, weight.apply), ("V W", matrix, weight.apply_transpose)):
         found[name] = {"whole": partial(torch.mm, v, right), "by columns": partial(torch.mm, right.mT, columns)}
         found[name] |= {f"blocks of {size}": partial(blocks, right, size) for size in (500, 1000, 2000)}
+        found[name] |= {f"by columns, {size}": partial(column_blocks, right, size) for size in (1000, 2000)}
         found[name]["DenseWeight"] = partial(used, v)
     found["W += VᵀV"] = {
         "whole": partial(matrix.addmm_, v.mT, v, alpha=NO_CHANGE),
         "by columns": partial(matrix.addmm_, columns, columns.mT, alpha=NO_CHANGE),
         **{f"blocks of {size}": partial(update, size) for size in (500, 1000, 2000)},
+        **{f"by columns, {size}": partial(update_columns, size) for size in (1000, 2000)},
         "DenseWeight": partial(weight.update, v, v, NO_CHANGE),
     }
     return found

@@ -160,20 +160,20 @@ def test_products_above_the_block_size(n_out, n_in):
 
 
 def test_wide_products_are_taken_in_blocks(monkeypatch):
-    """No product is with more than BLOCK columns of the matrix."""
+    """No product is with more than BLOCK rows of the matrix."""
     monkeypatch.setattr(weights, "BLOCK", 10)
     seen = []
 
     class Record(TorchFunctionMode):
         def __torch_function__(self, function, types, args=(), kwargs=None):
             if function.__name__ in ("mm", "matmul", "__matmul__"):
-                seen.append(tuple(args[1].shape))
+                seen.append(tuple(args[0].shape))
             return function(*args, **(kwargs or {}))
 
     weight = DenseWeight(rows(25, 4))
     with Record():
         weight.apply(rows(2, 4))
-    assert seen == [(4, 10), (4, 10), (4, 5)]
+    assert seen == [(10, 4), (10, 4), (5, 4)]
 
 
 class TestEnsemble:

@@ -31,8 +31,8 @@ NAME = "fig1"
 VERSION = 1
 TIMES = 41
 """Points of the grid of times at which the cost is recorded."""
-BLOCK_SIZE, BLOCK_WIDTH = 10, 2000
-"""Networks up to this width are computed and stored this many at a time."""
+BLOCK_SIZE, INITIAL_SIZE, BLOCK_WIDTH = 10, 30, 2000
+"""Networks up to this width are computed and stored this many at a time; more where they are not trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ def cells(config: Config) -> list[Cell]:
     """
     found = []
     for (variant, width), seeds in _ensembles(config).items():
-        size = BLOCK_SIZE if width <= BLOCK_WIDTH else 1
+        size = 1 if width > BLOCK_WIDTH else INITIAL_SIZE if variant == "initial" else BLOCK_SIZE
         for first in sorted({seed - seed % size for seed in seeds}):
             cell = Cell(
                 variant=variant,
