@@ -183,6 +183,55 @@ def exponent(widths: Sequence[int], values: Sequence[float], seeds: Sequence[int
     return float(np.polyfit(np.log(widths), np.log(values), 1, w=np.sqrt(seeds))[0])
 
 
+def fall(
+    quantity: str,
+    measure: Callable[[np.ndarray], float],
+    widths: Sequence[int],
+    groups: Sequence[np.ndarray],
+    allowed: tuple[float, float],
+    *,
+    variable: str = "n",
+) -> Statistic:
+    """The ratio of a positive measure between the narrowest and the widest group, its interval taken on its log.
+
+    groups: for each width (or other ``variable``), ascending, samples of independent networks, (seeds, …).
+    """
+    if len(widths) < 2:
+        return undecided(f"fall of {quantity}", allowed)
+    log, low, high = interval([groups[0], groups[-1]], lambda pair: math.log(measure(pair[0]) / measure(pair[1])))
+    name = f"{quantity}({variable}={widths[0]})/{quantity}({variable}={widths[-1]})"
+    if math.isinf(high):  # too few seeds
+        return Statistic(name, math.exp(log), low, high, allowed)
+    return Statistic(name, math.exp(log), math.exp(low), math.exp(min(high, 700)), allowed)
+
+
+def rate(
+    quantity: str,
+    measure: Callable[[np.ndarray], float],
+    widths: Sequence[int],
+    groups: Sequence[np.ndarray],
+    allowed: tuple[float, float],
+    *,
+    variable: str = "n",
+) -> Statistic:
+    """The exponent of a positive measure in the width n, or another ``variable``; groups as in ``fall``."""
+    if len(widths) < 2:
+        return undecided(f"exponent of {quantity}", allowed)
+    seeds = [len(group) for group in groups]
+    found = interval(groups, lambda sample: exponent(widths, [measure(group) for group in sample], seeds))
+    return Statistic(f"exponent of {quantity}, {variable}={widths[0]}…{widths[-1]}", *found, allowed)
+
+
+def mean(name: str, values: np.ndarray, allowed: tuple[float, float]) -> Statistic:
+    """The mean of a number measured on independent networks, (seeds,)."""
+    return Statistic(name, *interval([values], lambda sample: float(sample[0].mean())), allowed)
+
+
+def undecided(name: str, allowed: tuple[float, float]) -> Statistic:
+    """A comparison of widths where there are not two of them."""
+    return Statistic(name, math.nan, -math.inf, math.inf, allowed)
+
+
 def _worst(statistics: Sequence[Statistic]) -> Verdict:
     verdicts = {statistic.verdict for statistic in statistics}
     if "fails" in verdicts:

@@ -8,7 +8,19 @@ import xarray as xr
 from scipy import stats
 
 from replication import claims
-from replication.claims import Claim, Control, Outcome, Statistic, decide, exponent, interval, simultaneous_band
+from replication.claims import (
+    Claim,
+    Control,
+    Outcome,
+    Statistic,
+    decide,
+    exponent,
+    fall,
+    interval,
+    mean,
+    rate,
+    simultaneous_band,
+)
 
 INF, NAN = math.inf, math.nan
 
@@ -263,3 +275,28 @@ class TestExponent:
         widths, values, seeds = [10, 100, 1000], [1.0, 0.5, 0.1], [1, 4, 2]
         x, y = np.log(np.repeat(widths, seeds)), np.log(np.repeat(values, seeds))
         assert exponent(widths, values, seeds) == pytest.approx(np.polyfit(x, y, 1)[0], rel=1e-12)
+
+
+def test_fall_rate_and_mean_of_known_ensembles():
+    rng = np.random.default_rng(0)
+    widths = [10, 100, 1000]
+    groups = [rng.normal(1, 0.02, 20) / n for n in widths]
+
+    def average(sample):
+        return float(sample.mean())
+
+    assert fall("size", average, widths, groups, (90, 110)).verdict == "holds"
+    assert fall("size", average, widths, groups, (90, 110)).name == "size(n=10)/size(n=1000)"
+    assert rate("size", average, widths, groups, (-1.02, -0.98)).verdict == "holds"
+    assert rate("size", average, widths, groups, (-0.6, -0.4)).verdict == "fails"
+    assert rate("size", average, widths, groups, (-2, 0), variable="P").name == "exponent of size, P=10…1000"
+    assert mean("size", 10 * groups[0], (0.95, 1.05)).verdict == "holds"
+
+
+@pytest.mark.parametrize("compare", [fall, rate])
+def test_comparisons_without_seeds_or_widths_are_undecided(compare):
+    few = [np.array([1.0, 1.1]), np.array([0.5, 0.6])]
+    for widths, groups in (([10, 100], few), ([10], few[:1])):
+        found = compare("size", lambda sample: float(sample.mean()), widths, groups, (-10, 1000))
+        assert found.verdict == "undecided"
+        assert "too few seeds" in str(found)

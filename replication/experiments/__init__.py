@@ -9,7 +9,7 @@ the module of the same name in ``replication.plots`` read.
 import importlib
 import math
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from types import ModuleType
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import xarray as xr
 
+from ..network import Network
 from ..nonlinearities import NONLINEARITIES
 from ..results import Store
 
@@ -99,6 +100,43 @@ class NetworkConfig:
     @property
     def torch_dtype(self) -> torch.dtype:
         return torch.float32 if self.dtype == "float32" else torch.float64
+
+    def draw(
+        self,
+        n_0: int,
+        width: int,
+        n_outputs: int = 1,
+        *,
+        generator: torch.Generator | Sequence[torch.Generator],
+        device: str = "cpu",
+        output_scale: float = 1.0,
+    ) -> Network:
+        """A network n_0 → width → … → width → n_L at initialization; a sequence of generators draws an ensemble."""
+        return Network.init(
+            [n_0, *[width] * (self.depth - 1), n_outputs],
+            generator=generator,
+            nonlinearity=self.nonlinearity,
+            beta=self.beta,
+            output_scale=output_scale,
+            dtype=self.torch_dtype,
+            device=device,
+        )
+
+
+@dataclass(kw_only=True)
+class Ensemble:
+    """Networks of several widths, with seeds 0 … seeds − 1 at each."""
+
+    widths: list[int]
+    seeds: int
+
+
+def blocks(seeds: Iterable[int], size: int) -> list[tuple[int, ...]]:
+    """The fixed blocks 0 … size − 1, size … 2·size − 1, … that hold the seeds, whatever the config that asks for them.
+
+    A network then belongs to the same cell in every config, and is computed once.
+    """
+    return [tuple(range(first, first + size)) for first in sorted({seed - seed % size for seed in seeds})]
 
 
 def available() -> list[str]:

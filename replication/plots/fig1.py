@@ -1,18 +1,16 @@
 """Figure 1 of the paper, and the figures behind its claims."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from ..claims import exponent
 from ..experiments.fig1.claims import INFLATION
 from ..experiments.fig1.statistics import change, initial_kernels, roughness, select, spread
+from . import trend
 
 COLORS = ("tab:red", "tab:blue", "tab:green", "tab:purple")
 
@@ -52,7 +50,7 @@ def _widths(dataset: xr.Dataset) -> Figure:
     trained = sorted({*dataset.attrs["widths"], *dataset.attrs["trend"]})
     kernels = {width: initial_kernels(dataset, width) for width in widths}
 
-    _trend(left, widths, [spread(kernels[width]) for width in widths], -0.5)
+    trend(left, widths, [spread(kernels[width]) for width in widths], -0.5)
     left.set(title="variance at $t = 0$", ylabel=r"sd of $\Theta$ over seeds (rms over $\gamma$)")
 
     ratios = [roughness(kernels[width], limit, angles) / spread(kernels[width]) for width in widths]
@@ -62,7 +60,7 @@ def _widths(dataset: xr.Dataset) -> Figure:
     middle.set_ylim(0.4, 5)
     middle.yaxis.set_minor_formatter(NullFormatter())
 
-    _trend(right, trained, [float(change(dataset, width).mean()) for width in trained], -1.0)
+    trend(right, trained, [float(change(dataset, width).mean()) for width in trained], -1.0)
     control = select(dataset, "mean_field")
     sizes = sorted({int(width) for width in control.width})
     moved = [float(change(dataset, width, "mean_field").mean()) for width in sizes]
@@ -77,16 +75,6 @@ def _widths(dataset: xr.Dataset) -> Figure:
     left.legend()
     right.legend(loc="lower left")
     return figure
-
-
-def _trend(axes: Axes, widths: Sequence[int], values: Sequence[float], theory: float) -> None:
-    """Values against n on logarithmic axes, their fitted exponent, and the theory's line through the middle one."""
-    fitted = exponent(widths, values, [1] * len(widths))
-    label = f"fit $n^{{{fitted:.2f}}}$" if math.isfinite(fitted) else None
-    axes.loglog(widths, values, "o", color="black", ms=4, label=label)
-    middle = len(widths) // 2
-    line = values[middle] * (np.asarray(widths) / widths[middle]) ** theory
-    axes.loglog(widths, line, "--", color="gray", lw=0.8, label=f"$n^{{{theory:g}}}$")
 
 
 def _choices(dataset: xr.Dataset) -> Figure:

@@ -20,7 +20,7 @@ from ...network import Network
 from ...randomness import generator
 from ...tangent import tangent_kernel
 from ...training import DivergenceError, GradientDescent, GradientFlow, State
-from .. import NetworkConfig
+from .. import NetworkConfig, blocks
 from .claims import CLAIMS
 from .config import Config, TrainingConfig
 from .statistics import select
@@ -56,17 +56,16 @@ class Cell:
 def cells(config: Config) -> list[Cell]:
     """The cells of a config, the narrow ones first.
 
-    Blocks of seeds are the same in every config (0–9, 10–19, …), so that a network is computed once whatever asks for
-    it; above ``BLOCK_WIDTH`` each network is a cell.
+    Above ``BLOCK_WIDTH`` each network is a cell.
     """
     found = []
     for (variant, width), seeds in _ensembles(config).items():
         size = 1 if width > BLOCK_WIDTH else INITIAL_SIZE if variant == "initial" else BLOCK_SIZE
-        for first in sorted({seed - seed % size for seed in seeds}):
+        for block in blocks(seeds, size):
             cell = Cell(
                 variant=variant,
                 width=width,
-                seeds=tuple(range(first, first + size)),
+                seeds=block,
                 network=config.network,
                 training=_training(config, variant),
                 intervals=config.intervals,
@@ -131,15 +130,8 @@ def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] =
 
 def _train(cell: Cell, seed: int, device: str, progress: Callable[[float], None]) -> xr.Dataset:
     speed = cell.width if cell.variant == "mean_field" else 1
-    network = Network.init(
-        [2, *[cell.width] * (cell.network.depth - 1), 1],
-        generator=generator(NAME, "network", cell.width, seed),
-        nonlinearity=cell.network.nonlinearity,
-        beta=cell.network.beta,
-        output_scale=speed**-0.5,
-        dtype=cell.network.torch_dtype,
-        device=device,
-    )
+    stream = generator(NAME, "network", cell.width, seed)
+    network = cell.network.draw(2, cell.width, generator=stream, device=device, output_scale=speed**-0.5)
     angles = angle_grid(cell.intervals)
     quarter = cell.intervals // 4
 

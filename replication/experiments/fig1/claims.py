@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import xarray as xr
 
-from ...claims import Claim, Control, Statistic, exponent, interval, simultaneous_band
+from ...claims import Claim, Control, Statistic, fall, mean, rate, simultaneous_band, undecided
 from .statistics import change, initial_kernels, roughness, select, spread
 
 INFLATION = 1.05
@@ -17,61 +17,26 @@ BAND = 0.1
 """Equivalence band of the mean kernel, as a fraction of Θ_∞(x_0, x_0)."""
 
 
-def _fall(
-    quantity: str,
-    measure: Callable[[np.ndarray], float],
-    widths: Sequence[int],
-    groups: Sequence[np.ndarray],
-    allowed: tuple[float, float],
-) -> Statistic:
-    """The ratio of a positive measure between the narrowest and the widest group, its interval taken on its log."""
-    if len(widths) < 2:
-        return _undecided(f"fall of {quantity}", allowed)
-    log, low, high = interval([groups[0], groups[-1]], lambda pair: math.log(measure(pair[0]) / measure(pair[1])))
-    name = f"{quantity}(n={widths[0]})/{quantity}(n={widths[-1]})"
-    return Statistic(name, math.exp(log), math.exp(low), math.exp(min(high, 700)), allowed)
-
-
-def _rate(
-    quantity: str,
-    measure: Callable[[np.ndarray], float],
-    widths: Sequence[int],
-    groups: Sequence[np.ndarray],
-    allowed: tuple[float, float],
-) -> Statistic:
-    """The exponent in n of a positive measure."""
-    if len(widths) < 2:
-        return _undecided(f"exponent of {quantity}", allowed)
-    seeds = [len(group) for group in groups]
-    found = interval(groups, lambda sample: exponent(widths, [measure(group) for group in sample], seeds))
-    return Statistic(f"exponent of {quantity}, n={widths[0]}…{widths[-1]}", *found, allowed)
-
-
-def _undecided(name: str, allowed: tuple[float, float]) -> Statistic:
-    """A comparison of widths where there are not two of them."""
-    return Statistic(name, math.nan, -math.inf, math.inf, allowed)
-
-
 def _check_variance(dataset: xr.Dataset) -> list[Statistic]:
     widths, trend = dataset.attrs["widths"], dataset.attrs["initial"]
     drawn = [initial_kernels(dataset, width) for width in widths]
     counted = [initial_kernels(dataset, width) for width in trend]
     return [
-        _fall("sd", spread, widths, drawn, (FALL, math.inf)),
-        _rate("sd", spread, trend, counted, (-0.6, -0.4)),
+        fall("sd", spread, widths, drawn, (FALL, math.inf)),
+        rate("sd", spread, trend, counted, (-0.6, -0.4)),
     ]
 
 
 def _check_smoother(dataset: xr.Dataset) -> list[Statistic]:
     widths = dataset.attrs["widths"]
     drawn = [initial_kernels(dataset, width) for width in widths]
-    return [_fall("roughness", _roughness(dataset), widths, drawn, (FALL, math.inf))]
+    return [fall("roughness", _roughness(dataset), widths, drawn, (FALL, math.inf))]
 
 
 def _check_smoothness_is_variance(dataset: xr.Dataset) -> list[Statistic]:
     trend, rough = dataset.attrs["initial"], _roughness(dataset)
     groups = [initial_kernels(dataset, width) for width in trend]
-    return [_rate("roughness/sd", lambda group: rough(group) / spread(group), trend, groups, (-0.1, 0.1))]
+    return [rate("roughness/sd", lambda group: rough(group) / spread(group), trend, groups, (-0.1, 0.1))]
 
 
 def _roughness(dataset: xr.Dataset) -> Callable[[np.ndarray], float]:
@@ -99,8 +64,7 @@ def _check_mean(dataset: xr.Dataset) -> list[Statistic]:
 
 def _inflation_statistic(name: str, group: xr.Dataset) -> Statistic:
     at_x_0 = group.theta.sel(angle=0).values
-    estimate = interval([at_x_0[:, -1] / at_x_0[:, 0]], lambda sample: float(sample[0].mean()))
-    return Statistic(name, *estimate, (INFLATION, math.inf))
+    return mean(name, at_x_0[:, -1] / at_x_0[:, 0], (INFLATION, math.inf))
 
 
 def _check_inflation(dataset: xr.Dataset) -> list[Statistic]:
@@ -112,12 +76,12 @@ def _check_inflation_width(dataset: xr.Dataset) -> list[Statistic]:
     widths = dataset.attrs["widths"]
     every = sorted({*widths, *dataset.attrs["trend"]})
 
-    def mean(changes: np.ndarray) -> float:
+    def average(changes: np.ndarray) -> float:
         return float(changes.mean())
 
     return [
-        _fall("change", mean, widths, [change(dataset, width) for width in widths], (2.0, math.inf)),
-        _rate("change", mean, every, [change(dataset, width) for width in every], (-math.inf, -0.4)),
+        fall("change", average, widths, [change(dataset, width) for width in widths], (2.0, math.inf)),
+        rate("change", average, every, [change(dataset, width) for width in every], (-math.inf, -0.4)),
     ]
 
 
@@ -131,7 +95,7 @@ def _check_open_choices(dataset: xr.Dataset) -> list[Statistic]:
         same = np.isin(narrow.seed.values, group.seed.values)
         distance = float(np.abs(group.theta.values[:, 0] - narrow.theta.values[same, 0]).max())
         found.append(Statistic(f"{name}: sup|Θ_0 − main|", distance, distance, distance, (0.0, 1e-12)))
-    return found or [_undecided("no alternatives", (INFLATION, math.inf))]
+    return found or [undecided("no alternatives", (INFLATION, math.inf))]
 
 
 def _one_width_as_all(dataset: xr.Dataset) -> xr.Dataset:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .. import BaseConfig, ConfigError, NetworkConfig, config_keys, require, require_distinct
+from .. import BaseConfig, ConfigError, Ensemble, NetworkConfig, config_keys, require, require_distinct
 
 BUILT_IN = ("main", "initial", "mean_field")
 """The variants that every config has."""
@@ -48,14 +48,6 @@ class TrainingConfig:
     def steps(self) -> int:
         """Steps of gradient descent."""
         return max(1, round(self.t / self.learning_rate))
-
-
-@dataclass(kw_only=True)
-class Ensemble:
-    """Networks of several widths, with seeds 0 … seeds − 1 at each."""
-
-    widths: list[int]
-    seeds: int
 
 
 @dataclass(kw_only=True)
