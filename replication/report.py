@@ -92,16 +92,21 @@ def claims_table(section: Section) -> str:
 
 def page(sections: Sequence[Section]) -> str:
     """report.html: figures and claims in one file that opens from disk."""
-    body = []
+    links = [f'<a href="#{section.preset}">{html.escape(section.preset)}</a>' for section in sections]
+    body = [f'<nav>{" · ".join(links)} · <a href="#statements">every statement of the paper</a></nav>']
     for section in sections:
-        body.append(f"<h2>{html.escape(section.preset)}</h2>")
+        body.append(f'<h2 id="{section.preset}">{html.escape(section.preset)}</h2>')
         body.append(f"<p><code>{html.escape(section.command)}</code>: {html.escape(section.cost)}.</p>")
+        body.append("<div>")
         for name, path in section.figures.items():
-            data = base64.b64encode(path.read_bytes()).decode()
-            body.append(f'<figure><img alt="{name}" src="data:image/png;base64,{data}">')
+            png = path.read_bytes()
+            width = int.from_bytes(png[16:20]) // 2  # of the 200 pixels per inch in the file
+            data = base64.b64encode(png).decode()
+            body.append(f'<figure><img alt="{name}" width="{width}" src="data:image/png;base64,{data}">')
             body.append(f"<figcaption>{html.escape(name)}</figcaption></figure>")
+        body.append("</div>")
         body.append(_html_table(section.outcomes))
-    body.append("<h2>Every statement of the paper</h2>")
+    body.append('<h2 id="statements">Every statement of the paper</h2>')
     body.append(_statement_table(_verdicts(sections)))
     return _PAGE.replace("BODY", "\n".join(body))
 
@@ -122,7 +127,9 @@ def _html_table(outcomes: Sequence[Outcome]) -> str:
     lines = []
     for outcome in outcomes:
         row = outcome.row() | {"ours": ";\n".join(map(str, outcome.statistics))}
-        cells = "".join(f'<td class="{key}">{html.escape(row[key])}</td>' for key in _COLUMNS)
+        breakable = html.escape(row["id"]).replace(".", ".<wbr>").replace("_", "_<wbr>")
+        escaped = {key: html.escape(row[key]) for key in _COLUMNS} | {"id": breakable}
+        cells = "".join(f'<td class="{key}">{cell}</td>' for key, cell in escaped.items())
         lines.append(f'<tr class="{outcome.verdict}">{cells}</tr>')
     return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
 
@@ -141,13 +148,14 @@ _PAGE = """<!DOCTYPE html>
 <title>The Neural Tangent Kernel, replicated</title>
 <style>
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-figure { margin: 1rem 0; }
-img { max-width: 100%; }
+div { display: flex; flex-wrap: wrap; gap: 1rem 2rem; align-items: flex-end; }
+figure { margin: 0.5rem 0; }
+img { max-width: 100%; height: auto; }
 figcaption { color: #666; font-size: 0.85rem; }
 table { border-collapse: collapse; font-size: 0.82rem; width: 100%; }
 th, td { border-bottom: 1px solid #ddd; padding: 0.35rem 0.5rem; text-align: left; vertical-align: top; }
 td.ours { white-space: pre-line; }
-td.id { font-family: monospace; overflow-wrap: anywhere; }
+td.id { font-family: monospace; min-width: 8rem; }
 tr.holds td.verdict { color: #17702a; font-weight: 600; }
 tr.fails td.verdict { color: #b3261e; font-weight: 600; }
 tr.undecided td.verdict { color: #8a6100; font-weight: 600; }
