@@ -121,14 +121,19 @@ _KERNEL_GRADIENT = (
     Statement("§3", "With a positive definite kernel the cost strictly decreases wherever d does not vanish on the "
               "data, so that descent ends at a critical point."),
     Statement("§3", "If the cost is also convex and bounded below, f converges to a global minimum as t → ∞."),
-    Statement("§3.1", "P independent random functions with (non-centred) covariance K approximate the kernel K."),
-    Statement("§3.1", "The linear model built on them has derivatives f⁽ᵖ⁾/√P, whatever the parameters."),
+    Statement("§3.1", "P independent random functions with (non-centred) covariance K approximate the kernel K.",
+              ("random_functions.law", "random_functions.constant")),
+    Statement("§3.1", "The linear model built on them has derivatives f⁽ᵖ⁾/√P, whatever the parameters.",
+              note="by definition of the model; the tests of random_functions.py check its descent"),
     Statement("§3.1", "Gradient descent moves its p-th parameter by minus the inner product of d with f⁽ᵖ⁾ on the "
-              "data, over √P."),
+              "data, over √P.", ("random_functions.descent",)),
     Statement("§3.1", "Gradient descent on the parameters of the linear model is the same as kernel gradient descent "
-              "with its tangent kernel, the empirical covariance of the random functions."),
-    Statement("§3.1", "By the law of large numbers that tangent kernel tends to K as P → ∞."),
-    Statement("§3.1", "Training the random linear model therefore approximates kernel gradient descent with K."),
+              "with its tangent kernel, the empirical covariance of the random functions.",
+              ("random_functions.descent",)),
+    Statement("§3.1", "By the law of large numbers that tangent kernel tends to K as P → ∞.",
+              ("random_functions.law",)),
+    Statement("§3.1", "Training the random linear model therefore approximates kernel gradient descent with K.",
+              ("random_functions.trajectories",)),
 )  # fmt: skip
 
 _NEURAL_TANGENT_KERNEL = (
