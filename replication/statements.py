@@ -71,7 +71,8 @@ _INTRODUCTION = (
               "about as well as networks trained by gradient descent.", note=CITED),
     Statement("§1.1; §7", "The limiting kernel depends on depth, nonlinearity and initialization variance alone.",
               note=see("Theorem 1")),
-    Statement("§1.1", "The NTK also determines the values that training gives to the network off the training set."),
+    Statement("§1.1", "The NTK also determines the values that training gives to the network off the training set.",
+              ("kernel_gradient.off_data",)),
     Statement("§1.1", "The Jacobian of the linear differential equation has the kernel principal components of the "
               "inputs as eigenfunctions.", note=see("§5")),
 )  # fmt: skip
@@ -107,20 +108,24 @@ _KERNEL_GRADIENT = (
               "they are exchanged, and so a symmetric bilinear form on functions.", note="definition"),
     Statement("§3", "A kernel is positive definite with respect to the data if every function that does not vanish on "
               "them has positive kernel norm.", note="definition"),
-    Statement("§3", "Two functions represent the same dual element exactly when they agree on the data."),
-    Statement("§3", "No construction depends on which representative d of a dual element is taken."),
+    Statement("§3", "Two functions represent the same dual element exactly when they agree on the data.",
+              note="by definition of the dual; kernels.py takes functions by their values on the data alone"),
+    Statement("§3", "No construction depends on which representative d of a dual element is taken.",
+              note="by construction of kernels.py, which takes d on the data alone"),
     Statement("§3", "Φ_K maps the dual element of d to the function whose i-th value at x is the inner product of d "
               "with K_i(x, ·) on the data.", note="definition"),
-    Statement("§3", "A cost that looks at f on the data only has a functional derivative that is a dual element."),
+    Statement("§3", "A cost that looks at f on the data only has a functional derivative that is a dual element.",
+              note="chain rule; the tests of costs.py compare d with autograd"),
     Statement("§3", "The kernel gradient is Φ_K of that derivative, and the kernel extends it off the data: its value "
-              "at any x is the mean over the data of K(x, x_j) d(x_j)."),
+              "at any x is the mean over the data of K(x, x_j) d(x_j).", ("kernel_gradient.off_data",)),
     Statement("§3", "A function of time follows kernel gradient descent if its derivative is minus the kernel gradient "
               "of the cost.", note="definition"),
     Statement("§3", "Along kernel gradient descent the cost decreases at the rate of the squared kernel norm of its "
-              "gradient d."),
+              "gradient d.", ("kernel_gradient.dissipation",)),
     Statement("§3", "With a positive definite kernel the cost strictly decreases wherever d does not vanish on the "
-              "data, so that descent ends at a critical point."),
-    Statement("§3", "If the cost is also convex and bounded below, f converges to a global minimum as t → ∞."),
+              "data, so that descent ends at a critical point.", ("kernel_gradient.infimum", "kernel_gradient.stall")),
+    Statement("§3", "If the cost is also convex and bounded below, f converges to a global minimum as t → ∞.",
+              ("kernel_gradient.infimum",), "cross-entropy has an infimum and no minimum"),
     Statement("§3.1", "P independent random functions with (non-centred) covariance K approximate the kernel K.",
               ("random_functions.law", "random_functions.constant")),
     Statement("§3.1", "The linear model built on them has derivatives f⁽ᵖ⁾/√P, whatever the parameters.",
@@ -140,7 +145,7 @@ _NEURAL_TANGENT_KERNEL = (
     Statement("§4", "The NTK is the sum over all parameters of the tensor square of the derivative of f_θ.",
               note="definition; the tests of tangent.py compare it with autograd"),
     Statement("§4", "Under gradient descent f_θ moves along minus the kernel gradient of the cost with respect to the "
-              "NTK of the moment."),
+              "NTK of the moment.", ("kernel_gradient.dissipation", "kernel_gradient.on_data")),
     Statement("§4", "A network is not linear in its parameters, so that its NTK depends on them: it is random at "
               "initialization and varies during training.", ("fig1.variance", "fig1.inflation")),
     Statement("§4", "In the limit of infinite width the NTK is deterministic at first and constant afterwards.",
