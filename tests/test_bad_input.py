@@ -9,7 +9,7 @@ import torch
 from scripts_fixtures import TINY, call, files, finish, script, start, stored
 
 CI = "+exp=ci/fig1"
-PRESETS = "ci/fig1, fig1, literal/fig1"
+PRESETS = ", ".join(script("compose").presets())
 SOLVERS = "gradient_flow, gradient_descent"
 NEEDS_DESCENT = "needs training.solver=gradient_descent"
 
