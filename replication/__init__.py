@@ -35,10 +35,14 @@ Suffixes: _0 at t = 0, _t at time t, _inf in the limit.
 """
 
 from .costs import Cost, CrossEntropy, LeastSquares
+from .kernels import KernelOnData, power_iteration, principal_components
 from .limit import sigma_inf, theta_inf
 from .network import Network
 from .nonlinearities import Nonlinearity, from_function, nonlinearity
+from .random_functions import LinearModel
 from .randomness import generator
+from .regression import LeastSquaresFlow
+from .revealed import RevealedWeight, revealing
 from .tangent import Tangent, tangent_kernel
 from .training import DivergenceError, GradientDescent, GradientFlow, follow
 
@@ -48,14 +52,21 @@ __all__ = [
     "DivergenceError",
     "GradientDescent",
     "GradientFlow",
+    "KernelOnData",
     "LeastSquares",
+    "LeastSquaresFlow",
+    "LinearModel",
     "Network",
     "Nonlinearity",
+    "RevealedWeight",
     "Tangent",
     "follow",
     "from_function",
     "generator",
     "nonlinearity",
+    "power_iteration",
+    "principal_components",
+    "revealing",
     "sigma_inf",
     "tangent_kernel",
     "theta_inf",

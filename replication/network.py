@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .nonlinearities import Nonlinearity, nonlinearity
-from .weights import DenseWeight, Weight
+from .weights import DenseWeight, Weight, WeightDraw
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,19 @@ class Network:
         output_scale: float = 1.0,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        weight: WeightDraw = DenseWeight.draw,
     ) -> Self:
         """Network of widths n_0 … n_L with all parameters i.i.d. N(0, 1); a sequence of generators makes an ensemble.
 
+        weight draws each W⁽ˡ⁾: as a tensor, or as ``revealed.revealing`` has it, where it is asked for.
         Raises ValueError for fewer than two widths or a width < 1.
         """
         if len(widths) < 2 or min(widths) < 1:
             raise ValueError(f"widths n_0 … n_L must be at least two positive integers, not {list(widths)}")
-        weights = []
+        weights: list[Weight] = []
         biases = []
         for n_in, n_out in pairwise(widths):
-            weights.append(DenseWeight.draw(n_out, n_in, generator, dtype, device))
+            weights.append(weight(n_out, n_in, generator, dtype, device))
             biases.append(DenseWeight.draw(1, n_out, generator, dtype, device).values)
         return cls(weights, biases, _resolve(nonlinearity), beta, output_scale)
 

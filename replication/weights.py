@@ -1,6 +1,7 @@
 """How one Gaussian weight matrix W⁽ˡ⁾ is held: three operations, all that training and the NTK ever need.
 
-``Network`` is written against the protocol ``Weight``; ``DenseWeight`` keeps the matrix itself.
+``Network`` is written against the protocol ``Weight``; ``DenseWeight`` keeps the matrix itself, ``RevealedWeight`` (in
+``revealed``) what it was asked for.
 """
 
 from collections.abc import Sequence
@@ -35,6 +36,19 @@ class Weight(Protocol):
 
     def update(self, left: Tensor, right: Tensor, scale: float) -> None:
         """W ← W + scale · leftᵀ right in place; left (N, n_out), right (N, n_in)."""
+
+
+class WeightDraw(Protocol):
+    """What draws a weight matrix of i.i.d. N(0, 1) entries from a generator, or an ensemble from several."""
+
+    def __call__(
+        self,
+        n_out: int,
+        n_in: int,
+        generator: torch.Generator | Sequence[torch.Generator],
+        dtype: torch.dtype,
+        device: torch.device | str,
+    ) -> Weight: ...
 
 
 class DenseWeight:

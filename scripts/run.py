@@ -142,8 +142,8 @@ def compute_missing(module: ModuleType, config: "BaseConfig", store: "Store") ->
 
                 try:
                     dataset = module.compute(cell, config.device, progress)
-                except DivergenceError as error:
-                    failures.append(str(error))
+                except (DivergenceError, MemoryError) as error:
+                    failures.append(str(error) or f"{cell.label}: out of memory")
                     continue
             wall_time = time.perf_counter() - began
             store.save(

@@ -8,9 +8,11 @@ the module of the same name in ``replication.plots`` read.
 
 import importlib
 import math
+import os
 import pkgutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +22,8 @@ import xarray as xr
 from ..network import Network
 from ..nonlinearities import NONLINEARITIES
 from ..results import Store
+from ..revealed import revealing
+from ..weights import DenseWeight, WeightDraw
 
 
 class ConfigError(ValueError):
@@ -110,6 +114,7 @@ class NetworkConfig:
         generator: torch.Generator | Sequence[torch.Generator],
         device: str = "cpu",
         output_scale: float = 1.0,
+        weight: WeightDraw = DenseWeight.draw,
     ) -> Network:
         """A network n_0 → width → … → width → n_L at initialization; a sequence of generators draws an ensemble."""
         return Network.init(
@@ -120,7 +125,82 @@ class NetworkConfig:
             output_scale=output_scale,
             dtype=self.torch_dtype,
             device=device,
+            weight=weight,
         )
+
+
+@dataclass(kw_only=True)
+class WideNetworkConfig(NetworkConfig):
+    """A network that may be too wide for its matrices.
+
+    weights: dense, or revealed, which keeps only the directions that its matrices were asked for; tolerance: part of a
+    vector, relative to its norm, up to which a direction is dropped instead of revealed.
+    """
+
+    weights: str
+    tolerance: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.weights in ("dense", "revealed"), "network.weights", self.weights, "must be dense or revealed")
+        require(0 <= self.tolerance < 1, "network.tolerance", self.tolerance, "must be in [0, 1)")
+
+    def draw_wide(
+        self,
+        n_0: int,
+        width: int,
+        n_outputs: int = 1,
+        *,
+        directions: int,
+        generator: torch.Generator,
+        device: str = "cpu",
+        output_scale: float = 1.0,
+    ) -> Network:
+        """As ``draw``, with weights as the config has them; directions: how many each matrix may come to reveal.
+
+        Raises MemoryError, before anything is allocated, where they would not fit.
+        """
+        require_memory(width, lambda n: self.nbytes(n_0, n, n_outputs, directions), device)
+        weight = revealing(self.tolerance) if self.weights == "revealed" else DenseWeight.draw
+        return self.draw(
+            n_0, width, n_outputs, generator=generator, device=device, output_scale=output_scale, weight=weight
+        )
+
+    def nbytes(self, n_0: int, width: int, n_outputs: int, directions: int) -> int:
+        """What the network and two passes over as many inputs hold: an upper bound, reached if none is dropped.
+
+        A dense hidden matrix is n²; a revealed one has r directions of either side and as many images, 4 n r.
+        """
+        kept = min(directions, width)
+        hidden = 4 * width * kept if self.weights == "revealed" else width**2
+        numbers = (self.depth - 2) * hidden + width * (n_0 + n_outputs + self.depth) + 6 * self.depth * width * kept
+        return numbers * self.torch_dtype.itemsize
+
+
+def require_memory(width: int, nbytes: Callable[[int], int], device: str) -> None:
+    """Raise MemoryError, naming the largest width that fits, if one needs more bytes than are free on the device."""
+    free = free_memory(device)
+    if nbytes(width) <= free:
+        return
+    fits, too_wide = 0, width
+    while too_wide - fits > 1:
+        middle = (fits + too_wide) // 2
+        fits, too_wide = (middle, too_wide) if nbytes(middle) <= free else (fits, middle)
+    raise MemoryError(
+        f"width {width} needs {nbytes(width) / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free: "
+        f"the largest width that fits is {fits}"
+    )
+
+
+def free_memory(device: str) -> int:
+    """Bytes that can be allocated on a device now."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except OSError:  # not Linux: all there is
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @dataclass(kw_only=True)

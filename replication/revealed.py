@@ -1,0 +1,272 @@
+"""A Gaussian weight matrix that is never formed: only the directions asked for are revealed.
+
+A network uses an n_out × n_in matrix W with i.i.d. N(0, 1) entries through products alone, and N products tell little
+about it: given W A = Y and Wᵀ D = Z for orthonormal columns A and D, the law of W is
+
+    W = D Zᵀ + Y Aᵀ − D (DᵀY) Aᵀ + (I − D Dᵀ) G (I − A Aᵀ),    G a fresh matrix of i.i.d. N(0, 1) entries.
+
+So a product can be answered, exactly in law, from what was answered before and n_out fresh numbers: a new vector
+v = A a + ρ q, with q a unit vector orthogonal to A, has W v = Y a + ρ W q, and by the equation above
+
+    W q = D (Zᵀ q) + (I − D Dᵀ) g,    g ~ N(0, I);
+
+q joins A, W q joins Y, and likewise for Wᵀ. Vectors may depend on all earlier answers, as those of a network do: each
+is fixed before its answer is drawn. This is conditioning on linear observations, as Bolthausen ("An iterative
+construction of solutions of the TAP equations", 2014, arXiv 1201.2891) did for message passing, the argument behind
+Yang's Tensor Programs (arXiv 2009.10685); that it simulates dense random matrices exactly and without forming them is
+due to Lu ("Householder dice", arXiv 2101.07464).
+
+Training adds terms Σ_i δ(x_i) α(x_i)ᵀ with δ among the vectors that Wᵀ was asked for and α among those of W. The
+trained matrix is therefore W + D C Aᵀ, with a small matrix C: an update changes C. A product costs O(n r) instead of
+O(n²) for r directions revealed so far, which are at most (inputs evaluated) × (parameters evaluated at): N at
+initialization, N (1 + steps) plus the probes along a gradient flow, whatever the nonlinearity. The wider the network,
+the fewer steps a flow needs and the more nearly the directions of one step lie in the span of those before it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .weights import DenseWeight, Weight, WeightDraw
+
+# Relative size up to which the new part of a vector may be rounding, in units of the dtype's ε.
+_ROUNDING = 64.0
+# Rows of a block of the bases: as few as make products with a block efficient.
+_BLOCK_ROWS = 64
+SMALL = 16
+"""Matrices with so few rows or columns are held as tensors: there is no square to avoid."""
+# Inner products are summed over so many entries at a time, in cache, and over these in float64.
+_CHUNK = 8192
+
+
+class RevealedWeight:
+    """A matrix W (n_out, n_in), at first of i.i.d. N(0, 1) entries, known where it was asked for; not an ensemble.
+
+    The part of a vector, relative to its norm, that lies outside the directions revealed and is at most ``tolerance``
+    long is dropped instead of revealed: its effect on a product is of that relative size. With tolerance 0 only what
+    may be rounding is dropped (64 ε of the dtype), and the weight is exact in law. What is revealed is kept.
+
+    truncation: the largest such part dropped so far. Raises ValueError for a tolerance outside [0, 1).
+    """
+
+    def __init__(
+        self,
+        n_out: int,
+        n_in: int,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        *,
+        tolerance: float = 0.0,
+    ):
+        if not 0 <= tolerance < 1:
+            raise ValueError(f"the tolerance of a revealed weight is relative, in [0, 1), not {tolerance}")
+        self.shape = (n_out, n_in)
+        self.dtype = dtype
+        self.device = torch.device(device)
+        self.tolerance = tolerance
+        self.truncation = 0.0
+        self._generator = generator
+        self._right = _Side(n_in, n_out, self)  # A and Y = W A, by rows
+        self._left = _Side(n_out, n_in, self)  # D and Z = Wᵀ D, by rows
+        self._core = torch.zeros(0, 0, dtype=torch.float64, device=device)  # C
+
+    @property
+    def rank(self) -> int:
+        """How many directions are revealed, of the side where they are more."""
+        return max(self._right.rank, self._left.rank)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(block.nbytes for side in (self._right, self._left) for block in (*side.basis, *side.images))
+
+    def apply(self, v: Tensor) -> Tensor:
+        """V Wᵀ: (N, n_in) → (N, n_out), row by row W v; NaN for a batch that is not finite, which reveals nothing."""
+        return self._product(self._right, self._left, v)
+
+    def apply_transpose(self, v: Tensor) -> Tensor:
+        """V W: (N, n_out) → (N, n_in), row by row Wᵀ v; as ``apply``."""
+        return self._product(self._left, self._right, v)
+
+    def update(self, left: Tensor, right: Tensor, scale: float) -> None:
+        """W ← W + scale · leftᵀ right; left (N, n_out), right (N, n_in) are revealed where they are not yet."""
+        d = self._coefficients(self._left, left)
+        a = self._coefficients(self._right, right)
+        self._core += scale * d.mT @ a
+
+    def completed(self, generator: torch.Generator, *, trained: bool = True) -> Tensor:
+        """A dense matrix, (n_out, n_in), that agrees with all that is revealed, the rest drawn from the generator.
+
+        D Zᵀ + Y Aᵀ − D (DᵀY) Aᵀ + (I − D Dᵀ) G (I − A Aᵀ) + D C Aᵀ, the last term, what training added, if asked for.
+        This weight does not change.
+        """
+        a, y = self._right.matrices()
+        d, z = self._left.matrices()
+        rest = torch.randn(self.shape, generator=generator, dtype=self.dtype).to(self.device)
+        rest -= d.mT @ (d @ rest)
+        rest -= (rest @ a.mT) @ a
+        core = (self._core.to(self.dtype) if trained else 0) - d @ y.mT
+        found: Tensor = rest + d.mT @ (z + core @ a) + y.mT @ a
+        return found
+
+    def _product(self, side: "_Side", other: "_Side", v: Tensor) -> Tensor:
+        if not _finite(v):
+            return v.new_full((len(v), other.size), torch.nan)
+        coefficients = self._coefficients(side, v)
+        product = _combine(coefficients, side.images, other.size, self)
+        if self._core.any():
+            core = self._core if side is self._left else self._core.mT
+            product += _combine(coefficients @ core, other.basis, other.size, self)
+        return product
+
+    def _coefficients(self, side: "_Side", v: Tensor) -> Tensor:
+        """The rows of v in the side's basis, (N, rank), float64, after revealing what is new; NaN if not finite."""
+        if not _finite(v):
+            return torch.full((len(v), side.rank), torch.nan, dtype=torch.float64, device=self.device)
+        coefficients = side.express(v, self._left if side is self._right else self._right)
+        grown = (self._left.rank - self._core.shape[0], self._right.rank - self._core.shape[1])
+        self._core = torch.nn.functional.pad(self._core, (0, grown[1], 0, grown[0]))
+        return coefficients
+
+
+def revealing(tolerance: float = 0.0) -> WeightDraw:
+    """For ``Network.init(weight=…)``: a fresh ``RevealedWeight``, or a tensor where one side of W has ``SMALL`` units.
+
+    Each matrix has a random stream of its own, seeded by one draw from the generator. Raises ValueError for an
+    ensemble: its networks would reveal different directions.
+    """
+
+    def draw(
+        n_out: int,
+        n_in: int,
+        generator: torch.Generator | Sequence[torch.Generator],
+        dtype: torch.dtype,
+        device: torch.device | str,
+    ) -> Weight:
+        if not isinstance(generator, torch.Generator):
+            raise ValueError("networks of revealed weights are drawn one by one, not as an ensemble")
+        if min(n_out, n_in) <= SMALL:
+            return DenseWeight.draw(n_out, n_in, generator, dtype, device)
+        seed = int(torch.randint(2**63 - 1, (), generator=generator))
+        return RevealedWeight(n_out, n_in, torch.Generator().manual_seed(seed), dtype, device, tolerance=tolerance)
+
+    return draw
+
+
+def rank(weights: Sequence[Weight]) -> int:
+    """The largest number of directions that one of the matrices has revealed; 0 if all are dense."""
+    return max((weight.rank for weight in weights if isinstance(weight, RevealedWeight)), default=0)
+
+
+def truncation(weights: Sequence[Weight]) -> float:
+    """The largest part of a vector, relative to its norm, that one of the matrices has dropped; 0 if all are dense."""
+    return max((weight.truncation for weight in weights if isinstance(weight, RevealedWeight)), default=0.0)
+
+
+def nbytes(weights: Sequence[DenseWeight | RevealedWeight]) -> int:
+    """Bytes that the matrices hold."""
+    return sum((weight.values if isinstance(weight, DenseWeight) else weight).nbytes for weight in weights)
+
+
+class _Side:
+    """An orthonormal basis of the vectors that one side was asked for, and its images under W_0 (or W_0ᵀ), as rows.
+
+    Both in blocks, so that growth copies little and no buffer has room to spare.
+    """
+
+    def __init__(self, size: int, image_size: int, weight: RevealedWeight):
+        self.size = size
+        self.image_size = image_size
+        self.weight = weight
+        self.basis: list[Tensor] = []
+        self.images: list[Tensor] = []
+
+    @property
+    def rank(self) -> int:
+        return sum(len(block) for block in self.basis)
+
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """Basis (rank, size) and images (rank, image_size)."""
+        empty = torch.empty(0, dtype=self.weight.dtype, device=self.weight.device)
+        basis = torch.cat([empty.reshape(0, self.size), *self.basis])
+        return basis, torch.cat([empty.reshape(0, self.image_size), *self.images])
+
+    def express(self, v: Tensor, other: "_Side") -> Tensor:
+        """Rows v in the basis, (N, rank), grown by the part of them that is new."""
+        norms = torch.linalg.vector_norm(v, dim=1, keepdim=True, dtype=torch.float64)
+        unit = v / torch.where(norms > 0, norms, 1.0).to(v.dtype)
+        coefficients = _inner(unit, self.basis)
+        if self.rank < self.size:
+            new = self._directions(self._outside(unit, coefficients))
+            if len(new):
+                self._reveal(new, other)
+                coefficients = torch.cat([coefficients, _inner(unit, [new])], dim=1)
+        scaled: Tensor = coefficients * norms
+        return scaled
+
+    def _outside(self, v: Tensor, coefficients: Tensor) -> Tensor:
+        if not self.basis:
+            return v
+        outside: Tensor = v - _combine(coefficients, self.basis, self.size, self.weight)
+        return outside
+
+    def _directions(self, residual: Tensor) -> Tensor:
+        """Orthonormal rows, orthogonal to the basis, of which every row of the residual is made up to the tolerance."""
+        tolerance = max(self.weight.tolerance, _ROUNDING * torch.finfo(residual.dtype).eps)
+        largest = torch.linalg.vector_norm(residual, dim=1).max()
+        if largest <= tolerance:
+            self._truncated(largest)
+            return residual[:0]
+        # Triangular factors, chunk by chunk: a Gram matrix would hide directions below √ε in its rounding.
+        factors = [torch.linalg.qr(part.mT, mode="r").R for part in torch.split(residual, _CHUNK, dim=1)]
+        _, s, vh = torch.linalg.svd(torch.cat(factors).double(), full_matrices=False)
+        # Singular directions are taken, the largest first, until each row is left with no more than the tolerance.
+        shares = (s[:, None] * vh).square()
+        left = torch.cat([shares.flip(0).cumsum(0).flip(0), torch.zeros_like(shares[:1])]).amax(dim=1).sqrt()
+        count = min(int((left > tolerance).sum()), self.size - self.rank)
+        self._truncated(left[count])
+        new = (vh[:count] / s[:count, None]).to(residual.dtype) @ residual
+        # Where s is small, these are orthonormal, and orthogonal to the basis, only up to ε / s: once more.
+        new = self._outside(new, _inner(new, self.basis))
+        squares, rotation = torch.linalg.eigh(_inner(new, [new]))
+        kept = squares > 0.25  # all, unless what seemed new was rounding
+        orthonormal: Tensor = (rotation[:, kept] / squares[kept].sqrt()).mT.to(new.dtype) @ new
+        return orthonormal
+
+    def _truncated(self, part: Tensor) -> None:
+        self.weight.truncation = max(self.weight.truncation, float(part))
+
+    def _reveal(self, new: Tensor, other: "_Side") -> None:
+        """W q = g + D (Zᵀq − Dᵀg) for the rows q of ``new``."""
+        images = torch.randn(len(new), self.image_size, generator=self.weight._generator, dtype=new.dtype).to(new)
+        if other.basis:
+            missing = _inner(new, other.images) - _inner(images, other.basis)
+            images += _combine(missing, other.basis, self.image_size, self.weight)
+        for blocks, rows in ((self.basis, new), (self.images, images)):
+            if blocks and len(blocks[-1]) + len(rows) <= _BLOCK_ROWS:
+                rows = torch.cat([blocks.pop(), rows])
+            blocks.append(rows)
+
+
+def _inner(v: Tensor, blocks: list[Tensor]) -> Tensor:
+    """V Bᵀ for the rows B of the blocks, (N, rank), float64."""
+    out = torch.zeros(len(v), sum(map(len, blocks)), dtype=torch.float64, device=v.device)
+    for block, columns in zip(blocks, torch.split(out, [len(block) for block in blocks], dim=1), strict=True):
+        for part, rows in zip(torch.split(v, _CHUNK, dim=1), torch.split(block, _CHUNK, dim=1), strict=True):
+            columns += part @ rows.mT
+    return out
+
+
+def _combine(coefficients: Tensor, blocks: list[Tensor], size: int, weight: RevealedWeight) -> Tensor:
+    """C B for the rows B of the blocks, (N, size), in the weight's dtype."""
+    out = torch.zeros(len(coefficients), size, dtype=weight.dtype, device=weight.device)
+    parts = torch.split(coefficients.to(weight.dtype), [len(block) for block in blocks], dim=1)
+    for block, part in zip(blocks, parts, strict=True):
+        out.addmm_(part, block)
+    return out
+
+
+def _finite(v: Tensor) -> bool:
+    return bool(torch.isfinite(v.sum(dtype=torch.float64)))
