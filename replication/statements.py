@@ -219,7 +219,8 @@ _LEAST_SQUARES = (
     Statement("§5", "The interpolant of the targets is the MAP estimate under a Gaussian prior of covariance Θ_∞, "
               "given the values on the data."),
     Statement("§5", "It is also kernel ridge regression with the ridge taken to 0."),
-    Statement("§5", "What is added to it is, over initializations, Gaussian with mean 0 and no variance on the data."),
+    Statement("§5", "What is added to it is, over initializations, Gaussian with mean 0 and no variance on the data.",
+              ("fig2.vanishes", "fig2.gaussian")),
 )  # fmt: skip
 
 _EXPERIMENTS = (
@@ -247,17 +248,19 @@ _EXPERIMENTS = (
     Statement("Figure 1", "With growing width the kernel converges to a fixed limit, at both times.",
               ("fig1.variance", "fig1.mean", "fig1.inflation_width")),
     Statement("§6.2; Figure 2", "Networks of width 50 and 1000, ten initializations each, are trained on 4 points of "
-              "the circle for 1000 steps at learning rate 1.0.", note=PROTOCOL),
+              "the circle for 1000 steps at learning rate 1.0.", note=PROTOCOL + "; followed in the literal preset"),
     Statement("§6.2; Figure 2", "In the limit the network function is Gaussian at every time and as t → ∞.",
               note=see("§5")),
     Statement("§6.2; Figure 2", "At t = 1000 the networks are near convergence, so that the limit t → ∞ is the one to "
-              "compare with."),
+              "compare with.", ("fig2.converged",)),
     Statement("§6.2; Figure 2", "One network of width 10000 gives good enough estimates of Θ_∞⁽⁴⁾ and Σ⁽⁴⁾ for the "
-              "percentiles of the limit."),
-    Statement("§6.2; Figure 2", "The trained functions have very similar distributions at both widths."),
-    Statement("§6.2; Figure 2", "Their mean is close to that of the limit."),
-    Statement("§6.2; Figure 2", "Their variance is close to that of the limit."),
-    Statement("§6.2; Figure 2", "Already at width 50 the NTK indicates well how the trained function is distributed."),
+              "percentiles of the limit.", ("fig2.estimate",)),
+    Statement("§6.2; Figure 2", "The trained functions have very similar distributions at both widths.",
+              ("fig2.coverage", "fig2.gaussian", "fig2.narrow")),
+    Statement("§6.2; Figure 2", "Their mean is close to that of the limit.", ("fig2.mean",)),
+    Statement("§6.2; Figure 2", "Their variance is close to that of the limit.", ("fig2.spread",)),
+    Statement("§6.2; Figure 2", "Already at width 50 the NTK indicates well how the trained function is distributed.",
+              ("fig2.narrow",)),
     Statement("§6.3; Figure 3", "Kernel principal components of 512 MNIST digits (n_0 = 784) come from power iteration "
               "with the NTK of one network of width 10000, which approximates the limiting kernel."),
     Statement("§6.3", "The three largest eigenvalues are 0.0457, 0.00108 and 0.00078."),

@@ -1,0 +1,339 @@
+"""The claims of Figure 2 (paper §6.2), their criteria and their negative controls.
+
+Statistics of f_t are taken as those of its linearization A f_0 + m, known exactly given each network's last hidden
+layer (a normal law of mean m and that network's ``variance``), plus a difference over the same networks.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from ...claims import Claim, Control, Statistic, interval, mean, rate, simultaneous_band, undecided
+
+TENTH = float(stats.norm.ppf(0.9))
+"""The 10th and the 90th percentile are this many standard deviations from the mean."""
+MARGIN = 0.03
+"""Largest deviation of a mean that counts as close: the targets span 0.7, and Bayesian inference is 0.056 away."""
+SPREAD_BAND, COVERAGE_BAND = (0.93, 1.07), (0.76, 0.84)
+NARROW_SPREAD, NARROW_COVERAGE = (0.75, 1.33), (0.7, 0.9)
+SHAPE = 0.3
+"""Largest skewness and excess kurtosis that count as Gaussian."""
+NEGLIGIBLE = 0.02
+"""What counts as nothing, as a part of the limit's spread."""
+ESTIMATE = 0.2
+"""Largest error of an estimated percentile that counts as good, as a part of the limit's largest spread."""
+
+
+@dataclass(frozen=True)
+class Law:
+    """The limit's mean and standard deviation on the circle, (angle,)."""
+
+    mean: np.ndarray
+    sd: np.ndarray
+
+    @property
+    def loose(self) -> np.ndarray:
+        """Where the spread is not close to 0, as it is near the data: (angle,)."""
+        found: np.ndarray = self.sd > 0.1 * self.sd.max()
+        return found
+
+
+def law(dataset: xr.Dataset, name: str = "limit") -> Law:
+    """The law of f_∞ in the limit, or another of ``dataset.law``."""
+    chosen = dataset.sel(law=name)
+    return Law(chosen.law_mean.values, chosen.law_sd.values)
+
+
+def end_law(dataset: xr.Dataset) -> Law:
+    """The law of f_t in the limit at the end of training."""
+    return Law(dataset.stage_mean.values[-1], dataset.stage_sd.values[-1])
+
+
+def select(dataset: xr.Dataset, width: int, variant: str = "main") -> xr.Dataset:
+    """The networks of a width."""
+    return dataset.isel(network=np.flatnonzero((dataset.variant == variant) & (dataset.width == width)))
+
+
+def samples(networks: xr.Dataset) -> np.ndarray:
+    """f, linear and variance of each network: (seeds, 3, angle)."""
+    return np.stack([networks[name].values.astype(float) for name in ("f", "linear", "variance")], axis=1)
+
+
+def log_spread(sample: np.ndarray, end: Law, reference: Law) -> float:
+    """ln of the ratio of the networks' sd of f to a reference's, both rms over γ.
+
+    sd(f)/sd(linear), on the same networks, times √E[variance]/sd.
+    """
+    f, linear, variance = np.moveaxis(sample, 1, 0)
+    paired = f.var(axis=0, ddof=1).mean() / linear.var(axis=0, ddof=1).mean()
+    return 0.5 * math.log(paired * variance.mean() / np.square(reference.sd).mean())
+
+
+def coverage(sample: np.ndarray, end: Law, reference: Law) -> float:
+    """The part of the circle, where the reference is loose, on which f is between its 10th and 90th percentiles."""
+    f, linear, variance = np.moveaxis(sample[:, :, reference.loose], 1, 0)
+    centre, sd = reference.mean[reference.loose], reference.sd[reference.loose]
+    low, high = centre - TENTH * sd, centre + TENTH * sd
+    inside, inside_linear = ((low < values) & (values < high) for values in (f, linear))
+    own, root = end.mean[reference.loose], np.sqrt(variance)
+    expected = stats.norm.cdf((high - own) / root) - stats.norm.cdf((low - own) / root)
+    return float(inside.mean() - inside_linear.mean() + expected.mean())
+
+
+def conditional_kurtosis(variance: np.ndarray) -> float:
+    """Excess kurtosis of linear, 3 Var(v)/E[v]² with v its conditional variance, (seeds, angle); mean over γ."""
+    return float((3 * variance.var(axis=0, ddof=1) / np.square(variance.mean(axis=0))).mean())
+
+
+def excess_kurtosis(sample: np.ndarray) -> float:
+    """Excess kurtosis of f, mean over γ."""
+    f, linear, variance = np.moveaxis(sample, 1, 0)
+    difference = stats.kurtosis(f, axis=0) - stats.kurtosis(linear, axis=0)
+    return float(difference.mean()) + conditional_kurtosis(variance)
+
+
+def skewness(sample: np.ndarray) -> float:
+    """Skewness of f, mean over γ; that of linear is 0."""
+    f, linear, _ = np.moveaxis(sample, 1, 0)
+    return float((stats.skew(f, axis=0) - stats.skew(linear, axis=0)).mean())
+
+
+def percentile_error(dataset: xr.Dataset, width: int) -> np.ndarray:
+    """Largest error over γ of an estimated 10th, 50th or 90th percentile ÷ the limit's largest sd: (estimates,)."""
+    reference = law(dataset)
+    chosen = dataset.isel(estimate=np.flatnonzero(dataset.estimate_width == width))
+    errors = []
+    for quantile in (-TENTH, 0.0, TENTH):
+        estimated = chosen.estimate_mean.values.astype(float) + quantile * chosen.estimate_sd.values
+        errors.append(np.abs(estimated - reference.mean - quantile * reference.sd).max(axis=1))
+    found: np.ndarray = np.max(errors, axis=0) / reference.sd.max()
+    return found
+
+
+def kurtosis_groups(dataset: xr.Dataset) -> tuple[list[int], list[np.ndarray]]:
+    """Widths, ascending, and the conditional variances of their networks where the limit is loose."""
+    loose = law(dataset).loose
+    widths = sorted({*dataset.attrs["widths"], *dataset.attrs["initial"]})
+    groups = []
+    for width in widths:
+        variant = "main" if width in dataset.attrs["widths"] else "initial"
+        groups.append(select(dataset, width, variant).variance.values.astype(float)[:, loose])
+    return widths, groups
+
+
+def _compared(
+    dataset: xr.Dataset, name: str, width: int, measure: Callable[..., float], allowed: tuple[float, float]
+) -> Statistic:
+    """A measure of the networks of a width against the limit; on a logarithmic scale if its name says so."""
+    end, reference = end_law(dataset), law(dataset)
+    found = interval([samples(select(dataset, width))], lambda group: measure(group[0], end, reference))
+    if measure is log_spread:
+        found = tuple(math.exp(min(value, 700)) for value in found)  # type: ignore[assignment]
+    return Statistic(f"{name} (n={width})", *found, allowed)
+
+
+def mean_bias(dataset: xr.Dataset, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """E f minus the limit's mean, with the half-width of its simultaneous band: (angle,) each."""
+    f, linear, _ = np.moveaxis(samples(select(dataset, width)), 1, 0)
+    estimate, half_width = simultaneous_band(f - linear)
+    return estimate + end_law(dataset).mean - law(dataset).mean, half_width
+
+
+def _check_mean(dataset: xr.Dataset) -> list[Statistic]:
+    width = dataset.attrs["widths"][-1]
+    bias, half_width = mean_bias(dataset, width)
+    low, high = np.abs(bias) - half_width, np.abs(bias) + half_width
+    name = f"sup|mean − limit| (n={width})"
+    return [Statistic(name, float(np.abs(bias).max()), max(0.0, float(low.max())), float(high.max()), (0.0, MARGIN))]
+
+
+def _check_spread(dataset: xr.Dataset) -> list[Statistic]:
+    return [_compared(dataset, "sd ÷ limit", dataset.attrs["widths"][-1], log_spread, SPREAD_BAND)]
+
+
+def _check_coverage(dataset: xr.Dataset) -> list[Statistic]:
+    return [_compared(dataset, "coverage", dataset.attrs["widths"][-1], coverage, COVERAGE_BAND)]
+
+
+def _check_narrow(dataset: xr.Dataset) -> list[Statistic]:
+    width = dataset.attrs["widths"][0]
+    return [
+        _compared(dataset, "coverage", width, coverage, NARROW_COVERAGE),
+        _compared(dataset, "sd ÷ limit", width, log_spread, NARROW_SPREAD),
+    ]
+
+
+def _check_gaussian(dataset: xr.Dataset) -> list[Statistic]:
+    width, loose = dataset.attrs["widths"][-1], law(dataset).loose
+    group = [samples(select(dataset, width))[:, :, loose]]
+    found = [
+        Statistic(f"{name} (n={width})", *interval(group, lambda sample: measure(sample[0])), (-SHAPE, SHAPE))  # noqa: B023
+        for name, measure in (("skewness", skewness), ("excess kurtosis", excess_kurtosis))
+    ]
+    return [*found, rate("excess kurtosis", conditional_kurtosis, *kurtosis_groups(dataset), (-1.2, -0.8))]
+
+
+def _check_vanishes(dataset: xr.Dataset) -> list[Statistic]:
+    scale = law(dataset).sd.max()
+    found = []
+    for width in dataset.attrs["widths"]:
+        on_data = select(dataset, width).at_data.values[:, -1].astype(float)
+        spread = interval([on_data / scale], lambda sample: math.sqrt(sample[0].var(axis=0, ddof=1).mean()))
+        found.append(Statistic(f"sd on the data ÷ largest (n={width})", *spread, (-math.inf, NEGLIGIBLE)))
+    return found
+
+
+def _check_converged(dataset: xr.Dataset) -> list[Statistic]:
+    limit, end = law(dataset), end_law(dataset)
+    scale = limit.sd.max()
+    change = max(float(np.abs(end.mean - limit.mean).max()), float(np.abs(end.sd - limit.sd).max())) / scale
+    found = [Statistic("change of the limit's law from t to ∞ ÷ sd", change, change, change, (0.0, NEGLIGIBLE))]
+    for width in dataset.attrs["widths"]:
+        left = dataset.target.values - select(dataset, width).at_data.values[:, -1].astype(float)
+        ahead = np.sqrt(np.square(left @ dataset.extension.values.T).mean(axis=1)) / scale
+        found.append(mean(f"rms change of f ahead ÷ sd (n={width})", ahead, (-math.inf, NEGLIGIBLE)))
+    return found
+
+
+def _check_estimate(dataset: xr.Dataset) -> list[Statistic]:
+    width = dataset.attrs["estimate"]
+    name = f"largest error of a percentile ÷ sd (n={width})"
+    if not width:
+        return [undecided(name, (0.0, ESTIMATE))]
+    return [mean(name, percentile_error(dataset, width), (0.0, ESTIMATE))]
+
+
+def _reference(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
+    """Another law in the place of the limit's, networks unchanged."""
+
+    def data(dataset: xr.Dataset) -> xr.Dataset:
+        order = [name if label == "limit" else label for label in dataset.law.values]
+        return dataset.sel(law=order).assign_coords(law=dataset.law.values)
+
+    return data
+
+
+def _stage(index: int) -> Callable[[xr.Dataset], xr.Dataset]:
+    """An earlier time in the place of the end of training."""
+
+    def data(dataset: xr.Dataset) -> xr.Dataset:
+        order = [*range(dataset.sizes["stage"] - 1), index]
+        return dataset.isel(stage=order).assign_coords(stage=dataset.stage.values)
+
+    return data
+
+
+def _narrow_as_all(dataset: xr.Dataset) -> xr.Dataset:
+    """The networks of the narrowest of the widths, relabelled as all the others."""
+    narrow = select(dataset, dataset.attrs["widths"][0])
+    size = narrow.sizes["network"]
+    parts = []
+    for variant, key in (("main", "widths"), ("initial", "initial")):
+        for width in dataset.attrs[key]:
+            parts.append(narrow.assign(variant=("network", [variant] * size), width=("network", [width] * size)))
+    return xr.concat(parts, dim="network", data_vars="minimal", coords="minimal", compat="override", join="override")
+
+
+def _narrow_estimates(dataset: xr.Dataset) -> xr.Dataset:
+    return dataset.assign_attrs(estimate=dataset.attrs["narrow_estimate"])
+
+
+_POSTERIOR = Control("the law of Bayesian inference, N(0, Σ) given the targets", _reference("posterior"))
+_DEEPER = Control("the limit of depth L + 1", _reference("deeper"))
+_PRIOR = Control("the law before training", _reference("prior"))
+_EARLY = Control("training to a hundredth of the time", _stage(1))
+
+CLAIMS = (
+    Claim(
+        id="fig2.mean",
+        place="§6.2, Figure 2",
+        statement="The mean of the trained function is close to that of the limit.",
+        paper="close (no number)",
+        criterion=f"a simultaneous band for E f − mean of the limit lies within ±{MARGIN} (the targets span 0.7) at "
+        "every γ, for the widest networks",
+        figure="fig2_statistics",
+        check=_check_mean,
+        controls=(_POSTERIOR,),
+    ),
+    Claim(
+        id="fig2.spread",
+        place="§6.2, Figure 2",
+        statement="Its variance is close to that of the limit.",
+        paper="close (no number)",
+        criterion=f"the interval of sd ÷ sd of the limit (rms over γ) lies in {list(SPREAD_BAND)}, for the widest "
+        "networks",
+        figure="fig2_statistics",
+        check=_check_spread,
+        controls=(_DEEPER,),
+    ),
+    Claim(
+        id="fig2.coverage",
+        place="§6.2, Figure 2",
+        statement="Four in five trained functions lie between the 10th and the 90th percentile of the limit.",
+        paper="drawn (no number)",
+        criterion=f"the expected part of the circle between them lies in {list(COVERAGE_BAND)} for the widest "
+        "networks, where the limit's sd is at least a tenth of its largest",
+        figure="fig2",
+        check=_check_coverage,
+        controls=(_DEEPER, _PRIOR),
+    ),
+    Claim(
+        id="fig2.gaussian",
+        place="§6.2; §5",
+        statement="The trained function is Gaussian in the limit, and its excess kurtosis falls like 1/n.",
+        paper="Gaussian in the limit",
+        criterion=f"skewness and excess kurtosis (means over γ) lie within ±{SHAPE} for the widest networks, and the "
+        "exponent in n of the excess kurtosis that the spread of the last hidden layer causes in [−1.2, −0.8]",
+        figure="fig2_statistics",
+        check=_check_gaussian,
+        controls=(Control("the narrow networks in the place of all", _narrow_as_all),),
+    ),
+    Claim(
+        id="fig2.vanishes",
+        place="§5; §6.2, Figure 2",
+        statement="On the data the trained function does not vary.",
+        paper="the variance vanishes on the data",
+        criterion=f"sd on the data (rms) ÷ the limit's largest sd < {NEGLIGIBLE} at each width",
+        figure="fig2",
+        check=_check_vanishes,
+        controls=(_EARLY,),
+    ),
+    Claim(
+        id="fig2.converged",
+        place="§6.2",
+        statement="At the end of training the networks are near convergence, so that t → ∞ is the limit to compare "
+        "with.",
+        paper="t = 1000 is close to convergence",
+        criterion=f"what is left of the way to t = ∞, in the limit's law and, by κᵀK̃⁻¹(f* − f_t), in the networks, is "
+        f"below {NEGLIGIBLE} of the limit's largest sd",
+        figure="fig2",
+        check=_check_converged,
+        controls=(_EARLY,),
+    ),
+    Claim(
+        id="fig2.estimate",
+        place="§6.2",
+        statement="One wide network estimates the limit's percentiles well enough.",
+        paper="n = 10000 (no number)",
+        criterion=f"the largest error of an estimated 10th, 50th or 90th percentile is on average below {ESTIMATE} of "
+        "the limit's largest sd",
+        figure="fig2",
+        check=_check_estimate,
+        controls=(Control("estimates from narrow networks", _narrow_estimates),),
+    ),
+    Claim(
+        id="fig2.narrow",
+        place="§6.2, Figure 2",
+        statement="Already the narrow networks are distributed about as the limit says.",
+        paper="a good indication (no number)",
+        criterion=f"the coverage of the limit's 10th to 90th percentile lies in {list(NARROW_COVERAGE)}, the ratio of "
+        f"sd in {list(NARROW_SPREAD)}, at the narrowest width",
+        figure="fig2",
+        check=_check_narrow,
+        controls=(_PRIOR,),
+    ),
+)
