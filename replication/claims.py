@@ -170,7 +170,10 @@ def simultaneous_band(samples: np.ndarray, *, draws: int = 20_000) -> tuple[np.n
     centred = samples - mean
     sd = np.sqrt(np.square(centred).sum(axis=0) / (seeds - 1))
     rng = np.random.default_rng(0)
-    gaussian = rng.standard_normal((draws, seeds)) @ (centred / np.where(sd > 0, sd, 1)) / math.sqrt(seeds - 1)
+    root = centred / np.where(sd > 0, sd, 1) / math.sqrt(seeds - 1)
+    if seeds > root.shape[1]:
+        root = np.linalg.qr(root, mode="r")  # the same correlations from fewer rows
+    gaussian = rng.standard_normal((draws, len(root))) @ root
     scale = np.sqrt(rng.chisquare(seeds - 1, draws) / (seeds - 1))
     quantile = np.quantile(np.abs(gaussian).max(axis=1) / scale, LEVEL)
     return mean, quantile * sd / math.sqrt(seeds)

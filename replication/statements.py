@@ -176,7 +176,7 @@ _NEURAL_TANGENT_KERNEL = (
               note="chain rule; the tests of training.py compare gradient steps with autograd"),
     Statement("§4.2", "The direction may come from another network, as in a generative adversarial network."),
     Statement("§4.2; §5", "For least squares the integral of the norm of d_t stays bounded, because that norm "
-              "decreases during training."),
+              "decreases during training.", ("least_squares.bounded",)),
     Statement("Theorem 2; §4.2", "For σ Lipschitz with a bounded second derivative, and directions of stochastically "
               "bounded integral, the NTK converges to the same limit uniformly on [0, T]."),
     Statement("Theorem 2; §4.2", "In that limit f_θ obeys kernel gradient descent with the fixed limiting kernel, for "
@@ -200,25 +200,30 @@ _LEAST_SQUARES = (
     Statement("§5", "The least-squares cost is half the squared distance ‖f − f*‖² on the data.", note="definition"),
     Statement("§5", "Theorem 1 and Theorem 2 apply to a network trained on it.", note=see("Theorem 1 and Theorem 2")),
     Statement("§5", "Kernel gradient descent is then a linear differential equation, solved by "
-              "f_t = f* + exp(−tΠ)(f_0 − f*)."),
-    Statement("§5", "exp(−tΠ) has the eigenfunctions of Π, with eigenvalues exp(−tλ_i)."),
-    Statement("§5", "On N data points Π is the mean over the data of f times the kernel."),
+              "f_t = f* + exp(−tΠ)(f_0 − f*).", ("least_squares.width",)),
+    Statement("§5", "exp(−tΠ) has the eigenfunctions of Π, with eigenvalues exp(−tλ_i).", ("least_squares.decay",)),
+    Statement("§5", "On N data points Π is the mean over the data of f times the kernel.",
+              note="a definition spelt out; the code is checked against it"),
     Statement("§5", "Π has at most N n_L positive eigenvalues, whose eigenfunctions are the kernel principal "
-              "components of the data."),
-    Statement("§5", "Each eigenvalue is the variance that its component captures."),
+              "components of the data.",
+              ("least_squares.null_space",), note="the bound itself is the size of a matrix"),
+    Statement("§5", "Each eigenvalue is the variance that its component captures.", ("least_squares.variance",)),
     Statement("§5", "The component of f_0 − f* along each eigenspace decays at its own rate exp(−tλ_i), while the part "
-              "in the null space of Π stays."),
+              "in the null space of Π stays.", ("least_squares.decay", "least_squares.null_space")),
     Statement("§5", "Convergence is faster along components of larger eigenvalue, so that early stopping fits those "
-              "and leaves the others out."),
-    Statement("§5", "Components of small eigenvalue are typically the noisier ones."),
-    Statement("§5", "For the RBF kernel, small eigenvalues belong to functions of high frequency."),
-    Statement("§5", "A Gaussian f_0 gives a Gaussian f_t at every time."),
-    Statement("§5", "A kernel that is positive definite on the data has an invertible N n_L × N n_L Gram matrix."),
+              "and leaves the others out.", ("least_squares.decay", "least_squares.early_stopping")),
+    Statement("§5", "Components of small eigenvalue are typically the noisier ones.",
+              ("least_squares.signal_to_noise",)),
+    Statement("§5", "For the RBF kernel, small eigenvalues belong to functions of high frequency.",
+              ("least_squares.frequency",)),
+    Statement("§5", "A Gaussian f_0 gives a Gaussian f_t at every time.", ("least_squares.gaussian",)),
+    Statement("§5", "A kernel that is positive definite on the data has an invertible N n_L × N n_L Gram matrix.",
+              note="linear algebra"),
     Statement("§5", "As t → ∞, f becomes the kernel interpolant of the targets plus f_0 minus the interpolant of its "
-              "own values on the data."),
+              "own values on the data.", ("least_squares.infinity",)),
     Statement("§5", "The interpolant of the targets is the MAP estimate under a Gaussian prior of covariance Θ_∞, "
-              "given the values on the data."),
-    Statement("§5", "It is also kernel ridge regression with the ridge taken to 0."),
+              "given the values on the data.", ("least_squares.infinity",)),
+    Statement("§5", "It is also kernel ridge regression with the ridge taken to 0.", ("least_squares.ridge",)),
     Statement("§5", "What is added to it is, over initializations, Gaussian with mean 0 and no variance on the data.",
               ("fig2.vanishes", "fig2.gaussian")),
 )  # fmt: skip

@@ -30,7 +30,7 @@ NAME = "kernel_gradient"
 VERSION = 1
 COSTS = ("least_squares", "cross_entropy")
 REFERENCES = ("limit", "initial", "other")
-BLOCK_SIZE = 10
+BLOCK_SIZE = 20
 TIMES = 41
 """Points of the grid of times at which the costs are recorded."""
 EPSILON = 1e-5

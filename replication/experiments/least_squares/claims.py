@@ -1,0 +1,388 @@
+"""The claims of least squares (paper §5), their criteria and their negative controls."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from ...claims import Claim, Control, Statistic, interval, mean, rate, simultaneous_band
+from .statistics import decay, fitted_rates, optimal_time, select, spearman, whitened
+
+RATE_BAND = (0.85, 1.15)
+"""Equivalence band of fitted decay rate ÷ λ_k."""
+TIME_FACTOR = 1.5
+"""The measured best time is to be within this factor of the predicted one."""
+GAIN = 1.5
+"""Test error at t = 0 and at the end over that at the best time: a one-sided margin above 1."""
+MEAN_BAND, COVARIANCE_BAND, VARIANCE_BAND, NORMAL_BAND = 0.25, 0.35, (0.85, 1.15), 0.06
+"""Equivalence bands of the law of f_t: see ``least_squares.gaussian``."""
+
+
+def _check_decay(dataset: xr.Dataset) -> list[Statistic]:
+    components = select(dataset, "noisy", dataset.attrs["widths"][-1]).component.values.astype(float)
+    times, rates = dataset.t.values, dataset.rates.sel(reference="theta").values
+    return [
+        Statistic(
+            f"rate ÷ λ, frequency {k}",
+            *interval(
+                [components[:, :, k : k + 1]],
+                lambda sample, k=k: float(fitted_rates(times, decay(sample[0]), rates[k : k + 1])[0] / rates[k]),  # type: ignore[misc]
+            ),
+            RATE_BAND,
+        )
+        for k in range(components.shape[2])
+    ]
+
+
+def _check_width(dataset: xr.Dataset) -> list[Statistic]:
+    widths = dataset.attrs["widths"]
+    groups = [select(dataset, "clean", width).deviation.sel(reference="theta").values for width in widths]
+    return [rate("distance to the closed form", lambda group: float(group.mean()), widths, groups, (-math.inf, -0.25))]
+
+
+def _check_null_space(dataset: xr.Dataset) -> list[Statistic]:
+    networks = select(dataset, "linear")
+    rest, norm = networks.rest.values.astype(float), networks.norm.values.astype(float)
+    moved = float(np.abs(rest / rest[:, :1] - 1).max())
+    moving = np.sqrt(np.maximum(norm**2 - rest**2, 0))
+    left = float((moving[:, -1] / moving[:, 0]).max())
+    return [
+        Statistic("largest change in the null space", moved, moved, moved, (0.0, 1e-3)),
+        Statistic("largest rest outside it", left, left, left, (0.0, 0.05)),
+    ]
+
+
+def _check_bounded(dataset: xr.Dataset) -> list[Statistic]:
+    widths, times = dataset.attrs["widths"], dataset.t.values
+    norms = [select(dataset, "noisy", width).norm.values.astype(float) for width in widths]
+    rise = max(float((np.diff(norm, axis=1) / norm[:, :1]).max()) for norm in norms)
+    integrals = [np.trapezoid(norm, times, axis=1) for norm in norms]
+    return [
+        Statistic("largest rise of ‖d_t‖ ÷ ‖d_0‖", rise, rise, rise, (-1.0, 1e-3)),
+        rate("∫‖d_t‖dt", lambda group: float(group.mean()), widths, integrals, (-0.1, 0.1)),
+    ]
+
+
+def _members(dataset: xr.Dataset) -> xr.Dataset:
+    return dataset.isel(member=np.flatnonzero(dataset.kind == "gaussian"))
+
+
+def _check_gaussian(dataset: xr.Dataset) -> list[Statistic]:
+    f = _members(dataset).f.values.astype(float)
+    law = dataset.sel(reference="theta")
+    means, covariances, n = law.law_mean.values, law.law_covariance.values, dataset.attrs["n_few"]
+    scale = float(np.sqrt(np.diagonal(covariances[0]).mean()))
+    seeds, _, points = f.shape
+    centred = (f - means) / scale
+    upper = np.triu_indices(points)
+    products = (centred[..., :, None] * centred[..., None, :])[..., upper[0], upper[1]]
+    expected = covariances[:, upper[0], upper[1]] / scale**2
+    white = np.stack([whitened(f[:, i, n:], means[i, n:], covariances[i, n:, n:]) for i in range(f.shape[1])], axis=1)
+    levels = np.linspace(0.05, 0.95, 19)
+    below = (white[..., None] < stats.norm.ppf(levels)).mean(axis=2)
+    return [
+        _largest("sup|mean − law's| ÷ sd of f_0", centred.reshape(seeds, -1), 0.0, MEAN_BAND),
+        _largest(
+            "sup|covariance − law's| ÷ variance of f_0",
+            products.reshape(seeds, -1),
+            expected.reshape(-1),
+            COVARIANCE_BAND,
+        ),
+        *(
+            mean(f"variance ÷ law's, t = {t:g}", np.square(white[:, i]).mean(axis=1), VARIANCE_BAND)
+            for i, t in enumerate(dataset.time.values)
+        ),
+        _largest("sup|distribution − normal|", below.reshape(seeds, -1), np.tile(levels, f.shape[1]), NORMAL_BAND),
+    ]
+
+
+def _largest(name: str, samples: np.ndarray, expected: np.ndarray | float, band: float) -> Statistic:
+    """The largest distance of the mean of samples (S, M) from what is expected, by a simultaneous band."""
+    average, half_width = simultaneous_band(samples)
+    distance = np.abs(average - expected)
+    low = np.maximum(distance - half_width, 0).max()
+    return Statistic(name, float(distance.max()), float(low), float((distance + half_width).max()), (0.0, band))
+
+
+def _check_variance(dataset: xr.Dataset) -> list[Statistic]:
+    captured, expected = _members(dataset).captured.values.astype(float), dataset.variance.sel(base="sigma").values
+    return [mean(f"captured ÷ λ_{i + 1}", captured[:, i] / expected[i], (0.75, 1.25)) for i in range(captured.shape[1])]
+
+
+def _check_ridge(dataset: xr.Dataset) -> list[Statistic]:
+    distances = dataset.ridge.sel(case="limit").values
+    slope = float(np.polyfit(dataset.decade.values, np.log10(distances), 1)[0])
+    return [Statistic("exponent of ‖ridge − f_∞‖ in ρ", slope, slope, slope, (0.98, 1.02))]
+
+
+def _check_infinity(dataset: xr.Dataset) -> list[Statistic]:
+    gaps = dataset.gap.sel(case="limit").values
+    return [
+        Statistic(f"relative distance, {route}", float(gap), float(gap), float(gap), (0.0, float(bound)))
+        for route, gap, bound in zip(dataset.route.values, gaps, dataset.gap_bound.values, strict=True)
+    ]
+
+
+def _check_early_stopping(dataset: xr.Dataset) -> list[Statistic]:
+    errors = select(dataset, "noisy", dataset.attrs["widths"][-1]).error.values.astype(float)
+    times, fine, predicted = dataset.t.values, dataset.s.values, dataset.predicted.sel(reference="theta").values
+    expected_time = optimal_time(fine, predicted)
+
+    def time(sample: Sequence[np.ndarray]) -> float:
+        return math.log(optimal_time(times, sample[0].mean(axis=0)) / expected_time)
+
+    def gains(sample: Sequence[np.ndarray]) -> np.ndarray:
+        curve = sample[0].mean(axis=0)
+        best = _at(times[1:], curve[1:], optimal_time(times, curve))
+        found: np.ndarray = np.log(curve[[0, -1]] / best)
+        return found
+
+    return [
+        _exponential("best time ÷ predicted", errors, time, (1 / TIME_FACTOR, TIME_FACTOR)),
+        _exponential("error at t = 0 ÷ at the best time", errors, lambda s: float(gains(s)[0]), (GAIN, math.inf)),
+        _exponential("error at the end ÷ at the best time", errors, lambda s: float(gains(s)[1]), (GAIN, math.inf)),
+    ]
+
+
+def _at(times: np.ndarray, curve: np.ndarray, t: float) -> float:
+    return float(np.interp(math.log(t), np.log(times), curve))
+
+
+def _exponential(
+    name: str, group: np.ndarray, log: Callable[[Sequence[np.ndarray]], float], allowed: tuple[float, float]
+) -> Statistic:
+    """A positive statistic whose interval is taken on its logarithm."""
+    estimate, low, high = interval([group], log)
+    return Statistic(name, math.exp(estimate), math.exp(low), math.exp(min(high, 700)), allowed)
+
+
+def _check_signal_to_noise(dataset: xr.Dataset) -> list[Statistic]:
+    noise, signal, rates = (dataset[name].values.astype(float) for name in ("noise", "signal", "rate"))
+    ranks = np.array([spearman(s / e, r) for s, e, r in zip(signal, noise, rates, strict=True)])
+    return [
+        _largest("sup_i|noise energy ÷ (s²/N) − 1|", noise, 1.0, 0.25),
+        mean("rank correlation of signal-to-noise and λ", ranks, (0.6, math.inf)),
+    ]
+
+
+def _check_frequency(dataset: xr.Dataset) -> list[Statistic]:
+    found = []
+    for family in ("rbf, interval", "rbf, circle"):
+        chosen = dataset.sel(family=family)
+        pairs = zip(chosen.family_rate.values, chosen.sign_changes.values, strict=True)
+        ranks = np.array([spearman(rates, changes) for rates, changes in pairs])
+        found.append(mean(f"rank correlation of λ and frequency ({family})", ranks, (-math.inf, -0.95)))
+    return found
+
+
+def _with_reference(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
+    """Another kernel's closed form in the place of Θ_∞'s."""
+
+    def replaced(dataset: xr.Dataset) -> xr.Dataset:
+        order = [name, *dataset.reference.values[1:]]
+        return dataset.sel(reference=order).assign_coords(reference=dataset.reference.values)
+
+    return replaced
+
+
+def _with_case(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
+    return lambda dataset: dataset.sel(case=[name]).assign_coords(case=["limit"])
+
+
+def _as_variant(source: str, variant: str) -> Callable[[xr.Dataset], xr.Dataset]:
+    """The networks of one variant, at each width there is of the other, in the place of the latter."""
+
+    def replaced(dataset: xr.Dataset) -> xr.Dataset:
+        networks = select(dataset, source)
+        widths = dataset.attrs["widths"]
+        copies = []
+        for width in widths:
+            own = select(dataset, source, width)
+            own = own if own.sizes["network"] else networks
+            size = own.sizes["network"]
+            copies.append(own.assign(variant=("network", [variant] * size), width=("network", [width] * size)))
+        return xr.concat(
+            copies, dim="network", data_vars="minimal", coords="minimal", compat="override", join="override"
+        )
+
+    return replaced
+
+
+def _one_rate(dataset: xr.Dataset) -> xr.Dataset:
+    rates = dataset.rates.copy()
+    rates[:] = rates.mean(dim="mode")
+    return dataset.assign(rates=rates)
+
+
+def _shifted(dataset: xr.Dataset) -> xr.Dataset:
+    laws = dataset[["law_mean", "law_covariance"]].isel(time=[0, *range(dataset.sizes["time"] - 1)])
+    return dataset.assign({name: (laws[name].dims, laws[name].values) for name in laws})
+
+
+def _narrow(dataset: xr.Dataset) -> xr.Dataset:
+    kinds = np.where(dataset.kind == "narrow", "gaussian", "wide")
+    return dataset.assign(kind=("member", kinds))
+
+
+def _white_target(dataset: xr.Dataset) -> xr.Dataset:
+    return dataset.assign(signal=dataset.white)
+
+
+def _theta_spectrum(dataset: xr.Dataset) -> xr.Dataset:
+    return dataset.isel(base=[1, 0]).assign_coords(base=dataset.base.values)
+
+
+def _modulated(dataset: xr.Dataset) -> xr.Dataset:
+    order = ["modulated", "modulated", *dataset.family.values[2:]]
+    return dataset.sel(family=order).assign_coords(family=dataset.family.values)
+
+
+_SIGMA = Control("the closed form of Σ (only the last layer trained)", _with_reference("sigma"))
+_DEEPER = Control("the closed form of depth L + 1", _with_reference("deeper"))
+_FIGURE, _GAUSSIAN, _COMPONENTS = (f"least_squares{name}" for name in ("", "_gaussian", "_components"))
+
+CLAIMS = (
+    Claim(
+        id="least_squares.decay",
+        place="§5",
+        statement="Each component of f_t − f* decays at its own rate λ_i, in wide networks too.",
+        paper="e^{−tλ_i} in the limit",
+        criterion="for each frequency followed, the fitted rate of the mean decay of the widest networks over λ_k of Π "
+        f"lies in [{RATE_BAND[0]}, {RATE_BAND[1]}]",
+        figure=_FIGURE,
+        check=_check_decay,
+        controls=(_DEEPER, _SIGMA, Control("one and the same rate for all components", _one_rate)),
+    ),
+    Claim(
+        id="least_squares.width",
+        place="§5",
+        statement="The wider the network, the closer f_t stays to f* + e^{−tΠ}(f_0 − f*) from its own f_0.",
+        paper="the limit n → ∞ (no rate)",
+        criterion="the exponent in n of the mean over networks of the largest ‖f_t − closed form‖ on the data, over "
+        "‖f_0 − f*‖, is below −0.25, for labels without noise",
+        note="the n^{−1/2} of Θ_0 − Θ_∞ shows where that is small beside every λ_i that matters: components of high "
+        "frequency lag at these widths, and label noise, which has them all, makes the fall slower",
+        figure=_FIGURE,
+        check=_check_width,
+        controls=(_DEEPER,),
+    ),
+    Claim(
+        id="least_squares.null_space",
+        place="§5",
+        statement="The part of f_0 − f* in the null space of Π stays, while the rest decays.",
+        paper="an identity",
+        criterion="in linear networks (σ the identity), whose Π has rank 3 on the circle, the part in frequencies "
+        "k ≥ 2 changes by less than 10⁻³ of itself in every network at every time, and at the end less than 5 % is "
+        "left of the other part",
+        figure=_COMPONENTS,
+        check=_check_null_space,
+        controls=(Control("ReLU networks, whose Π has no null space", _as_variant("noisy", "linear")),),
+    ),
+    Claim(
+        id="least_squares.bounded",
+        place="§4.2; §5",
+        statement="For least squares ‖d_t‖ decreases in training, and its integral stays bounded as the width grows.",
+        paper="stochastically bounded, as the norm decreases",
+        criterion="no network's ‖d_t‖ rises, from one recorded time to the next, by more than 10⁻³ of ‖d_0‖, and the "
+        "exponent in n of the mean of ∫‖d_t‖dt to the end lies in [−0.1, 0.1]",
+        figure=_FIGURE,
+        check=_check_bounded,
+        controls=(Control("gradient descent at a rate above 2/λ_max", _as_variant("descent", "noisy")),),
+    ),
+    Claim(
+        id="least_squares.gaussian",
+        place="§5",
+        statement="f_t is Gaussian at every time, with the mean and the covariance of the closed form.",
+        paper="Gaussian (no number)",
+        criterion=f"at all times and points at once, the ensemble's mean is within {MEAN_BAND} sd of f_0 of the "
+        f"law's, each covariance within {COVARIANCE_BAND:.0%} of f_0's variance; off the data, at each time, "
+        f"the variance of C^{{−1/2}}(f_t − m) lies in [{VARIANCE_BAND[0]}, {VARIANCE_BAND[1]}] and its distribution "
+        f"function is within {NORMAL_BAND} of the normal one at 19 levels",
+        figure=_GAUSSIAN,
+        check=_check_gaussian,
+        controls=(
+            _SIGMA,
+            _DEEPER,
+            Control("the law of the time before", _shifted),
+            Control("very narrow networks", _narrow),
+        ),
+    ),
+    Claim(
+        id="least_squares.variance",
+        place="§5",
+        statement="An eigenvalue of the kernel principal components is the variance that its component captures.",
+        paper="λ_i",
+        criterion="for networks at t = 0, whose covariance is Σ, the mean of ⟨f⁽ⁱ⁾, f_0⟩² over λ_i of Σ lies in "
+        "[0.75, 1.25] for every component on the few points",
+        figure=_GAUSSIAN,
+        check=_check_variance,
+        controls=(
+            Control("the eigenvalues of Θ_∞", _theta_spectrum),
+        ),
+    ),
+    Claim(
+        id="least_squares.ridge",
+        place="§5",
+        statement="From f_0 = 0, f_∞ is kernel ridge regression with the ridge ρ taken to 0.",
+        paper="the limit ρ → 0",
+        criterion="‖ridge(ρ) − f_∞‖ falls with exponent in [0.98, 1.02] over six decades of ρ",
+        figure=_COMPONENTS,
+        check=_check_ridge,
+        controls=(
+            Control("f_∞ from an f_0 other than 0", _with_case("start")),
+            Control("ridge regression with Σ", _with_case("sigma")),
+        ),
+    ),
+    Claim(
+        id="least_squares.infinity",
+        place="§5",
+        statement="f_∞ is the kernel interpolant of the labels, which is the MAP estimate, plus f_0 minus the "
+        "interpolant of its values on the data.",
+        paper="an identity",
+        criterion="f_∞ of the flow equals, to rounding (number of points × machine precision × condition number), the "
+        "interpolants by a linear solver and, from f_0 = 0, the mode of N(0, Θ_∞) given the labels, by its precision "
+        "matrix",
+        figure=_COMPONENTS,
+        check=_check_infinity,
+        controls=(
+            Control("f_0 and its interpolant left out", _with_case("start")),
+            Control("Σ in the place of Θ_∞", _with_case("sigma")),
+        ),
+    ),
+    Claim(
+        id="least_squares.early_stopping",
+        place="§5",
+        statement="With noisy labels there is a best time to stop, and the closed form predicts it.",
+        paper="a motivation of early stopping (no number)",
+        criterion=f"the mean test error of the widest networks has its minimum within a factor {TIME_FACTOR} of the "
+        f"predicted time; at t = 0 and at the end it is more than {GAIN} times as large",
+        figure=_FIGURE,
+        check=_check_early_stopping,
+        controls=(Control("labels without noise", _as_variant("clean", "noisy")), _SIGMA),
+    ),
+    Claim(
+        id="least_squares.signal_to_noise",
+        place="§5",
+        statement="Components of small eigenvalue are the noisier ones: the signal falls with λ, white label noise is "
+        "the same in all.",
+        paper="typically (no number)",
+        criterion="the mean noise energy of every component is within 25 % of s²/N, for all at once, and the mean rank "
+        "correlation of signal-to-noise ratio and λ is above 0.6, for f* = x_1x_2 on samples of N(0, I_2)",
+        figure=_COMPONENTS,
+        check=_check_signal_to_noise,
+        controls=(Control("a target that is white noise itself", _white_target),),
+    ),
+    Claim(
+        id="least_squares.frequency",
+        place="§5",
+        statement="For the RBF kernel, small eigenvalues belong to eigenfunctions of high frequency.",
+        paper="no number",
+        criterion="the mean rank correlation of λ and the number of sign changes of its eigenfunction is below −0.95, "
+        "for random points on an interval and on the circle",
+        figure=_COMPONENTS,
+        check=_check_frequency,
+        controls=(Control("the RBF kernel times a wave of high frequency", _modulated),),
+    ),
+)  # fmt: skip
