@@ -1,9 +1,13 @@
-"""Inputs: points of the unit circle and Gaussian samples, as rows."""
+"""Inputs: points of the unit circle, Gaussian samples and, from ``mnist``, digits, as rows."""
 
 import math
 
 import torch
 from torch import Tensor
+
+from .mnist import Digits, digits_at, mnist
+
+__all__ = ["Digits", "angle_grid", "circle", "digits_at", "gaussian", "mnist"]
 
 
 def circle(angles: Tensor) -> Tensor:
