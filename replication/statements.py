@@ -160,11 +160,12 @@ _NEURAL_TANGENT_KERNEL = (
     Statement("Remark 2", "Only the pair of values at two inputs is ever needed, so that the existence of the Gaussian "
               "process need not be discussed.", note="logic of the proof: nothing to measure"),
     Statement("Theorem 1; §4.1", "At initialization, for Lipschitz σ, the NTK converges in probability to a "
-              "deterministic kernel as the hidden widths grow."),
+              "deterministic kernel as the hidden widths grow.",
+              ("theorem1.convergence", "theorem1.nonlinearities")),
     Statement("Theorem 1; §4.1", "The limit is a scalar kernel times the identity: the blocks of two different outputs "
-              "vanish."),
+              "vanish.", ("theorem1.outputs",)),
     Statement("Theorem 1; §4.1", "The scalar kernel starts from Σ⁽¹⁾ and passes through a layer by multiplication with "
-              "Σ̇ and addition of Σ."),
+              "Σ̇ and addition of Σ.", ("theorem1.convergence", "theorem1.bias")),
     Statement("Theorem 1; §4.1", "Beside the inputs, the limiting kernel depends only on σ, depth and initialization "
               "variance.", note="by construction of limit.py, which takes nothing random; β and n_0 enter as well"),
     Statement("Remark 3", "A Lipschitz σ has a derivative almost everywhere, which suffices to define Σ̇.",
@@ -268,7 +269,10 @@ _EXPERIMENTS = (
               ("fig2.narrow",)),
     Statement("§6.3; Figure 3", "Kernel principal components of 512 MNIST digits (n_0 = 784) come from power iteration "
               "with the NTK of one network of width 10000, which approximates the limiting kernel."),
-    Statement("§6.3", "The three largest eigenvalues are 0.0457, 0.00108 and 0.00078."),
+    Statement("§6.3", "The three largest eigenvalues are 0.0457, 0.00108 and 0.00078.",
+              ("depth_inference.compatible", "depth_inference.third_eigenvalue", "depth_inference.depth",
+               "depth_inference.scaling", "depth_inference.nonlinearity", "depth_inference.recovers",
+               "depth_inference.width")),
     Statement("§6.3", "As the PCA is not centred, the first component is almost constant."),
     Statement("§6.3", "That explains the large gap between the first two eigenvalues."),
     Statement("footnote 3", "With β = 1 instead of 0.1 the gap between the first two principal components is about ten "
@@ -298,7 +302,7 @@ _CONCLUSION_AND_APPENDIX = (
     Statement("§7", "In the limit, gradient descent on a network is kernel gradient descent with an explicit constant "
               "kernel.", note=see("Theorem 2")),
     Statement("Appendix A", "The proofs let the widths go to infinity one after the other; the results should also "
-              "hold when all of them grow together."),
+              "hold when all of them grow together.", ("theorem1.convergence", "theorem1.unequal", "theorem1.depth")),
     Statement("Appendix A", "On finite data, convergence of kernels in operator norm is convergence at every pair of "
               "data points.", note="equivalence of norms in finite dimension: nothing to measure"),
     Statement("Appendix A.1", "Given the last hidden layer, the outputs are independent centred Gaussians, whose "

@@ -8,6 +8,7 @@ Kernel matrices are (N n_L, N' n_L) with row i n_L + k for output k at x_i, matc
 (N, n_L); for n_L = 1 this is the plain N × N' matrix.
 """
 
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import product
 
@@ -45,16 +46,17 @@ class Tangent:
 
     def kernel_with(self, other: "Tangent") -> Tensor:
         """Θ between these inputs (rows) and those of ``other`` (columns), (N n_L, N' n_L), float64."""
-        kernel: Tensor | float = 0.0
+        return torch.stack(list(self.layers_with(other))).sum(dim=0)
+
+    def layers_with(self, other: "Tangent") -> Iterator[Tensor]:
+        """What the parameters of each layer l = 0 … L − 1 contribute to ``kernel_with``, Σ_l of which is Θ."""
         beta2 = self.network.beta**2
         n_outputs = self.forward.output.shape[-1]
         for l, n_in in enumerate(self.network.widths[:-1]):
             alpha = _gram(self.forward.activations[l], other.forward.activations[l]) / n_in + beta2
             if n_outputs > 1:
                 alpha = alpha.repeat_interleave(n_outputs, dim=-2).repeat_interleave(n_outputs, dim=-1)
-            kernel = kernel + alpha * _gram(self.derivatives[l], other.derivatives[l])
-        assert isinstance(kernel, Tensor)
-        return kernel
+            yield alpha * _gram(self.derivatives[l], other.derivatives[l])
 
     def move(self, coefficients: Tensor) -> None:
         """θ ← θ + Jᵀc in place for c of shape (N, n_L): one low-rank update of each weight, no gradient buffer."""

@@ -1,0 +1,273 @@
+"""The claims of the depth inference (paper §6.3), their criteria and their negative controls."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import xarray as xr
+
+from ...claims import LEVEL, Claim, Control, Statistic, interval, mean, rate
+from .statistics import (
+    Samples,
+    covariances,
+    every_hypothesis,
+    finite_width,
+    held_out_law,
+    log_odds,
+    networks_of,
+    paper_law,
+    recovered,
+    reference_index,
+    reference_samples,
+    rms_bias,
+    spread,
+)
+
+ODDS = 1000.0
+"""Odds that decide between two hypotheses."""
+Z = 2.0
+"""Standard deviations up to which an eigenvalue is unremarkable."""
+STOP = 0.02
+"""Relative change of λ₃ up to which an early stop explains nothing: the paper's is 7 % or so below the mean."""
+
+
+def _odds_statistic(name: str, dataset: xr.Dataset, found: Samples, axis: int, index: int) -> Statistic:
+    observed = np.log(dataset.observed.values)
+
+    def odds(groups: Sequence[np.ndarray]) -> float:
+        return log_odds(paper_law(dataset, groups, found.widths).log_density(observed), axis, index)
+
+    return Statistic(name, *interval(found.groups, odds), (math.log(ODDS), math.inf))
+
+
+def _check_depth(dataset: xr.Dataset) -> list[Statistic]:
+    depth, _, _ = reference_index(dataset)
+    name = f"ln odds of L = {dataset.attrs['reference']['depth']}"
+    return [
+        _odds_statistic(f"{name}, scaling and σ given", dataset, reference_samples(dataset), 0, depth),
+        _odds_statistic(f"{name}, whatever they are", dataset, every_hypothesis(dataset), 0, depth),
+    ]
+
+
+def _check_scaling(dataset: xr.Dataset) -> list[Statistic]:
+    _, scaling, _ = reference_index(dataset)
+    return [_odds_statistic("ln odds of the scaling", dataset, every_hypothesis(dataset), 1, scaling)]
+
+
+def _check_nonlinearity(dataset: xr.Dataset) -> list[Statistic]:
+    _, _, sigma = reference_index(dataset)
+    return [_odds_statistic("ln odds of the nonlinearity", dataset, every_hypothesis(dataset), 2, sigma)]
+
+
+def _ratio_statistic(
+    name: str, groups: Sequence[np.ndarray], log_ratio: Callable[[Sequence[np.ndarray]], float]
+) -> Statistic:
+    """A ratio that has to be below 1, its interval taken on its logarithm."""
+    log, low, high = interval(groups, log_ratio)
+    return Statistic(name, math.exp(log), math.exp(low), math.exp(min(high, 700)), (0.0, 1.0))
+
+
+def _check_compatible(dataset: xr.Dataset) -> list[Statistic]:
+    found = reference_samples(dataset).at_depth(reference_index(dataset)[0])
+    observed = np.log(dataset.observed.values)
+
+    def log_ratio(groups: Sequence[np.ndarray]) -> float:
+        law = paper_law(dataset, groups, found.widths)
+        return math.log(float(law.distance2(observed)) / law.critical(LEVEL))
+
+    return [_ratio_statistic(f"d² ÷ its {LEVEL:.1%} quantile", found.groups, log_ratio)]
+
+
+def _check_third(dataset: xr.Dataset) -> list[Statistic]:
+    found = reference_samples(dataset).at_depth(reference_index(dataset)[0])
+    observed = math.log(dataset.observed.values[-1])
+    width = dataset.attrs["paper_width"]
+    limit = np.exp(found.groups[0][:, -1])
+    stopped = np.log(dataset.stopped.values[:, -1].astype(float) / limit)
+
+    def z(width: float) -> tuple[float, float, float]:
+        """Standard deviations between the paper's ln λ_3 and its mean, for a network of that width."""
+
+        def standardized(groups: Sequence[np.ndarray]) -> float:
+            law = paper_law(dataset, groups, found.widths, width)
+            return float((observed - law.mean[-1]) / math.sqrt(law.covariance[-1, -1]))
+
+        return interval(found.groups, standardized)
+
+    def log_share(groups: Sequence[np.ndarray]) -> float:
+        network = finite_width(groups[1], found.widths)[1][-1, -1] / width
+        return math.log(network / covariances(groups[0])[-1, -1])
+
+    return [
+        Statistic("z of λ₃, digits alone", *z(math.inf), (-Z, Z)),
+        Statistic("z of λ₃, digits and network", *z(width), (-Z, Z)),
+        _ratio_statistic("variance of ln λ₃, network ÷ digits", found.groups, log_share),
+        mean(f"change of ln λ₃ by {dataset.attrs['power_steps']} power steps", stopped, (-STOP, STOP)),
+    ]
+
+
+def _check_recovers(dataset: xr.Dataset) -> list[Statistic]:
+    odds = recovered(dataset)
+    distances = held_out_law(dataset).distance2(np.log(dataset.held_out.values.astype(float))).mean(axis=1)
+    return [
+        *(
+            mean(f"mean ln odds of the true L = {depth}", odds[:, i], (math.log(ODDS), math.inf))
+            for i, depth in enumerate(dataset.depth.values)
+        ),
+        mean("mean d² at the true depth", distances, (1.5, 6.0)),
+    ]
+
+
+def _check_width(dataset: xr.Dataset) -> list[Statistic]:
+    networks = networks_of(dataset)
+    widths, groups = list(networks), list(networks.values())
+    return [
+        rate("sd of ln λ", spread, widths, groups, (-0.65, -0.35)),
+        rate("bias of ln λ", rms_bias, widths, groups, (-1.35, -0.65)),
+    ]
+
+
+def _typical(**hypothesis: str | int) -> Callable[[xr.Dataset], xr.Dataset]:
+    """The paper's eigenvalues replaced by the typical ones of another hypothesis."""
+
+    def control(dataset: xr.Dataset) -> xr.Dataset:
+        eigenvalues = dataset.limit.sel({**dataset.attrs["reference"], **hypothesis})
+        typical = np.exp(np.log(eigenvalues.values.astype(float)).mean(axis=0))
+        return dataset.assign(observed=("component", typical))
+
+    return control
+
+
+def _other_scaling(dataset: xr.Dataset) -> xr.Dataset:
+    rivals = [str(name) for name in dataset.scaling.values if name != dataset.attrs["reference"]["scaling"]]
+    return _typical(scaling=rivals[0])(dataset)
+
+
+def _other_nonlinearity(dataset: xr.Dataset) -> xr.Dataset:
+    sigma = dataset.attrs["reference"]["nonlinearity"]
+    rivals = [str(name) for name in dataset.nonlinearity.values if name != sigma]
+    return _typical(nonlinearity=rivals[0])(dataset)
+
+
+def _other_depth(step: int) -> Callable[[xr.Dataset], xr.Dataset]:
+    return lambda dataset: _typical(depth=dataset.attrs["reference"]["depth"] + step)(dataset)
+
+
+def _narrow_network(dataset: xr.Dataset) -> xr.Dataset:
+    return dataset.assign_attrs(paper_width=100)
+
+
+def _wrong_depths(dataset: xr.Dataset) -> xr.Dataset:
+    """The held-out networks' depths exchanged with their neighbours'."""
+    return dataset.assign(held_out=dataset.held_out.copy(data=np.roll(dataset.held_out.values, 1, axis=1)))
+
+
+def _one_width_as_all(dataset: xr.Dataset) -> xr.Dataset:
+    """The networks of the narrowest width stand for every width."""
+    samples = min(dataset.sizes["reference_seed"], dataset.sizes["sample"])
+    narrow = dataset.reference_network.isel(width=[0] * dataset.sizes["width"]).values
+    dims = ("sample", "depth", "component")
+    return dataset.drop_dims("sample").assign(
+        reference_network=(dataset.reference_network.dims, narrow),
+        held_out=(dims, narrow[:samples, 0]),
+        held_out_limit=(dims, dataset.reference_limit.values[:samples]),
+    )
+
+
+_FIGURE = "depth_inference"
+_PLACE = "§6.3"
+_PRECURSOR = "not stated; the first author's precursor scripts have"
+_PRIOR = "the hypotheses being equally likely beforehand"
+
+CLAIMS = (
+    Claim(
+        id="depth_inference.depth",
+        place=_PLACE,
+        statement="The paper's three eigenvalues are those of a network of depth L = 5 (four hidden layers).",
+        paper=f"{_PRECURSOR} L = 5",
+        criterion=f"{_PRIOR}, the odds of L = 5 against the most likely other depth are above {ODDS:g}: for ReLU and "
+        "pixels in [0, 1], and whatever scaling and nonlinearity are",
+        figure=_FIGURE,
+        check=_check_depth,
+        controls=(
+            Control("typical eigenvalues of depth L − 1 in place of the paper's", _other_depth(-1)),
+            Control("typical eigenvalues of depth L + 1 in place of the paper's", _other_depth(1)),
+        ),
+    ),
+    Claim(
+        id="depth_inference.scaling",
+        place=_PLACE,
+        statement="The pixels were scaled to [0, 1], and neither centred, standardized nor normalized.",
+        paper=f"{_PRECURSOR} pixels in [0, 1]",
+        criterion=f"{_PRIOR}, the odds of that scaling against the most likely other one, whatever depth and "
+        f"nonlinearity are, are above {ODDS:g}",
+        figure=_FIGURE,
+        check=_check_scaling,
+        controls=(Control("typical eigenvalues of another scaling in place of the paper's", _other_scaling),),
+    ),
+    Claim(
+        id="depth_inference.nonlinearity",
+        place=_PLACE,
+        statement="The nonlinearity was the ReLU, as stated, and not the shifted ReLU of the precursor scripts.",
+        paper="ReLU; the first author's precursor scripts have a shifted leaky ReLU",
+        criterion=f"{_PRIOR}, the odds of ReLU, whatever depth and scaling are, are above {ODDS:g}",
+        figure=_FIGURE,
+        check=_check_nonlinearity,
+        controls=(Control("typical eigenvalues of the shifted ReLU in place of the paper's", _other_nonlinearity),),
+    ),
+    Claim(
+        id="depth_inference.compatible",
+        place=_PLACE,
+        statement="All three eigenvalues together are what L = 5, ReLU, pixels in [0, 1] and β = 0.1 give.",
+        paper="λ₁ = 0.0457, λ₂ = 0.00108, λ₃ = 0.00078",
+        criterion=f"they lie within the {LEVEL:.1%} ellipsoid of the predictive law of ln λ (another batch of digits, "
+        "one network of width 10000, rounding)",
+        figure="depth_inference_eigenvalues",
+        check=_check_compatible,
+        controls=(
+            Control("typical eigenvalues of depth L − 1 in place of the paper's", _other_depth(-1)),
+            Control("typical eigenvalues of depth L + 1 in place of the paper's", _other_depth(1)),
+        ),
+    ),
+    Claim(
+        id="depth_inference.third_eigenvalue",
+        place=_PLACE,
+        statement="The third eigenvalue lies below the mean at L = 5 because of the choice of digits, not because one "
+        "network estimated the kernel, nor because power iteration was stopped early.",
+        paper="λ₃ = 0.00078",
+        criterion=f"it is within {Z:g} standard deviations of its mean with the spread of the digits alone, and with "
+        "that of the network too; the network adds less variance to ln λ₃ than the digits; the early stop "
+        f"changes λ₃ by less than {STOP:.0%} on average",
+        figure="depth_inference_eigenvalues",
+        check=_check_third,
+        controls=(
+            Control("the typical λ of depth L + 1 in place of the paper's", _other_depth(1)),
+            Control("a network of width 100 in place of one of width 10000", _narrow_network),
+        ),
+    ),
+    Claim(
+        id="depth_inference.recovers",
+        place=_PLACE,
+        statement="Given the eigenvalues of one network of known depth on a batch that was held out, the procedure "
+        "recovers that depth.",
+        paper="not discussed",
+        criterion=f"for each depth the mean log odds of the true one against the most likely other one are above "
+        f"ln {ODDS:g}, and d² is 3 on average, as it should be, to within a factor 2",
+        figure="depth_inference_checks",
+        check=_check_recovers,
+        controls=(Control("the networks' depths exchanged", _wrong_depths),),
+        note="a test of the method, with networks narrower than the paper's",
+    ),
+    Claim(
+        id="depth_inference.width",
+        place=_PLACE,
+        statement="What one network of width n adds to the limit's eigenvalues shrinks as theory has it, so that it "
+        "can be scaled to the paper's width.",
+        paper="the NTK of one network of width 10000 approximates the limit (no number)",
+        criterion="over the widths measured, the standard deviation of ln λ falls with an exponent in [−0.65, −0.35], "
+        "and its bias with one in [−1.35, −0.65]",
+        figure="depth_inference_checks",
+        check=_check_width,
+        controls=(Control("one width compared with itself", _one_width_as_all),),
+    ),
+)

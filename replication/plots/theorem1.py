@@ -1,0 +1,88 @@
+"""Theorem 1: the distance of the NTK at initialization to its limit, against width, depth and unequal widths."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from ..claims import exponent
+from ..experiments.theorem1 import arrangements, bias, log_second_moment, on_diagonal, relative, rms, select, variance
+from . import trend
+
+COLORS = ("tab:blue", "tab:red", "tab:green", "tab:purple", "tab:orange")
+
+
+def figures(dataset: xr.Dataset) -> dict[str, Figure]:
+    """theorem1: ‖Θ − Θ_∞‖ against n, for several σ, n_L = 3; theorem1_structure: bias, depth, unequal n_l."""
+    return {"theorem1": _widths(dataset), "theorem1_structure": _structure(dataset)}
+
+
+def _widths(dataset: xr.Dataset) -> Figure:
+    figure = Figure(figsize=(9.2, 3.3))
+    left, middle, right = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
+    widths = dataset.attrs["widths"]
+    main = [select(dataset, "main", width) for width in widths]
+    for width, networks in zip(widths, main, strict=True):
+        values = np.sqrt(np.square(relative(networks)).mean(axis=1))[:40]
+        left.loglog(np.full(len(values), width), values, "_", color="tab:blue", ms=6, alpha=0.4)
+    trend(left, widths, [rms(relative(networks)) for networks in main], -0.5)
+    standard = [rms(networks.standard.values / networks.scale.values) / dataset.attrs["n_samples"] for networks in main]
+    left.loglog(widths, standard, "x", color="tab:orange", ms=5, label="standard parametrization")
+    left.set(xlabel="width $n$", ylabel=r"$\|\Theta - \Theta_\infty\| \div \|\Theta_\infty\|$", ylim=(2e-4, 1e3))
+    left.set_title(f"$L = {dataset.attrs['network']['depth']}$, {dataset.attrs['network']['nonlinearity']}")
+    left.legend(loc="upper right", fontsize=7)
+    others = dataset.attrs["others"]
+    for color, name in zip(COLORS, dataset.attrs["nonlinearities"], strict=False):
+        _fitted(middle, others, [rms(relative(select(dataset, name, width))) for width in others], color, name)
+    middle.set(xlabel="width $n$", title="other nonlinearities")
+    groups = [select(dataset, "outputs", width) for width in others]
+    for color, label, values in (
+        ("tab:blue", "one output, less $\\Theta_\\infty$", [rms(relative(group)) for group in groups]),
+        ("tab:red", "two outputs", [rms(group.off_diagonal.values / group.scale.values) for group in groups]),
+    ):
+        _fitted(right, others, values, color, label)
+    right.set(xlabel="width $n$", title="$n_L = 3$: blocks of")
+    for axes in (middle, right):
+        axes.legend(fontsize=7)
+    return figure
+
+
+def _fitted(axes: Axes, widths: list[int], values: list[float], color: str, label: str) -> None:
+    fit = exponent(widths, values, [1] * len(widths))
+    axes.loglog(widths, values, "o-", color=color, ms=4, lw=0.8, label=f"{label}: $n^{{{fit:.2f}}}$")
+
+
+def _structure(dataset: xr.Dataset) -> Figure:
+    figure = Figure(figsize=(9.2, 3.1))
+    left, middle, right = figure.subplots(1, 3)
+    narrow = dataset.attrs["narrow"]
+    groups = [relative(select(dataset, "narrow", width)) for width in narrow]
+    trend(left, narrow, [bias(group) for group in groups], -1.0)
+    left.loglog(narrow, [variance(group) ** 0.5 for group in groups], "x", color="tab:blue", ms=5, label="sd")
+    left.set(xlabel="width $n$", title=r"bias of $\Theta$, narrow networks")
+    left.set_xticks(narrow, labels=[str(width) for width in narrow])
+    left.xaxis.minorticks_off()
+    left.legend(fontsize=7)
+    networks = select(dataset, "depth")
+    for depth in dataset.attrs["depths"]:
+        chosen = networks.isel(network=np.flatnonzero(networks.depth == depth))
+        middle.plot(depth, log_second_moment(on_diagonal(chosen)) / float(chosen.inverse_widths[0]), "o", color="black")
+    middle.axhline(3, color="gray", lw=0.8, ls=":", label="3: one hidden layer")
+    middle.axhline(5, color="gray", lw=0.8, ls="--", label="5: very deep")
+    middle.set(
+        xlabel="depth $L$", ylim=(0, 6.5), title=r"$\ln(E[\Theta^2]/E[\Theta]^2) \div \sum_l 1/n_l$, $\beta = 0$"
+    )
+    middle.legend(fontsize=7, loc="lower right")
+    sums, groups = arrangements(dataset)
+    values = [variance(group) for group in groups]
+    line = np.array([min(sums), max(sums)])
+    right.loglog(sums, values, "o", color="black", ms=4)
+    right.loglog(
+        line, np.mean(np.array(values) / sums) * line, "--", color="gray", lw=0.8, label=r"$\propto \sum_l 1/n_l$"
+    )
+    right.set_xticks([0.01, 0.03], labels=["0.01", "0.03"])
+    right.xaxis.set_minor_formatter(NullFormatter())
+    right.set(xlabel=r"$\sum_l 1/n_l$", title=r"Var $\Theta$, unequal widths")
+    right.legend(fontsize=7)
+    return figure

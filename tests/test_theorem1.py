@@ -1,0 +1,167 @@
+"""Theorem 1 over widths: what is measured against the definition, and the checks on made-up networks."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from scripts_fixtures import script
+
+from replication.claims import decide
+from replication.experiments import WideNetworkConfig
+from replication.experiments import theorem1 as experiment
+from replication.limit import theta_inf
+from replication.network import Network
+from replication.plots import theorem1 as plots
+from replication.randomness import generator
+from replication.tangent import tangent_kernel
+
+compose = script("compose")
+CLAIM = {claim.id.removeprefix("theorem1."): claim for claim in experiment.CLAIMS}
+NETWORK = WideNetworkConfig(depth=3, nonlinearity="relu", beta=0.1, dtype="float64", weights="revealed", tolerance=0.0)
+
+
+def cell(hidden=(30, 30), variant="main", n_outputs=1, seeds=(0, 1)):
+    return experiment.Cell(
+        variant=variant, hidden=hidden, n_outputs=n_outputs, seeds=seeds, network=NETWORK, n_samples=4
+    )
+
+
+def made_up(exponent=-0.5, outputs=-0.5, bias=-1.0, depth=3.5, unequal=1.0) -> xr.Dataset:
+    """Networks in which, by default, the theorem and its rates hold; each entry of Θ_∞ is 1."""
+    rng = np.random.default_rng(0)
+    parts = []
+
+    def add(variant, hidden, seeds, sd, mean=0.0, off=math.nan):
+        values = mean + sd * rng.standard_normal((seeds, 3))
+        names = {
+            "variant": [variant] * seeds,
+            "depth": [len(hidden) + 1] * seeds,
+            "width": [max(hidden)] * seeds,
+            "hidden": ["-".join(map(str, hidden))] * seeds,
+            "inverse_widths": [sum(1 / n for n in hidden)] * seeds,
+            "scale": [1.0] * seeds,
+            "off_diagonal": (off * rng.uniform(0.8, 1.2, seeds)).tolist(),
+            "standard": [float(max(hidden))] * seeds,
+            "truncation": [0.0] * seeds,
+        }
+        parts.append(
+            xr.Dataset(
+                {"deviation": (("network", "entry"), values), "limit": (("network", "entry"), np.ones_like(values))}
+                | {name: ("network", value) for name, value in names.items()}
+            )
+        )
+
+    for n in (100, 10_000, 1_000_000):
+        add("main", (n,) * 3, 300, 2 * n**exponent)
+    for n in (64, 4000):
+        for variant in ("erf", "outputs"):
+            add(variant, (n,) * 3, 400, 2 * n**exponent, off=2 * n**outputs)
+    for n in (4, 40):
+        add("narrow", (n,) * 3, 4000, 0.5 * n**-0.5, mean=n**bias)
+    for layers in (1, 3, 7):
+        c = 3.0 if layers == 1 else depth
+        add("depth", (200,) * layers, 4000, math.sqrt(math.expm1(c * layers / 200)))
+    for hidden in ((64, 64, 64), (32, 512, 512), (512, 512, 32), (256, 256, 256)):
+        add("unequal", hidden, 1000, 2 * sum(1 / n for n in hidden) ** (unequal / 2))
+    found = xr.concat(parts, dim="network")
+    return found.assign(diagonal=("entry", [1, 0, 1])).assign_attrs(
+        widths=[100, 10_000, 1_000_000],
+        nonlinearities=["erf"],
+        others=[64, 4000],
+        depths=[2, 4, 8],
+        deep=200,
+        narrow=[4, 40],
+        n_samples=2,
+        network={"depth": 4, "nonlinearity": "relu"},
+    )
+
+
+@pytest.mark.parametrize("name", CLAIM)
+def test_claims_hold_where_they_should_and_reject_their_controls(name):
+    (outcome,) = decide([CLAIM[name]], made_up())
+    assert outcome.verdict == "holds", outcome.statistics
+    assert set(outcome.controls.values()) == {"fails"}
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        ("convergence", {"exponent": -0.3}),
+        ("nonlinearities", {"exponent": -0.2}),
+        ("outputs", {"outputs": 0.0}),
+        ("bias", {"bias": -0.4}),
+        ("depth", {"depth": 9.0}),
+        ("unequal", {"unequal": 0.3}),
+    ],
+)
+def test_claims_fail_where_they_are_broken(name, broken):
+    (outcome,) = decide([CLAIM[name]], made_up(**broken))
+    assert outcome.verdict == "fails", outcome.statistics
+
+
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_what_is_measured_is_the_kernel_less_the_limit(n_outputs):
+    asked = cell(n_outputs=n_outputs, seeds=(5,))
+    found = experiment.compute(asked)
+    stream = generator(experiment.NAME, "main", 30, 30, 5)
+    network = Network.init([2, 30, 30, n_outputs], generator=stream, beta=0.1, dtype=torch.float64)
+    x = experiment.points(4)
+    kernel = tangent_kernel(network, x).reshape(4, n_outputs, 4, n_outputs)
+    limit = theta_inf(x, depth=3, nonlinearity="relu", beta=0.1)
+    upper = np.triu_indices(4)
+    mean = sum(kernel[:, k, :, k] for k in range(n_outputs)) / n_outputs
+    np.testing.assert_allclose(found.deviation[0], (mean - limit).numpy()[upper], rtol=1e-5, atol=1e-6)
+    if n_outputs > 1:
+        off = torch.stack([kernel[:, i, :, j] for i in range(3) for j in range(3) if i != j])
+        assert float(found.off_diagonal[0]) == pytest.approx(float(off.square().mean().sqrt()))
+    else:
+        assert np.isnan(found.off_diagonal).all()
+
+
+def test_revealed_networks_have_the_same_law_as_dense_ones():
+    size = 60
+    revealed = experiment.compute(cell((300, 300), seeds=tuple(range(size))))
+    dense = experiment.compute(cell((200, 200), seeds=tuple(range(size))))
+    ratio = experiment.variance(revealed.deviation.values) / experiment.variance(dense.deviation.values)
+    assert ratio == pytest.approx(200 / 300, rel=0.6)
+    assert float(revealed.truncation.max()) < 1e-12
+
+
+def test_a_width_that_does_not_fit_is_refused():
+    dense = dataclasses.replace(NETWORK, weights="dense")
+    with pytest.raises(MemoryError, match="the largest width that fits is"):
+        experiment.compute(dataclasses.replace(cell((10**8, 10**8)), network=dense))
+
+
+def test_assembled_data_are_drawn():
+    overrides = ("main={widths: [16, 300], seeds: [6, 5]}", "others={widths: [8, 16], seeds: 5}", "n_samples=3")
+    overrides += ("deep={widths: [10], seeds: 5}", "narrow={widths: [4, 8], seeds: 5}", "unequal_seeds=5")
+    _, config = compose.typed(compose.preset("ci/theorem1", *overrides))
+    cells = experiment.cells(config)
+    assert [max(c.hidden) for c in cells] == sorted(max(c.hidden) for c in cells)
+    dataset = experiment.assemble(config, [(c, experiment.compute(c)) for c in cells])
+    assert dataset.sizes["network"] == 11 + 2 * 2 * 5 + 3 * 5 + 2 * 5 + 5 * len(config.unequal)
+    decide(experiment.CLAIMS, dataset)
+    assert [len(figure.axes) for figure in plots.figures(dataset).values()] == [3, 3]
+    assert [n for n, _ in experiment.metrics(dataset)] == [16.0, 300.0]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("n_samples", "1"),
+        ("main.seeds", "[1]"),
+        ("nonlinearities", "[relu]"),
+        ("depths", "[1]"),
+        ("unequal", "[[3,3]]"),
+        ("deep.widths", "[3,4]"),
+        ("narrow.seeds", "0"),
+        ("unequal_seeds", "0"),
+    ],
+)
+def test_bad_values_are_refused(key, value):
+    with pytest.raises(compose.UserError, match=f"{key}="):
+        compose.typed(compose.preset("ci/theorem1", f"{key}={value}"))
