@@ -38,6 +38,9 @@ _TRAILER_LENGTH = len(_TRAILER % (b"0" * 64))
 
 _COMPRESS_FROM = 4096  # bytes; below this the chunk index costs more than compression saves
 _STALE_AFTER = 3600.0  # seconds; by age and not by process id, which means nothing on another machine of a shared store
+NOT_IDENTITY = {"identity": False}
+"""Metadata of a dataclass field that bears on no number of its cell, such as where data lie on this machine."""
+
 _PACKAGES = ("torch", "numpy", "scipy", "xarray", "h5netcdf", "h5py")
 
 
@@ -109,7 +112,8 @@ class Store:
 
 
 def key(experiment: str, version: int, cell: object) -> str:
-    """16 hexadecimal digits that identify a cell: a hash of the experiment, its version and every field of the cell.
+    """16 hexadecimal digits that identify a cell: a hash of the experiment, its version and every field of the cell
+    but those marked ``NOT_IDENTITY``.
 
     Cells that compare equal have equal keys (1 and 1.0 are the same width).
     Raises TypeError for a cell that is not a dataclass instance, or a field that JSON cannot hold exactly.
@@ -260,16 +264,19 @@ def _from_numpy(value: object) -> object:
 def _identity(experiment: str, version: int, cell: Any) -> dict[str, Any]:
     if not dataclasses.is_dataclass(cell) or isinstance(cell, type):
         raise TypeError(f"a cell is a dataclass instance, not {cell!r}")
-    fields = {field.name: _plain(getattr(cell, field.name)) for field in dataclasses.fields(cell)}
-    return {"experiment": experiment, "version": version, "cell": fields}
+    return {"experiment": experiment, "version": version, "cell": _fields(cell)}
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    own = [field for field in dataclasses.fields(value) if field.metadata.get("identity", True)]
+    return {field.name: _plain(getattr(value, field.name)) for field in own}
 
 
 def _plain(value: Any) -> Any:
     """The value as JSON would give it back; refuses what JSON would change silently (keys that are not strings)."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         # The class counts: two solvers with equal fields are two solvers. No field can be called "class".
-        fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"class": type(value).__name__} | fields
+        return {"class": type(value).__name__} | _fields(value)
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, tuple | list):

@@ -23,6 +23,7 @@ initialization, N (1 + steps) plus the probes along a gradient flow, whatever th
 the fewer steps a flow needs and the more nearly the directions of one step lie in the span of those before it.
 """
 
+import weakref
 from collections.abc import Sequence
 
 import torch
@@ -179,7 +180,7 @@ class _Side:
     def __init__(self, size: int, image_size: int, weight: RevealedWeight):
         self.size = size
         self.image_size = image_size
-        self.weight = weight
+        self.weight = weakref.proxy(weight)  # a cycle would keep gigabytes until the next garbage collection
         self.basis: list[Tensor] = []
         self.images: list[Tensor] = []
 

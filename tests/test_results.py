@@ -16,7 +16,15 @@ import pytest
 import xarray as xr
 
 from replication import results
-from replication.results import CorruptFileError, Store, UnwritableStoreError, key, read_dataset, write_dataset
+from replication.results import (
+    NOT_IDENTITY,
+    CorruptFileError,
+    Store,
+    UnwritableStoreError,
+    key,
+    read_dataset,
+    write_dataset,
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,12 @@ class Descent:
 @dataclass(frozen=True)
 class Flow:
     learning_rate: float = 1.0
+
+
+@dataclass(frozen=True)
+class Data:
+    name: str = "digits"
+    folder: str | None = field(default=None, metadata=NOT_IDENTITY)
 
 
 @dataclass(frozen=True)
@@ -118,6 +132,14 @@ class TestKey:
     )
     def test_ignores_how_a_value_is_written(self, change: dict[str, Any]) -> None:
         assert key("fig1", 1, replace(Cell(), **change)) == key("fig1", 1, Cell())
+
+    def test_ignores_fields_that_bear_on_no_number(self) -> None:
+        assert key("fig3", 1, Data(folder="/here")) == key("fig3", 1, Data(folder=None))
+        assert key("fig3", 1, Data("other")) != key("fig3", 1, Data())
+        inside = [
+            key("fig3", 1, replace(Cell(), solver=data)) for data in (Data(), Data(folder="/here"), Data("other"))
+        ]
+        assert inside[0] == inside[1] != inside[2]
 
     @pytest.mark.parametrize("value", [{1: 2}, {1, 2}, np.float32(1), np.zeros(2), object(), Path(), Descent], ids=repr)
     def test_refuses_what_json_would_change(self, value: object) -> None:

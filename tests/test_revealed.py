@@ -1,6 +1,7 @@
 """Revealed weights: exactly the dense network that they could be, and a matrix of i.i.d. N(0, 1) entries."""
 
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -234,6 +235,14 @@ def test_what_is_small_is_held_as_a_tensor_and_sizes_are_reported():
     assert rank(revealed.weights) == 6
     assert nbytes(revealed.weights) - held == 6 * 200 * 8
     assert rank([DenseWeight(torch.ones(2, 2))]) == truncation([DenseWeight(torch.ones(2, 2))]) == 0
+
+
+def test_memory_is_given_back_at_once():
+    w = weight()
+    w.apply(gaussian(2, 25, stream()))
+    reference = weakref.ref(w)
+    del w
+    assert reference() is None
 
 
 def test_bad_tolerances_and_ensembles_are_refused():

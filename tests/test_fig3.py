@@ -1,0 +1,337 @@
+"""Figure 3: the identities behind its curves, both routes to principal components, its checks on made-up networks."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from replication.claims import decide
+from replication.costs import LeastSquares
+from replication.experiments import ConfigError, NetworkConfig, fig3
+from replication.experiments.fig3 import statistics
+from replication.experiments.fig3.config import (
+    Config,
+    DataConfig,
+    DescentConfig,
+    RatesConfig,
+    SeedsPerWidth,
+    SpectrumConfig,
+    TrainingConfig,
+)
+from replication.experiments.fig3.measurements import initial, limit_components, train
+from replication.kernels import inner, norm
+from replication.mnist import mnist
+from replication.plots import fig3 as plots
+from replication.results import key
+from replication.tangent import tangent_kernel
+from replication.training import GradientFlow, follow
+
+CLAIM = {claim.id.removeprefix("fig3."): claim for claim in fig3.CLAIMS}
+NETWORK = NetworkConfig(depth=3, nonlinearity="erf", beta=0.1, dtype="float64")
+TRAINING = TrainingConfig(solver="gradient_flow", t=200.0, tolerance=1e-4, learning_rate=2.0, goal=0.5)
+X = mnist(24, 0).images
+REFERENCE = limit_components(X, NETWORK)
+DATA = DataConfig(path=None, n=24, seed=0, scaling="unit_interval")
+
+
+def network(width: int = 20, seed: int = 1):
+    return NETWORK.draw(784, width, generator=torch.Generator().manual_seed(seed))
+
+
+def config(**changes) -> Config:
+    base = {
+        "experiment": "fig3",
+        "preset": "x",
+        "results": "r",
+        "device": "cpu",
+        "threads": 1,
+        "tracking": None,
+        "network": NETWORK,
+        "data": DATA,
+        "training": replace(TRAINING, t=20.0, tolerance=1e-2),
+        "widths": [16, 64],
+        "seeds": [0, 1],
+        "trend": SeedsPerWidth(widths=[16, 32], seeds=[6, 5]),
+        "initial": SeedsPerWidth(widths=[16, 48], seeds=[7, 5]),
+        "descent": DescentConfig(width=32, seeds=[0], learning_rate=2.0, t=10.0),
+        "rates": RatesConfig(widths=[16], seeds=[1], n=12, t=20.0, resolution=0.3),
+        "spectrum": SpectrumConfig(batches=2, n=30, beta=1.0),
+    }
+    return Config(**base | changes)
+
+
+@pytest.fixture(scope="module")
+def curves() -> xr.Dataset:
+    return train(network(), X, REFERENCE, TRAINING, lambda fraction: None)
+
+
+def test_g_and_h_are_the_parts_of_the_error(curves):
+    """‖f_t − f*‖² = g² + ‖h‖², with f_t from another run of the solver."""
+    trained = network()
+    target = trained(X) + 0.5 * REFERENCE.functions[1]
+    times = np.linspace(0, 200, len(curves.g))
+    f = follow(GradientFlow(200.0, 1e-4).states(trained, X, LeastSquares(target)), times)
+    total = norm(f - target).square().numpy()
+    np.testing.assert_allclose(curves.g.values**2 + curves.h.values**2, total, rtol=1e-4)
+    np.testing.assert_allclose(curves.g.values, inner(REFERENCE.functions[1], f - target), atol=1e-5)
+    assert (curves.g[0], curves.h[0]) == (pytest.approx(-0.5), pytest.approx(0.0, abs=1e-7))
+    assert curves.h.values[-1] > 0.01
+
+
+def test_g_falls_as_the_identity_says(curves):
+    """ġ = −λ₂(t) g − ⟨f⁽²⁾, h⟩_{Θ_t}, against central differences of g."""
+    step = 200 / (len(curves.g) - 1)
+    g, rate, cross = (curves[name].values.astype(float) for name in ("g", "rate", "cross"))
+    measured = (g[2:] - g[:-2]) / (2 * step)
+    expected = (-rate * g - cross)[1:-1]
+    frozen = (-rate[0] * g)[1:-1]
+    scale = np.abs(expected).max()
+    error = np.abs(measured - expected)[3:].max()
+    assert error < 0.03 * scale
+    assert np.abs(measured - frozen)[3:].max() > 4 * error  # a frozen kernel does not do
+    assert np.abs(measured + (rate * g)[1:-1])[3:].max() > 4 * error  # nor does one without the cross term
+
+
+def test_rate_and_cross_term_at_the_start(curves):
+    kernel = tangent_kernel(network(), X)
+    direction = REFERENCE.functions[1]
+    assert curves.rate[0] == pytest.approx(float((direction[:, 0] @ kernel @ direction[:, 0]) / 24**2))
+    assert curves.rate_0 == pytest.approx(float(curves.rate[0]))
+    assert curves.cross[0] == pytest.approx(0, abs=1e-9)
+    assert curves.largest[0] == pytest.approx(float(torch.linalg.eigvalsh(kernel)[-1] / 24))
+
+
+def test_both_routes_to_principal_components():
+    kernel = tangent_kernel(network(), X)
+    found = {name: values for name, (_, values) in initial(kernel, REFERENCE).items()}
+    expected = np.linalg.eigvalsh(kernel.numpy() / 24)[::-1][:3]
+    np.testing.assert_allclose(found["eigenvalues"], expected, rtol=1e-9)
+    np.testing.assert_allclose(found["eigenvalues_power"], expected, rtol=1e-9)
+    np.testing.assert_allclose(found["agreement"], 1, atol=1e-9)
+    functions = torch.tensor(found["functions"]).double()
+    np.testing.assert_allclose(functions @ functions.T / 24, np.eye(3), atol=1e-5)
+    # The sign is that of the limit's.
+    assert ((functions * REFERENCE.functions[..., 0]).mean(dim=1) > 0).all()
+
+
+def test_descent_follows_the_flow_and_measures_the_same(curves):
+    descent = replace(TRAINING, solver="gradient_descent", learning_rate=1.0)
+    other = train(network(), X, REFERENCE, descent, lambda fraction: None)
+    for name in ("g", "h"):
+        assert np.abs(other[name] - curves[name]).max() < 0.01
+    assert int(other.steps) == 200 > int(curves.steps)
+
+
+def test_crossing_and_speed_up_of_an_exponential():
+    t = np.linspace(0, 100, 401)
+    rate = 0.02 + 0.0004 * t
+    g = -0.5 * np.exp(-(0.02 * t + 0.0002 * t**2))
+    networks = xr.Dataset(
+        {name: (("network", "t"), values[None]) for name, values in (("g", g), ("rate", rate), ("cross", 0 * t))},
+        coords={"t": t},
+    )
+    dataset = networks.assign(eigenvalues_inf=("component", [1.0, 0.015]))
+    half = (-0.02 + math.sqrt(0.02**2 + 4 * 0.0002 * math.log(2))) / (2 * 0.0002)
+    assert statistics.half_times(networks)[0] == pytest.approx(half, rel=1e-3)
+    terms = statistics.speed_up(dataset, networks)
+    assert terms.spread[0] == pytest.approx(0.005 * half, rel=1e-3)
+    assert terms.inflation[0] == pytest.approx(0.0002 * half**2, rel=1e-2)
+    assert terms.cross[0] == 0
+    assert terms.error[0] == pytest.approx(0, abs=1e-3)
+    assert math.isnan(statistics.crossing(t, g, 1e-9))
+    undone = networks.assign(cross=-0.25 * (networks.rate - 0.02) * networks.g)
+    assert statistics.cancelled(undone, 1.0, 0.5)[0] == pytest.approx(0.25)
+
+
+def made_up(
+    h=-0.45,
+    inflation=-0.8,
+    late=0.9,
+    beta_gap=12.0,
+    lambda3=0.00083,
+    bound=1.0,
+    constant=0.998,
+    descent=1.0,
+    power=-1.0,
+) -> xr.Dataset:
+    """Networks in which, by default, the paper is right; h, inflation and power are exponents in n."""
+    rng = np.random.default_rng(0)
+    t = np.linspace(0, 4000, 161)
+    lambda2, parts = 0.00114, []
+    for width, seeds in ((100, 12), (300, 12), (1000, 12), (10000, 2)):
+        noise = 1 + 0.03 * rng.standard_normal((seeds, 1))
+        rate_0 = lambda2 * (1 + 0.5 * width**-0.5 * rng.standard_normal((seeds, 1)))
+        growth = 3e-6 * (width / 100) ** inflation * noise
+        g = -0.5 * np.exp(-(rate_0 * t + growth * t**2 / 2))
+        rate = rate_0 + growth * t
+        cross = np.where(np.abs(g) > 0.25, -0.05, -late) * growth * t * g
+        logs = np.log([0.0459, lambda2, 0.00083]) + 0.5 * width**-0.5 * rng.standard_normal((seeds, 3))
+        missing = 0.3 * (width / 100) ** power * (1 + 0.2 * rng.random((seeds, 3)))
+        parts.append(
+            xr.Dataset(
+                {
+                    "g": (("network", "t"), g),
+                    "h": (("network", "t"), 0.12 * (width / 100) ** h * noise * np.minimum(1, t / 500)),
+                    "rate": (("network", "t"), rate),
+                    "cross": (("network", "t"), cross),
+                    "rate_0": ("network", rate_0[:, 0]),
+                    "eigenvalues": (("network", "component"), np.exp(logs)),
+                    "eigenvalues_power": (("network", "component"), np.exp(logs)),
+                    "overlap": (("network", "component"), np.sqrt(1 - missing)),
+                    "seed": ("network", np.arange(seeds)),
+                    "width": ("network", [width] * seeds),
+                    "variant": ("network", ["main"] * seeds),
+                }
+            )
+        )
+    found = xr.concat(parts, dim="network").assign_coords(t=t)
+    batches = np.exp(0.05 * rng.standard_normal((12, 3)))
+    limits = np.array([[0.0459, lambda2, lambda3], [0.0517, 0.00184, 0.00150]])
+    found["limit_eigenvalues"] = (("batch", "depth", "component"), limits * batches[:, None])
+    found["limit_eigenvalues_beta"] = (("batch", "component"), batches * [0.0459 * beta_gap, lambda2, lambda3])
+    found["limit_eigenvalues_centred"] = (("batch", "component"), batches * [0.00125, 0.0008, 0.0007])
+    found["limit_constant"] = (("batch", "component"), np.tile([constant, 0.05, 0.01], (12, 1)))
+    found["eigenvalues_inf"] = ("component", [0.0459, lambda2, 0.00083])
+    for name, value in (("monotone", 0.98), ("broken", 1.02)):
+        found[f"rates_{name}"] = ("rates", value * bound * (1 + 0.02 * rng.random(12)))
+    found["rates_bound"] = ("rates", [12.0] * 6 + [24.0] * 6)
+    found["rates_bound_0"] = ("rates", [42.0] * 12)
+    found["rates_width"] = ("rates", [100] * 6 + [500] * 6)
+    times = np.linspace(0, 1000, 161)
+    flow = statistics.select(found, width=1000).isel(network=0)
+    for name in ("g", "h"):
+        found[f"descent_{name}"] = (("descent", "descent_t"), np.interp(descent * times, t, flow[name])[None])
+    found["descent_seed"] = ("descent", [0])
+    return found.assign_coords(depth=[5, 4], component=[1, 2, 3], descent_t=times).assign_attrs(
+        widths=[100, 1000, 10000],
+        seeds=[0, 1],
+        trend=[100, 300, 1000],
+        rates=[100, 500],
+        network={"depth": 5, "beta": 0.1},
+        training={"goal": 0.5},
+        descent={"width": 1000, "t": 1000.0},
+        beta=1.0,
+        sampled=0.1,
+    )
+
+
+@pytest.fixture(scope="module")
+def true() -> xr.Dataset:
+    return made_up()
+
+
+@pytest.mark.parametrize("name", CLAIM)
+def test_claims_hold_where_they_should_and_controls_are_rejected(name, true):
+    (outcome,) = decide([CLAIM[name]], true)
+    assert {str(statistic): statistic.verdict for statistic in outcome.statistics if statistic.verdict != "holds"} == {}
+    assert set(outcome.controls.values()) == {"fails"}
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        ("eigenvalues", {"lambda3": 0.0015}),
+        ("first_constant", {"constant": 0.9}),
+        ("gap", {"lambda3": 0.00083, "constant": 0.998}),
+        ("footnote3", {"beta_gap": 2.0}),
+        ("power_iteration", {"power": 0.0}),
+        ("straight", {"h": 0.0}),
+        ("limit", {"inflation": 0.0}),
+        ("faster", {"inflation": 0.5}),
+        ("cross_term", {"late": 0.1}),
+        ("learning_rate", {"bound": 0.6}),
+        ("descent", {"descent": 1.4}),
+    ],
+)
+def test_claims_fail_where_they_are_broken(name, broken):
+    dataset = made_up(**broken)
+    if name == "gap":
+        dataset["limit_eigenvalues"] = dataset.limit_eigenvalues * [0.1, 1, 1]
+    (outcome,) = decide([CLAIM[name]], dataset)
+    assert outcome.verdict == "fails"
+
+
+def test_inflation_that_is_cancelled_at_once_explains_nothing(true):
+    (outcome,) = decide([CLAIM["inflation_explains"]], true.assign(cross=-0.9 * (true.rate - true.rate[:, 0]) * true.g))
+    assert outcome.verdict == "fails"
+
+
+def test_prediction_covers_networks_of_its_law():
+    """New networks of a law that is quadratic in ln n are inside the 99.9 % interval, and those 3 times it outside."""
+    rng = np.random.default_rng(1)
+    widths = np.repeat([100, 300, 1000, 3000], 8)
+
+    def law(n):
+        return np.exp(-0.2 * np.log(n) - 0.03 * np.log(n) ** 2 + 0.05 * rng.standard_normal(len(n)))
+
+    dataset = xr.Dataset(
+        {"q": ("network", law(widths)), "width": ("network", widths), "variant": ("network", ["main"] * len(widths))}
+    ).assign_attrs(trend=[100, 300, 1000, 3000])
+    prediction = statistics.predict(dataset, lambda networks: networks.q.values, 10000)
+    new = law(np.full(500, 10000))
+    assert (np.abs(prediction.position(new)) < 1).mean() > 0.97
+    assert (np.abs(prediction.position(3 * new)) > 1).all()
+
+
+def test_every_network_is_assembled_once_and_drawn():
+    asked = config()
+    results = [(cell, fig3.compute(cell)) for cell in fig3.cells(asked)]
+    dataset = fig3.assemble(asked, results)
+    sizes = {(v, int(w)): int(((dataset.variant == v) & (dataset.width == w)).sum()) for v in ("main", "initial")
+             for w in (16, 32, 48, 64)}  # fmt: skip
+    assert sizes == {("main", 16): 6, ("main", 32): 5, ("main", 48): 0, ("main", 64): 2} | {
+        ("initial", 16): 7, ("initial", 32): 0, ("initial", 48): 5, ("initial", 64): 0}  # fmt: skip
+    assert (dataset.sizes["batch"], dataset.sizes["rates"], dataset.sizes["descent"]) == (2, 1, 1)
+    assert dataset.indices.values.tolist() == mnist(24, 0).indices.tolist()
+    assert not any(variable.size > 10_000 for variable in dataset.variables.values())  # no pixels
+    widest = next(d for c, d in results if (c.variant, c.width) == ("main", 64))
+    np.testing.assert_array_equal(dataset.functions, widest.functions[0])
+    assert list(dict(fig3.metrics(dataset))[20.0]) == ["g/n=16", "h/n=16", "g/n=64", "h/n=64"]
+    decide(fig3.CLAIMS, dataset)
+    drawn = plots.figures(dataset)
+    straight, convergence = drawn["fig3"].axes[1:3]
+    assert straight.get_ylim() == (0, 0.14)
+    assert convergence.get_ylim() == (0, 0.5)
+    assert [len(axes.lines) for axes in (straight, convergence)] == [4, 5]
+    np.testing.assert_allclose(convergence.lines[-1].get_ydata(), statistics.limit_curve(dataset))
+    thumbnails = drawn["fig3"].axes[0]
+    assert len(thumbnails.images) + len(thumbnails.collections[0].get_offsets()) == 24
+    assert {"fig3", "fig3_statistics", "fig3_speed"} == drawn.keys()
+
+
+def test_where_the_digits_lie_does_not_change_a_cell():
+    (first, *_) = fig3.cells(config())
+    moved = replace(first, batch=replace(first.batch, path="/elsewhere"))
+    other = replace(first, batch=replace(first.batch, source="training files"))
+    assert key("fig3", 1, moved) == key("fig3", 1, first) != key("fig3", 1, other)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: replace(DATA, n=2), "data.n"),
+        (lambda: replace(DATA, n=6000), "data.n"),
+        (lambda: replace(DATA, scaling="whitened"), "data.scaling"),
+        (lambda: replace(DATA, path="/nowhere"), "data.path"),
+        (lambda: replace(DATA, path="tests"), "data.path"),
+        (lambda: replace(TRAINING, solver="adam"), "training.solver"),
+        (lambda: replace(TRAINING, goal=0.0), "training.goal"),
+        (lambda: replace(TRAINING, solver="gradient_descent", learning_rate=3.0), "training.t"),
+        (lambda: config(widths=[]), "widths"),
+        (lambda: config(seeds=[0, 0]), "seeds"),
+        (lambda: config(trend=SeedsPerWidth(widths=[16], seeds=[])), "trend.seeds"),
+        (lambda: config(initial=SeedsPerWidth(widths=[0], seeds=[1])), "initial.widths"),
+        (lambda: config(network=replace(NETWORK, depth=2)), "network.depth"),
+        (lambda: DescentConfig(width=0, seeds=[], learning_rate=1.0, t=1.0), "descent.width"),
+        (lambda: RatesConfig(widths=[], seeds=[], n=9, t=1.0, resolution=1.5), "rates.resolution"),
+        (lambda: config(rates=RatesConfig(widths=[], seeds=[], n=25, t=1.0, resolution=0.5)), "rates.n"),
+        (lambda: config(spectrum=SpectrumConfig(batches=1, n=5001, beta=1.0)), "spectrum.n"),
+        (lambda: SpectrumConfig(batches=0, n=9, beta=1.0), "spectrum.batches"),
+    ],
+)
+def test_bad_values_are_refused(make, name):
+    with pytest.raises(ConfigError, match=f"^{name}="):
+        make()
