@@ -175,17 +175,21 @@ _NEURAL_TANGENT_KERNEL = (
               "its derivative on the data.", note="definition"),
     Statement("§4.2", "Gradient descent is the case in which d_t is minus the gradient of the cost.",
               note="chain rule; the tests of training.py compare gradient steps with autograd"),
-    Statement("§4.2", "The direction may come from another network, as in a generative adversarial network."),
+    Statement("§4.2", "The direction may come from another network, as in a generative adversarial network.",
+              ("theorem2.directions",)),
     Statement("§4.2; §5", "For least squares the integral of the norm of d_t stays bounded, because that norm "
               "decreases during training.", ("least_squares.bounded",)),
     Statement("Theorem 2; §4.2", "For σ Lipschitz with a bounded second derivative, and directions of stochastically "
-              "bounded integral, the NTK converges to the same limit uniformly on [0, T]."),
+              "bounded integral, the NTK converges to the same limit uniformly on [0, T].",
+              ("theorem2.constant", "theorem2.directions", "theorem2.relu")),
     Statement("Theorem 2; §4.2", "In that limit f_θ obeys kernel gradient descent with the fixed limiting kernel, for "
-              "any such direction."),
-    Statement("Remark 4", "The wider a hidden layer, the less each of its activations moves during training."),
-    Statement("Remark 4", "All activations of a layer together move enough for the lower layers to learn."),
+              "any such direction.", ("kernel_gradient.on_data", "kernel_gradient.off_data", "least_squares.width")),
+    Statement("Remark 4", "The wider a hidden layer, the less each of its activations moves during training.",
+              ("remark4.activations",)),
+    Statement("Remark 4", "All activations of a layer together move enough for the lower layers to learn.",
+              ("remark4.learning",)),
     Statement("Remark 4", "In the recursion for the limiting NTK the term Σ is what the last layer learns and the "
-              "product term what the lower layers learn."),
+              "product term what the lower layers learn.", ("remark4.learning",)),
     Statement("§4.2", "Kernel gradient descent with a positive definite kernel reaches a critical point of the cost.",
               note=see("§3")),
     Statement("§4.2", "The limiting NTK is positive definite if the derivatives of f_θ span a dense set of functions "
@@ -268,31 +272,39 @@ _EXPERIMENTS = (
     Statement("§6.2; Figure 2", "Already at width 50 the NTK indicates well how the trained function is distributed.",
               ("fig2.narrow",)),
     Statement("§6.3; Figure 3", "Kernel principal components of 512 MNIST digits (n_0 = 784) come from power iteration "
-              "with the NTK of one network of width 10000, which approximates the limiting kernel."),
+              "with the NTK of one network of width 10000, which approximates the limiting kernel.",
+              ("fig3.power_iteration",)),
     Statement("§6.3", "The three largest eigenvalues are 0.0457, 0.00108 and 0.00078.",
               ("depth_inference.compatible", "depth_inference.third_eigenvalue", "depth_inference.depth",
                "depth_inference.scaling", "depth_inference.nonlinearity", "depth_inference.recovers",
-               "depth_inference.width")),
-    Statement("§6.3", "As the PCA is not centred, the first component is almost constant."),
-    Statement("§6.3", "That explains the large gap between the first two eigenvalues."),
+               "depth_inference.width", "fig3.eigenvalues")),
+    Statement("§6.3", "As the PCA is not centred, the first component is almost constant.",
+              ("fig3.first_constant",)),
+    Statement("§6.3", "That explains the large gap between the first two eigenvalues.", ("fig3.gap",)),
     Statement("footnote 3", "With β = 1 instead of 0.1 the gap between the first two principal components is about ten "
-              "times larger."),
-    Statement("footnote 3", "A larger gap makes training harder."),
-    Statement("§6.3; Figure 3a", "The second and third components tell much more about the digits than the first."),
+              "times larger.", ("fig3.footnote3",)),
+    Statement("footnote 3", "A larger gap makes training harder.",
+              note="not tested: the paper names no measure of hardness"),
+    Statement("§6.3; Figure 3a", "The second and third components tell much more about the digits than the first.",
+              note="shown in Figure 3a, where the digits' classes are in colour"),
     Statement("§6.3", "If f_0 − f* is along one principal component, kernel gradient descent goes straight to f* at "
-              "the exponential rate of its eigenvalue."),
+              "the exponential rate of its eigenvalue.", ("fig3.straight", "fig3.limit")),
     Statement("§6.3; Figure 3", "Networks of width 100, 1000 and 10000, two trials each, are trained towards their own "
-              "initial function plus half the second component.", note=PROTOCOL),
+              "initial function plus half the second component.",
+              note=PROTOCOL + "; followed, with the second component of the limiting kernel", claims=("fig3.descent",)),
     Statement("§6.3; Figure 3", "In the limit the distance along the second component is 0.5 exp(−λ₂t), and nothing "
-              "appears orthogonally to it."),
-    Statement("§6.3; Figure 3b", "The wider the network, the less it leaves the straight line."),
-    Statement("§6.3; Figure 3c", "With growing width the decay along the second component tends to that of the limit."),
-    Statement("§6.3; Figure 3c", "Narrower networks converge faster."),
-    Statement("§6.3", "Inflation of the NTK, as in Figure 1, may be why narrower networks converge faster."),
-    Statement("§6.3", "Multiplying the NTK by a factor does the same as multiplying the learning rate by it."),
+              "appears orthogonally to it.", ("fig3.limit", "fig3.straight")),
+    Statement("§6.3; Figure 3b", "The wider the network, the less it leaves the straight line.", ("fig3.straight",)),
+    Statement("§6.3; Figure 3c", "With growing width the decay along the second component tends to that of the limit.",
+              ("fig3.limit",)),
+    Statement("§6.3; Figure 3c", "Narrower networks converge faster.", ("fig3.faster",)),
+    Statement("§6.3", "Inflation of the NTK, as in Figure 1, may be why narrower networks converge faster.",
+              ("fig3.inflation_explains", "fig3.cross_term")),
+    Statement("§6.3", "Multiplying the NTK by a factor does the same as multiplying the learning rate by it.",
+              note="an identity"),
     Statement("§6.3", "The NTK of a wide network is more stable during training.", ("fig1.inflation_width",),
               "in the setting of §6.1, not on MNIST"),
-    Statement("§6.3", "Wide networks can therefore be trained with larger learning rates."),
+    Statement("§6.3", "Wide networks can therefore be trained with larger learning rates.", ("fig3.learning_rate",)),
     Statement("§6.3", "Counted in steps instead of time, speeds of convergence mix the effect of inflation with that "
               "of the learning rate.", note="advice; we compare at equal times"),
 )  # fmt: skip
@@ -308,13 +320,13 @@ _CONCLUSION_AND_APPENDIX = (
     Statement("Appendix A.1", "Given the last hidden layer, the outputs are independent centred Gaussians, whose "
               "covariance tends to Σ as that layer widens."),
     Statement("Appendix A.1", "The NTK is the sum of the last layer's part, which tends to Σ ⊗ Id, and the lower "
-              "layers' part, which tends to (Θ_∞ Σ̇) ⊗ Id."),
+              "layers' part, which tends to (Θ_∞ Σ̇) ⊗ Id.", ("remark4.learning",)),
     Statement("Appendix A.2", "With L = 1 the NTK contains no parameter, so that it is constant at any width.",
               note="exact, by the definition of the NTK"),
     Statement("Appendix A.2", "The lower layers are themselves a network, trained along the direction that the layers "
               "above pass back.", note="chain rule; the tests of network.py compare the backward pass with autograd"),
     Statement("Appendix A.2", "On [0, T] the preactivations of the last hidden layer, and the weights that leave one "
-              "of its neurons, move by no more than order 1/√n."),
+              "of its neurons, move by no more than order 1/√n.", ("remark4.activations",)),
     Statement("Appendix A.3; Lemma 1", "The change of each weight matrix during training, over √n_l, vanishes in "
               "operator norm as the widths grow."),
     Statement("Appendix A.4", "Θ_∞⁽ᴸ⁾ is positive definite whenever Σ⁽ᴸ⁾ is, because the product term of the recursion "

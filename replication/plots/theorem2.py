@@ -1,0 +1,55 @@
+"""Theorem 2: the change of the NTK during training against the width, and along training."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..claims import exponent
+from ..experiments.theorem2 import average, largest_change, runs, select
+
+COLORS = ("tab:blue", "tab:green", "tab:purple", "tab:red", "tab:orange", "tab:brown")
+NAMES = {"least_squares": "least squares", "cross_entropy": "cross-entropy", "adversarial": "from a discriminator"}
+
+
+def figures(dataset: xr.Dataset) -> dict[str, Figure]:
+    """theorem2: sup_t ‖Θ(t) − Θ(0)‖/‖Θ(0)‖ against n by nonlinearity and by direction, and against t."""
+    figure = Figure(figsize=(9.6, 3.5))
+    left, middle, right = figure.subplots(1, 3)
+    everything = runs(dataset)
+    first = dataset.attrs["nonlinearities"][0]
+    _against_width(left, dataset, [run for run in everything if run[0] == "least_squares"], 1)
+    _against_width(middle, dataset, [run for run in everything if run[1] == first], 0)
+    left.set_title("least squares")
+    middle.set_title(f"$\\sigma$ = {first}")
+    left.set_ylabel(r"$\sup_t \|\Theta(t) - \Theta(0)\| \div \|\Theta(0)\|$")
+    for axes in (left, middle):
+        low, high = axes.get_ylim()
+        axes.set_ylim(low / 30, high)
+        axes.legend(fontsize=7, loc="lower left")
+    for shade, width in zip(np.linspace(0.2, 0.8, len(dataset.attrs["widths"])), dataset.attrs["widths"], strict=True):
+        networks = select(dataset, "least_squares", first, width)
+        t = dataset.time.values * dataset.attrs["setting"]["t"]
+        values = np.exp(np.log(np.maximum(networks.change.values[:, 1:], 1e-300)).mean(axis=0))
+        right.semilogy(t[1:], values, "o-", color=str(1 - shade), ms=3, lw=0.9, label=f"$n = {width}$")
+    right.set(xlabel="$t$", title=f"$\\sigma$ = {first}, least squares")
+    right.legend(fontsize=6.5, ncols=2, loc="center right")
+    return {"theorem2": figure}
+
+
+def _against_width(axes: Axes, dataset: xr.Dataset, chosen: list[tuple[str, str]], label: int) -> None:
+    widths = dataset.attrs["widths"]
+    for color, run in zip(COLORS, chosen, strict=False):
+        values = [average(largest_change(select(dataset, *run, width))) for width in widths]
+        name = NAMES.get(run[label], run[label])
+        fitted = exponent(widths, values, [1] * len(widths))
+        axes.loglog(widths, values, "o", color=color, ms=4, label=f"{name}: $n^{{{fitted:.2f}}}$")
+        if run == chosen[0]:
+            for theory, style in ((-1.0, "--"), (-0.5, ":")):
+                line = values[0] * (np.asarray(widths) / widths[0]) ** theory
+                axes.loglog(widths, line, style, color="gray", lw=0.8, label=f"$n^{{{theory:g}}}$")
+    control = dataset.isel(network=np.flatnonzero(dataset.direction == "mean_field"))
+    sizes = dataset.attrs["mean_field"]
+    moved = [average(largest_change(control.isel(network=np.flatnonzero(control.width == width)))) for width in sizes]
+    axes.loglog(sizes, moved, "x", color="black", ms=5, label="mean-field scaling")
+    axes.set_xlabel("width $n$")

@@ -1,0 +1,187 @@
+"""Theorem 2 and Remark 4 over widths: what is measured against its definition, and the checks on made-up networks."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from scripts_fixtures import script
+
+from replication.claims import decide
+from replication.experiments import WideNetworkConfig, remark4
+from replication.experiments import theorem2 as experiment
+from replication.limit import theta_inf
+from replication.plots import remark4 as remark4_plots
+from replication.plots import theorem2 as plots
+from replication.tangent import Tangent
+
+compose = script("compose")
+CLAIM = {claim.id: claim for claim in (*experiment.CLAIMS, *remark4.CLAIMS)}
+NETWORK = WideNetworkConfig(depth=3, nonlinearity="erf", beta=0.1, dtype="float64", weights="revealed", tolerance=1e-6)
+SETTING = experiment.Setting(
+    n_samples=3, t=4.0, tolerance=1e-3, adversarial_t=2.0, learning_rate=0.25, discriminator=20
+)
+
+
+def cell(direction="least_squares", width=40, seeds=(0,), mean_field=False, weights="dense"):
+    network = WideNetworkConfig(**vars(NETWORK) | {"weights": weights})
+    return experiment.Cell(
+        direction=direction, mean_field=mean_field, width=width, seeds=seeds, network=network, setting=SETTING
+    )
+
+
+def made_up(smooth=-1.0, relu=-0.7, other=-1.0, moved=-0.5, share=0.0, learned=0.5) -> xr.Dataset:
+    """Networks in which, by default, the paper is right."""
+    rng = np.random.default_rng(0)
+    parts = []
+
+    def add(direction, sigma, width, exponent, move):
+        noise = rng.lognormal(0, 0.2, (15, 1))
+        names = {"direction": direction, "nonlinearity": sigma, "width": width}
+        size = width**exponent * noise
+        limit = np.tile([0.2, 0.3, 0.5], (15, 1))
+        parts.append(
+            xr.Dataset(
+                {
+                    "change": (("network", "time"), size * np.linspace(0, 1, 5)),
+                    "moved": (("network", "layer"), width**move * noise * np.ones(2)),
+                    "share": (("network", "parameters"), limit + share + 0.01 * rng.standard_normal((15, 3))),
+                    "share_limit": (("network", "parameters"), limit),
+                    "learned": ("network", learned * noise[:, 0]),
+                }
+                | {name: ("network", [value] * 15) for name, value in names.items()}
+            )
+        )
+
+    for width in (100, 1000, 10_000):
+        add("least_squares", "erf", width, smooth, moved)
+        add("least_squares", "relu", width, relu, moved)
+        for direction in ("cross_entropy", "adversarial"):
+            add(direction, "erf", width, other, moved)
+    for width in (100, 1000):
+        add("mean_field", "erf", width, 0.0, 0.0)
+    return (
+        xr.concat(parts, dim="network")
+        .assign_coords(time=np.linspace(0, 1, 5))
+        .assign_attrs(
+            widths=[100, 1000, 10_000], nonlinearities=["erf", "relu"], mean_field=[100, 1000], setting={"t": 30}
+        )
+    )
+
+
+@pytest.mark.parametrize("name", CLAIM)
+def test_claims_hold_where_they_should_and_reject_their_controls(name):
+    (outcome,) = decide([CLAIM[name]], made_up())
+    assert outcome.verdict == "holds", outcome.statistics
+    assert set(outcome.controls.values()) == {"fails"}
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        ("theorem2.constant", {"smooth": -0.4}),
+        ("theorem2.relu", {"relu": -0.1}),
+        ("theorem2.directions", {"other": -0.4}),
+        ("remark4.activations", {"moved": -0.1}),
+        ("remark4.learning", {"share": 0.2}),
+        ("remark4.learning", {"learned": 0.01}),
+    ],
+)
+def test_claims_fail_where_they_are_broken(name, broken):
+    (outcome,) = decide([CLAIM[name]], made_up(**broken))
+    assert outcome.verdict == "fails", outcome.statistics
+
+
+def test_layers_of_the_limit_add_up_to_it():
+    x, _ = experiment.points(SETTING)
+    layers = experiment.limit_layers(cell(), x)
+    torch.testing.assert_close(layers.sum(dim=0), theta_inf(x, depth=3, nonlinearity="erf", beta=0.1))
+    two = experiment.limit_layers(cell("cross_entropy"), x)
+    torch.testing.assert_close(two, torch.kron(layers, torch.eye(2, dtype=torch.float64)))
+
+
+def test_layers_of_a_wide_network_are_those_of_the_limit():
+    x, _ = experiment.points(SETTING)
+    network = NETWORK.draw_wide(2, 20_000, directions=12, generator=torch.Generator().manual_seed(0))
+    tangent = Tangent(network, x)
+    for layer, limit in zip(tangent.layers_with(tangent), experiment.limit_layers(cell(), x), strict=True):
+        torch.testing.assert_close(layer, limit, rtol=0.1, atol=0.02)
+
+
+def test_input_gradient_is_that_of_autograd():
+    network = NETWORK.draw(2, 12, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found = experiment.input_gradient(network, Tangent(network, x))
+    y = x.clone().requires_grad_()
+    hidden = y
+    for l, weight in enumerate(network.weights):
+        hidden = hidden @ weight.values.T / weight.shape[1] ** 0.5 + 0.1 * network.biases[l]
+        hidden = torch.erf(hidden) if l < 2 else hidden
+    (expected,) = torch.autograd.grad(hidden.sum(), y)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("direction", experiment.DIRECTIONS)
+def test_revealed_networks_train_like_dense_ones(direction):
+    """The change of Θ has the same law; its mean over networks falls by about the ratio of the widths."""
+    seeds = tuple(range(8))
+    dense = experiment.compute(cell(direction, 200, seeds))
+    revealed = experiment.compute(cell(direction, 800, seeds, weights="revealed"))
+    ratio = experiment.average(revealed.change.values[:, -1]) / experiment.average(dense.change.values[:, -1])
+    assert 0.12 < ratio < 0.5
+    assert int(revealed["rank"].max()) > 0 == int(dense["rank"].max())
+    assert float(revealed.truncation.max()) <= 1e-6
+    assert (revealed.learned > 0.02).all()
+    np.testing.assert_allclose(dense.share.sum("parameters"), 1)
+
+
+def test_change_of_the_kernel_is_that_of_its_definition():
+    found = experiment.compute(cell())
+    assert found.change.values[0, 0] == 0
+    assert (np.diff(found.change.values[0]) > 0).all()
+    assert float(found.learned[0]) > 0.05
+
+
+def test_mean_field_networks_move_at_every_width():
+    narrow, wide = (experiment.compute(cell(width=n, seeds=(0, 1, 2, 3), mean_field=True)) for n in (50, 200))
+    ratio = experiment.average(wide.change.values[:, -1]) / experiment.average(narrow.change.values[:, -1])
+    assert 0.4 < ratio < 2.5
+    assert math.isfinite(ratio)
+
+
+def test_assembled_data_are_drawn():
+    overrides = ("widths=[20,60]", "seeds=[5,5]", "mean_field={widths: [20,40], seeds: 5, tolerance: 0.1}")
+    overrides += ("setting.t=2", "setting.n_samples=2", "setting.adversarial_t=2", "network.depth=3")
+    _, config = compose.typed(compose.preset("ci/theorem2", *overrides))
+    dataset = experiment.assemble(config, [(c, experiment.compute(c)) for c in experiment.cells(config)])
+    assert dataset.sizes["network"] == 2 * 4 * 5 + 2 * 5
+    decide(experiment.CLAIMS, dataset)
+    (figure,) = plots.figures(dataset).values()
+    assert len(figure.axes) == 3
+    assert [n for n, _ in experiment.metrics(dataset)] == [20.0] * 4 + [60.0] * 4
+    _, config = compose.typed(compose.preset("ci/remark4", *overrides))
+    dataset = remark4.assemble(config, [(c, remark4.compute(c)) for c in remark4.cells(config)])
+    assert set(dataset.direction.values) == {"least_squares", "mean_field"}
+    decide(remark4.CLAIMS, dataset)
+    (figure,) = remark4_plots.figures(dataset).values()
+    assert len(figure.axes) == 2
+    assert {n for n, _ in remark4.metrics(dataset)} == {20.0, 60.0}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("setting.n_samples", "1"),
+        ("setting.t", "0"),
+        ("setting.adversarial_t", "0.3"),
+        ("nonlinearities", "[relu]"),
+        ("seeds", "[1]"),
+        ("mean_field.widths", "[2000]"),
+        ("mean_field.tolerance", "0"),
+        ("network.weights", "sparse"),
+    ],
+)
+def test_bad_values_are_refused(key, value):
+    with pytest.raises(compose.UserError, match=f"{key}="):
+        compose.typed(compose.preset("ci/theorem2", f"{key}={value}"))
