@@ -45,8 +45,9 @@ class RevealedWeight:
     """A matrix W (n_out, n_in), at first of i.i.d. N(0, 1) entries, known where it was asked for; not an ensemble.
 
     The part of a vector, relative to its norm, that lies outside the directions revealed and is at most ``tolerance``
-    long is dropped instead of revealed: its effect on a product is of that relative size. With tolerance 0 only what
-    may be rounding is dropped (64 ε of the dtype), and the weight is exact in law. What is revealed is kept.
+    long is dropped instead of revealed: of its product the part that is known is kept, and what is left out is random,
+    of that relative size. With tolerance 0 only what may be rounding is dropped (64 ε of the dtype), and the weight is
+    exact in law. What is revealed is kept.
 
     truncation: the largest such part dropped so far. Raises ValueError for a tolerance outside [0, 1).
     """
@@ -117,6 +118,11 @@ class RevealedWeight:
             return v.new_full((len(v), other.size), torch.nan)
         coefficients = self._coefficients(side, v)
         product = _combine(coefficients, side.images, other.size, self)
+        if self.tolerance > 0:
+            # Of W r, r what was dropped, D Zᵀ r is known. A vector moves in training along the very Z that Wᵀ answered
+            # with, so that this part can be √n times as large as the rest, (I − D Dᵀ) g ‖r‖, which is left out.
+            dropped = v - _combine(coefficients, side.basis, side.size, self)
+            product += _combine(_inner(dropped, other.images), other.basis, other.size, self)
         if self._core.any():
             core = self._core if side is self._left else self._core.mT
             product += _combine(coefficients @ core, other.basis, other.size, self)

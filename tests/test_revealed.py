@@ -114,11 +114,11 @@ def test_the_error_of_a_trained_network_falls_with_the_tolerance(sigma):
         compared = list(zip(found, expected, strict=True))[: 1 if sigma == "relu" else 2]
         errors.append(max(float((a - b).norm() / b.norm()) for a, b in compared))
         ranks.append(rank(revealed.weights))
-        assert errors[-1] < 30 * tolerance
+        assert errors[-1] < tolerance
         assert 0 < truncation(revealed.weights) <= tolerance
     assert errors == sorted(errors, reverse=True)
-    assert errors[-1] < 0.03 * errors[0]
-    assert ranks == sorted(ranks)
+    assert errors[-1] < 0.01 * errors[0]
+    assert ranks[-1] > 1.3 * ranks[0]
 
 
 def test_gradient_flow_reveals_no_more_than_the_inputs_of_each_step():
