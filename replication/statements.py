@@ -153,10 +153,11 @@ _NEURAL_TANGENT_KERNEL = (
     Statement("§4", "As f_θ starts as a Gaussian process, its whole training has an explicit limit in function space.",
               note=see("Theorem 2 and §5")),
     Statement("Proposition 1; §4.1", "As the hidden widths grow, each output of a network with Lipschitz σ tends in "
-              "law to a centred Gaussian process."),
-    Statement("Proposition 1; §4.1", "Different outputs become independent of each other and equally distributed."),
+              "law to a centred Gaussian process.", ("prop1.gaussian",)),
+    Statement("Proposition 1; §4.1", "Different outputs become independent of each other and equally distributed.",
+              ("prop1.independence", "prop1.outputs")),
     Statement("Proposition 1; §4.1", "The covariance of the limit is Σ⁽ᴸ⁾, which starts from xᵀx'/n_0 + β² and passes "
-              "through a layer as the Gaussian expectation of σσ, plus β²."),
+              "through a layer as the Gaussian expectation of σσ, plus β².", ("prop1.covariance",)),
     Statement("Remark 2", "Only the pair of values at two inputs is ever needed, so that the existence of the Gaussian "
               "process need not be discussed.", note="logic of the proof: nothing to measure"),
     Statement("Theorem 1; §4.1", "At initialization, for Lipschitz σ, the NTK converges in probability to a "
@@ -318,7 +319,7 @@ _CONCLUSION_AND_APPENDIX = (
     Statement("Appendix A", "On finite data, convergence of kernels in operator norm is convergence at every pair of "
               "data points.", note="equivalence of norms in finite dimension: nothing to measure"),
     Statement("Appendix A.1", "Given the last hidden layer, the outputs are independent centred Gaussians, whose "
-              "covariance tends to Σ as that layer widens."),
+              "covariance tends to Σ as that layer widens.", ("prop1.outputs", "prop1.covariance")),
     Statement("Appendix A.1", "The NTK is the sum of the last layer's part, which tends to Σ ⊗ Id, and the lower "
               "layers' part, which tends to (Θ_∞ Σ̇) ⊗ Id.", ("remark4.learning",)),
     Statement("Appendix A.2", "With L = 1 the NTK contains no parameter, so that it is constant at any width.",

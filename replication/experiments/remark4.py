@@ -104,8 +104,8 @@ CLAIMS = (
         place="Remark 4",
         statement="Together they move enough: what each layer contributes to ∂_tf tends to its term of the recursion.",
         paper="Σ is the last layer's learning, Θ_∞ Σ̇ that of the lower layers",
-        criterion=f"at the largest width every layer's mean share of dᵀΘd is within {SHARE} of that in the limit, and f "
-        "changes by more than 0.1 (rms) in training",
+        criterion=f"at the largest width every layer's mean share of dᵀΘd is within {SHARE} of that in the limit, and "
+        "f changes by more than 0.1 (rms) in training",
         figure="remark4",
         check=_check_learning,
         controls=(Control("only the last layer trained: Σ alone", _last_layer),),

@@ -180,7 +180,8 @@ def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] =
     change (network, time): ‖Θ(t) − Θ(0)‖_F/‖Θ(0)‖_F on training points and probes; moved, relative (network, layer):
     rms over points and neurons of α⁽ˡ⁾ − α⁽ˡ⁾_0 at the end, and the same over the rms of α⁽ˡ⁾; share, share_limit
     (network, parameters): dᵀΘ_l d/dᵀΘd at t = 0, with Θ_l what the parameters of layer l contribute to Θ, or to Θ_∞,
-    and d the direction on the training points; learned (network): rms change of f there; rank, truncation (network): of revealed weights.
+    and d the direction on the training points; learned (network): rms change of f there; rank, truncation (network):
+    of revealed weights.
     Raises DivergenceError, naming width and seed, and MemoryError, naming the largest width that fits.
     """
     found = []

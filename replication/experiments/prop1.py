@@ -1,0 +1,360 @@
+"""Proposition 1 (paper §4.1): at initialization the outputs of a wide network are i.i.d. Gaussian processes.
+
+Given its last hidden layer, each output is Gaussian with covariance q(x, x') = α(x)·α(x')/n + β², and the outputs are
+independent. What is left of the randomness of q as n grows is what is not Gaussian and not independent: the excess
+kurtosis of f_k(x) is 3 Var(q)/E[q]², and Cov(f_k², f_k'²) = Var(q).
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from ..claims import Claim, Control, Statistic, interval, rate
+from ..datasets import circle
+from ..limit import sigma_inf
+from ..network import Network
+from ..randomness import generator
+from ..revealed import revealing
+from ..weights import DenseWeight
+from . import BaseConfig, Ensemble, WideNetworkConfig, blocks, require, require_distinct, require_memory
+
+NAME = "prop1"
+VERSION = 1
+DENSE, BLOCK_SIZE, WIDE, VERY_WIDE = 256, 200, 2000, 50_000
+"""Up to DENSE networks are one tensor program; networks of a cell; 20 of them above WIDE, 1 above VERY_WIDE."""
+OUTPUTS = 2
+SHARED_BIAS = 1.0
+"""Size of the bias that all neurons of the last hidden layer share in the control."""
+
+
+@dataclass(kw_only=True)
+class Config(BaseConfig):
+    """Networks of each depth and width, ``seeds`` of each width; outputs: narrow ones whose two outputs are compared.
+
+    shared: the negative control, in which all neurons of the last hidden layer share one weight.
+    """
+
+    network: WideNetworkConfig
+    n_samples: int
+    depths: list[int]
+    widths: list[int]
+    seeds: list[int]
+    outputs: Ensemble
+    shared: Ensemble
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.n_samples >= 2, "n_samples", self.n_samples, "must be ≥ 2")
+        require_distinct("depths", self.depths, 2)
+        require_distinct("widths", self.widths, 1)
+        valid = len(self.seeds) == len(self.widths) and min(self.seeds, default=0) >= 1
+        require(valid, "seeds", list(self.seeds), f"must be {len(self.widths)} integers ≥ 1, one for each width")
+        for key in ("outputs", "shared"):
+            ensemble = getattr(self, key)
+            require_distinct(f"{key}.widths", ensemble.widths, 1)
+            require(max(ensemble.widths) <= DENSE, f"{key}.widths", ensemble.widths, f"must be ≤ {DENSE}")
+            require(ensemble.seeds >= 1, f"{key}.seeds", ensemble.seeds, "must be ≥ 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A fixed block of networks of one depth and width; variant: main, outputs (sampled too), or shared."""
+
+    variant: str
+    width: int
+    seeds: tuple[int, ...]
+    network: WideNetworkConfig
+    n_samples: int
+
+    @property
+    def label(self) -> str:
+        """What the cell is, for people."""
+        return f"{self.variant}-L{self.network.depth}-n{self.width}-seed{self.seeds[0]}-{self.seeds[-1]}"
+
+
+def cells(config: Config) -> list[Cell]:
+    """The cells of a config, the narrow networks first."""
+    found = []
+    for (variant, depth, width), seeds in _ensembles(config).items():
+        for block in blocks(range(seeds), BLOCK_SIZE if width <= WIDE else 20 if width <= VERY_WIDE else 1):
+            network = replace(config.network, depth=depth)
+            found.append(Cell(variant=variant, width=width, seeds=block, network=network, n_samples=config.n_samples))
+    return sorted(found, key=lambda cell: (cell.width, cell.label))
+
+
+def _ensembles(config: Config) -> dict[tuple[str, int, int], int]:
+    """(variant, depth, width) → number of seeds."""
+    found: dict[tuple[str, int, int], int] = {}
+    for depth in config.depths:
+        found |= {("main", depth, n): seeds for n, seeds in zip(config.widths, config.seeds, strict=True)}
+        found |= {("outputs", depth, n): config.outputs.seeds for n in config.outputs.widths}
+        found |= {("shared", depth, n): config.shared.seeds for n in config.shared.widths}
+    return found
+
+
+def work(cell: Cell) -> float:
+    """Relative cost of a cell: draws, products, and an overhead."""
+    return len(cell.seeds) * cell.network.depth * (3e3 + min(cell.width**2, 30.0 * cell.width * cell.n_samples))
+
+
+def points(n: int) -> Tensor:
+    """The inputs, at random on the circle: (n, 2)."""
+    drawn = torch.rand(n, generator=generator(NAME, "points", n), dtype=torch.float64)
+    return circle((2 * math.pi * drawn - math.pi).sort().values)
+
+
+def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] = lambda fraction: None) -> xr.Dataset:
+    """The conditional covariance of each network's outputs, and the outputs.
+
+    q (network, entry): q(x_i, x_j) for i ≤ j; f (network, output, point): the outputs.
+    Raises MemoryError, naming the largest width that fits, before anything is allocated.
+    """
+    config, x = cell.network, points(cell.n_samples)
+    require_memory(cell.width, lambda n: config.nbytes(2, n, OUTPUTS, len(x)), device)
+    batched = cell.width <= DENSE
+    batches: list[tuple[int, ...]] = [cell.seeds] if batched else [(seed,) for seed in cell.seeds]
+    found = []
+    for i, seeds in enumerate(batches):
+        streams = [generator(NAME, cell.variant, config.depth, cell.width, seed) for seed in seeds]
+        network = config.draw(
+            2,
+            cell.width,
+            OUTPUTS,
+            generator=streams if batched else streams[0],
+            device=device,
+            weight=DenseWeight.draw if batched or config.weights == "dense" else revealing(config.tolerance),
+        )
+        if cell.variant == "shared":
+            _share(network, streams)
+        found.append(_measure(network, x.to(device)))
+        progress((i + 1) / len(batches))
+    return xr.concat(found, dim="network").assign(seed=("network", list(cell.seeds)))
+
+
+def _share(network: Network, streams: Sequence[torch.Generator]) -> None:
+    """One more weight, N(0, 1), that all neurons of the last hidden layer have in common."""
+    common = torch.tensor([float(torch.randn(1, generator=stream)) for stream in streams])
+    network.biases[-2] += (SHARED_BIAS / network.beta * common)[:, None, None].to(network.biases[-2])
+
+
+def _measure(network: Network, x: Tensor) -> xr.Dataset:
+    forward = network.forward(x)
+    last = forward.activations[-1].double().cpu()
+    q = (last @ last.mT) / last.shape[-1] + network.beta**2
+    f = forward.output.double().cpu().mT
+    if q.ndim == 2:  # one network, not an ensemble
+        q, f = q[None], f[None]
+    upper = torch.triu_indices(len(x), len(x))
+    return xr.Dataset(
+        {
+            "q": (("network", "entry"), q[:, upper[0], upper[1]].numpy()),
+            "f": (("network", "output", "point"), f.numpy().astype(np.float32)),
+        }
+    )
+
+
+def assemble(config: Config, results: Sequence[tuple[Cell, xr.Dataset]]) -> xr.Dataset:
+    """All networks along one dimension; sigma (depth, entry): Σ; diagonal (entry): where x_i = x_j."""
+    ensembles, parts = _ensembles(config), []
+    for cell, dataset in results:
+        wanted = dataset.isel(network=dataset.seed.values < ensembles[cell.variant, cell.network.depth, cell.width])
+        size = wanted.sizes["network"]
+        names = {"variant": cell.variant, "L": cell.network.depth, "width": cell.width}
+        wanted = wanted.assign({name: ("network", [value] * size) for name, value in names.items()})
+        # Outputs are compared in one ensemble only.
+        parts.append(wanted if cell.variant != "main" else wanted.assign(f=wanted.f * np.nan))
+    networks = xr.concat(parts, dim="network", join="exact", combine_attrs="drop")
+    x = points(config.n_samples)
+    rows, columns = np.triu_indices(len(x))
+    network = config.network
+    sigmas = [
+        sigma_inf(x, depth=depth, nonlinearity=network.nonlinearity, beta=network.beta).numpy()[rows, columns]
+        for depth in sorted(config.depths)
+    ]
+    networks["sigma"] = (("depth", "entry"), np.stack(sigmas))
+    networks["diagonal"] = ("entry", (rows == columns).astype(np.int8))
+    return networks.assign_coords(depth=sorted(config.depths)).assign_attrs(
+        widths=sorted(config.widths),
+        outputs=sorted(config.outputs.widths),
+        shared=sorted(config.shared.widths),
+        network=asdict(config.network),
+    )
+
+
+def metrics(dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
+    """Excess kurtosis of an output, and the relative distance of q to Σ, against n."""
+    for width in dataset.attrs["widths"]:
+        for depth in dataset.depth.values:
+            q = relative(dataset, "main", depth, width)
+            yield float(width), {f"kurtosis/L={depth}": kurtosis(q), f"distance/L={depth}": rms(q - 1)}
+
+
+def select(dataset: xr.Dataset, variant: str, depth: int, width: int) -> xr.Dataset:
+    """The networks of a variant, depth and width."""
+    chosen = (dataset.variant == variant) & (depth == dataset.L) & (dataset.width == width)
+    return dataset.isel(network=np.flatnonzero(chosen))
+
+
+def relative(dataset: xr.Dataset, variant: str, depth: int, width: int) -> np.ndarray:
+    """q(x, x)/Σ(x, x) of each network, (seeds, points)."""
+    diagonal = np.flatnonzero(dataset.diagonal)
+    q = select(dataset, variant, depth, width).q.values[:, diagonal]
+    found: np.ndarray = q / dataset.sigma.sel(depth=depth).values[diagonal]
+    return found
+
+
+def distance(dataset: xr.Dataset, depth: int, width: int) -> np.ndarray:
+    """‖q − Σ‖/‖Σ‖ over all pairs of points, of each network: (seeds,)."""
+    sigma = dataset.sigma.sel(depth=depth).values
+    gaps = select(dataset, "main", depth, width).q.values - sigma
+    found: np.ndarray = np.sqrt(np.square(gaps).mean(axis=1) / np.square(sigma).mean())
+    return found
+
+
+def kurtosis(q: np.ndarray) -> float:
+    """Excess kurtosis 3 Var(q)/E[q]² of an output, (seeds, points), the mean over points."""
+    return float((3 * q.var(axis=0, ddof=1) / np.square(q.mean(axis=0))).mean())
+
+
+def rms(values: np.ndarray) -> float:
+    """Root mean square."""
+    return math.sqrt(np.square(values).mean())
+
+
+def correlation(outputs: np.ndarray, power: int) -> float:
+    """Correlation over networks of f_1^power and f_2^power, (seeds, 2, points), the mean over points."""
+    first, second = np.moveaxis(outputs**power, 1, 0)
+    first, second = first - first.mean(axis=0), second - second.mean(axis=0)
+    return float(((first * second).mean(axis=0) / (first.std(axis=0) * second.std(axis=0))).mean())
+
+
+def dependence(sample: np.ndarray) -> float:
+    """Cov(f_1², f_2²) ÷ Var(q), both means over points: sample (seeds, 3, points) of f_1, f_2, q."""
+    first, second, q = np.moveaxis(sample, 1, 0)
+    products = (first**2 - (first**2).mean(axis=0)) * (second**2 - (second**2).mean(axis=0))
+    return float(products.mean() / q.var(axis=0).mean())
+
+
+def outputs_and_q(dataset: xr.Dataset, variant: str, depth: int, width: int) -> np.ndarray:
+    """f_1, f_2 and q(x, x), (seeds, 3, points)."""
+    networks = select(dataset, variant, depth, width)
+    q = networks.q.values[:, np.flatnonzero(dataset.diagonal)]
+    return np.concatenate([networks.f.values.astype(float), q[:, None]], axis=1)
+
+
+def _check_covariance(dataset: xr.Dataset) -> list[Statistic]:
+    widths = dataset.attrs["widths"]
+    found = []
+    for depth in dataset.depth.values:
+        groups = [distance(dataset, depth, width) for width in widths]
+        found.append(rate(f"‖q − Σ‖ (L={depth})", rms, widths, groups, (-0.55, -0.45)))
+        last = interval([groups[-1]], lambda sample: rms(sample[0]))
+        found.append(Statistic(f"‖q − Σ‖ ÷ ‖Σ‖ (L={depth}, n={widths[-1]})", *last, (0.0, 0.03)))
+    return found
+
+
+def _check_gaussian(dataset: xr.Dataset) -> list[Statistic]:
+    widths = dataset.attrs["widths"]
+    return [
+        rate(f"excess kurtosis (L={depth})", kurtosis, widths,
+             [relative(dataset, "main", depth, width) for width in widths], (-1.1, -0.9))
+        for depth in dataset.depth.values
+    ]  # fmt: skip
+
+
+def _check_outputs(dataset: xr.Dataset) -> list[Statistic]:
+    width = dataset.attrs["outputs"][0]
+    found = []
+    for depth in dataset.depth.values:
+        sample = outputs_and_q(dataset, "outputs", depth, width)
+        zero = interval([sample[:, :2]], lambda groups: correlation(groups[0], 1))
+        found.append(Statistic(f"correlation of two outputs (L={depth}, n={width})", *zero, (-0.05, 0.05)))
+        ratio = interval([sample], lambda groups: dependence(groups[0]))
+        found.append(Statistic(f"Cov(f_1², f_2²) ÷ Var(q) (L={depth}, n={width})", *ratio, (0.6, 1.5)))
+    return found
+
+
+def _check_independence(dataset: xr.Dataset) -> list[Statistic]:
+    """Var(q)/E[q]², which is what the outputs have in common, at the largest width."""
+    width = dataset.attrs["widths"][-1]
+    return [
+        Statistic(
+            f"Var(q) ÷ E[q]² (L={depth}, n={width})",
+            *interval([relative(dataset, "main", depth, width)], lambda groups: kurtosis(groups[0]) / 3),
+            (-math.inf, 1e-3),
+        )
+        for depth in dataset.depth.values
+    ]
+
+
+def _shared(dataset: xr.Dataset) -> xr.Dataset:
+    """The networks of the control, at the widths they have, in the place of the others."""
+    control = dataset.isel(network=np.flatnonzero(dataset.variant == "shared"))
+    size = control.sizes["network"]
+    return control.assign(variant=("network", ["main"] * size)).assign_attrs(
+        dataset.attrs | {"widths": dataset.attrs["shared"]}
+    )
+
+
+def _scaled(dataset: xr.Dataset) -> xr.Dataset:
+    """The outputs × n^{−1/2}: scaling by 1/n instead of 1/√n in the last layer."""
+    return dataset.assign(q=dataset.q / dataset.width)
+
+
+def _copied(dataset: xr.Dataset) -> xr.Dataset:
+    """One output in the place of both."""
+    return dataset.assign(f=dataset.f.isel(output=[0, 0]))
+
+
+_SHARED = Control("one weight that all neurons of the last hidden layer share", _shared)
+
+CLAIMS = (
+    Claim(
+        id="prop1.covariance",
+        place="Proposition 1",
+        statement="The covariance of the outputs tends to Σ.",
+        paper="in the limit (no rate)",
+        criterion="the exponent in n of the rms of ‖q − Σ‖, q the covariance given the last hidden layer, lies in "
+        "[−0.55, −0.45] for each depth, and at the largest width it is below 3 % of ‖Σ‖",
+        figure="prop1",
+        check=_check_covariance,
+        controls=(Control("1/n in the place of 1/√n in the last layer: the variance vanishes", _scaled), _SHARED),
+    ),
+    Claim(
+        id="prop1.gaussian",
+        place="Proposition 1",
+        statement="Each output tends to a Gaussian: its excess kurtosis falls like 1/n.",
+        paper="in law (no rate)",
+        criterion="the exponent in n of 3 Var(q)/E[q]², the excess kurtosis, lies in [−1.1, −0.9] for each depth",
+        figure="prop1",
+        check=_check_gaussian,
+        controls=(_SHARED,),
+    ),
+    Claim(
+        id="prop1.outputs",
+        place="Proposition 1; Appendix A.1",
+        statement="Two outputs of a narrow network are uncorrelated but dependent, as much as Var(q) says.",
+        paper="independent given the last hidden layer",
+        criterion="for narrow networks the correlation of two outputs lies within ±0.05, and Cov(f_1², f_2²) ÷ Var(q) "
+        "in [0.6, 1.5]",
+        figure="prop1",
+        check=_check_outputs,
+        controls=(Control("one output in the place of both", _copied),),
+    ),
+    Claim(
+        id="prop1.independence",
+        place="Proposition 1",
+        statement="As the width grows the outputs become independent.",
+        paper="i.i.d. in the limit",
+        criterion="at the largest width Var(q)/E[q]², to which the dependence of two outputs is proportional, is below "
+        "10⁻³ for each depth",
+        figure="prop1",
+        check=_check_independence,
+        controls=(_SHARED,),
+    ),
+)

@@ -1,0 +1,43 @@
+"""Proposition 1: covariance and kurtosis of the outputs against the width, and the dependence of two of them."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from ..claims import exponent
+from ..experiments.prop1 import distance, kurtosis, relative, rms, select
+
+COLORS = ("tab:blue", "tab:red", "tab:green", "tab:purple")
+
+
+def figures(dataset: xr.Dataset) -> dict[str, Figure]:
+    """prop1: ‖q − Σ‖ and the excess kurtosis against n, and the outputs of narrow networks against each other."""
+    figure = Figure(figsize=(9.6, 3.4))
+    left, middle, right = figure.subplots(1, 3, width_ratios=(1.2, 1.2, 0.9))
+    widths = dataset.attrs["widths"]
+    for color, depth in zip(COLORS, dataset.depth.values, strict=False):
+        for axes, values, theory in (
+            (left, [rms(distance(dataset, depth, width)) for width in widths], -0.5),
+            (middle, [kurtosis(relative(dataset, "main", depth, width)) for width in widths], -1.0),
+        ):
+            fitted = exponent(widths, values, [1] * len(widths))
+            axes.loglog(widths, values, "o", color=color, ms=4, label=f"$L = {depth}$: $n^{{{fitted:.2f}}}$")
+            line = values[0] * (np.asarray(widths) / widths[0]) ** theory
+            axes.loglog(widths, line, "--", color="gray", lw=0.8)
+        shared = [kurtosis(relative(dataset, "shared", depth, width)) for width in dataset.attrs["shared"]]
+        middle.loglog(dataset.attrs["shared"], shared, "x", color=color, ms=5)
+    left.loglog([], [], "--", color="gray", lw=0.8, label="$n^{-1/2}$")
+    middle.loglog([], [], "--", color="gray", lw=0.8, label="$n^{-1}$")
+    middle.loglog([], [], "x", color="black", ms=5, label="one shared weight")
+    left.set(xlabel="width $n$", title=r"covariance: $\|q - \Sigma\| \div \|\Sigma\|$")
+    middle.set(xlabel="width $n$", title="excess kurtosis of an output")
+    for axes in (left, middle):
+        axes.legend(fontsize=7, loc="lower left")
+    width, depth = dataset.attrs["outputs"][0], int(dataset.depth.values[-1])
+    f = select(dataset, "outputs", depth, width).f.values[:2500, :, 0]
+    right.plot(f[:, 0], f[:, 1], ".", color="tab:blue", ms=2, alpha=0.4)
+    reach = 1.05 * float(np.abs(f).max())
+    right.set(xlabel="$f_1(x)$", ylabel="$f_2(x)$", xlim=(-reach, reach), ylim=(-reach, reach))
+    right.set_title(f"two outputs, $n = {width}$, $L = {depth}$")
+    right.set_aspect("equal")
+    return {"prop1": figure}

@@ -1,0 +1,147 @@
+"""Proposition 1 over widths: what is measured against its definition, and the checks on made-up networks."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import xarray as xr
+from scripts_fixtures import script
+
+from replication.claims import decide
+from replication.experiments import WideNetworkConfig
+from replication.experiments import prop1 as experiment
+from replication.limit import sigma_inf
+from replication.plots import prop1 as plots
+from replication.randomness import generator
+
+compose = script("compose")
+CLAIM = {claim.id.removeprefix("prop1."): claim for claim in experiment.CLAIMS}
+NETWORK = WideNetworkConfig(depth=3, nonlinearity="relu", beta=0.1, dtype="float64", weights="revealed", tolerance=0.0)
+
+
+def cell(width=20, variant="main", seeds=(0, 1)):
+    return experiment.Cell(variant=variant, width=width, seeds=seeds, network=NETWORK, n_samples=3)
+
+
+def made_up(exponent=-1.0, bias=0.0, coupled=0.0, dependent=1.0) -> xr.Dataset:
+    """Networks whose q has variance n^exponent, and whose outputs are normal given q: Σ = 1 at the only point."""
+    rng = np.random.default_rng(0)
+    parts = []
+
+    def add(variant, width, seeds, variance):
+        q = np.maximum(1 + bias + np.sqrt(variance) * rng.standard_normal((seeds, 1)), 0.05)
+        z = rng.standard_normal((seeds, 2, 1))
+        z[:, 1] += coupled * z[:, 0]
+        f = z * np.sqrt(1 + dependent * (q[:, None] - 1))
+        names = {"variant": variant, "L": 4, "width": width}
+        parts.append(
+            xr.Dataset(
+                {"q": (("network", "entry"), q), "f": (("network", "output", "point"), f)}
+                | {name: ("network", [value] * seeds) for name, value in names.items()}
+            )
+        )
+
+    for width in (100, 3000, 100_000):
+        add("main", width, 500, width**exponent)
+    add("outputs", 8, 20_000, 0.3)
+    for width in (32, 250):
+        add("shared", width, 400, 0.3)
+    found = xr.concat(parts, dim="network")
+    found["sigma"], found["diagonal"] = (("depth", "entry"), [[1.0]]), ("entry", [1])
+    return found.assign_coords(depth=[4]).assign_attrs(widths=[100, 3000, 100_000], outputs=[8], shared=[32, 250])
+
+
+@pytest.mark.parametrize("name", CLAIM)
+def test_claims_hold_where_they_should_and_reject_their_controls(name):
+    (outcome,) = decide([CLAIM[name]], made_up())
+    assert outcome.verdict == "holds", outcome.statistics
+    assert set(outcome.controls.values()) == {"fails"}
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        ("covariance", {"bias": 0.1}),
+        ("covariance", {"exponent": -0.6}),
+        ("gaussian", {"exponent": -0.6}),
+        ("outputs", {"coupled": 0.3}),
+        ("outputs", {"dependent": 0.0}),
+        ("independence", {"exponent": -0.4}),
+    ],
+)
+def test_claims_fail_where_they_are_broken(name, broken):
+    (outcome,) = decide([CLAIM[name]], made_up(**broken))
+    assert outcome.verdict == "fails", outcome.statistics
+
+
+def test_q_is_the_covariance_of_the_outputs_given_the_hidden_layers():
+    stream = generator(experiment.NAME, "main", 3, 20, 0)
+    network = NETWORK.draw(2, 20, experiment.OUTPUTS, generator=stream)
+    x = experiment.points(3)
+    q = experiment.compute(cell(seeds=(0,))).q.values[0]
+    rng, outputs = generator("redrawn"), []
+    for _ in range(6000):
+        network.weights[-1].values.normal_(generator=rng)
+        network.biases[-1].normal_(generator=rng)
+        outputs.append(network(x).numpy())
+    f = np.array(outputs)  # (draws, points, outputs)
+    expected = np.zeros((3, 3))
+    expected[np.triu_indices(3)] = q
+    expected = expected + np.triu(expected, 1).T
+    scale = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
+    for k in range(2):
+        assert np.abs((f[:, :, k].T @ f[:, :, k] / 6000 - expected) / scale).max() < 5 * np.sqrt(2 / 6000)
+    assert np.abs(f[:, :, 0].T @ f[:, :, 1] / 6000 / scale).max() < 5 / np.sqrt(6000)
+
+
+def test_wide_networks_have_the_covariance_of_the_limit():
+    found = experiment.compute(cell(20_000, seeds=(0, 1, 2)))
+    x = experiment.points(3)
+    sigma = sigma_inf(x, depth=3, nonlinearity="relu", beta=0.1).numpy()[np.triu_indices(3)]
+    assert np.abs(found.q - sigma).max() < 0.1 * sigma.max()
+
+
+def test_networks_with_a_shared_weight_keep_their_dependence():
+    seeds = tuple(range(200))
+    narrow, wide = (experiment.compute(cell(n, "shared", seeds)).q.values for n in (30, 240))
+    plain = experiment.compute(cell(240, "main", seeds)).q.values
+    assert experiment.kurtosis(wide) > 0.5 * experiment.kurtosis(narrow)
+    assert experiment.kurtosis(wide) > 5 * experiment.kurtosis(plain)
+
+
+def test_a_width_that_does_not_fit_is_refused():
+    dense = dataclasses.replace(NETWORK, weights="dense")
+    with pytest.raises(MemoryError, match="the largest width that fits is"):
+        experiment.compute(dataclasses.replace(cell(10**8), network=dense))
+
+
+def test_assembled_data_are_drawn():
+    overrides = (
+        "widths=[16,400]",
+        "seeds=[6,5]",
+        "outputs={widths: [4], seeds: 7}",
+        "shared={widths: [8,16], seeds: 5}",
+    )
+    _, config = compose.typed(compose.preset("ci/prop1", *overrides))
+    dataset = experiment.assemble(config, [(c, experiment.compute(c)) for c in experiment.cells(config)])
+    assert dataset.sizes["network"] == 2 * (6 + 5 + 7 + 10)
+    decide(experiment.CLAIMS, dataset)
+    (figure,) = plots.figures(dataset).values()
+    assert len(figure.axes) == 3
+    assert {n for n, _ in experiment.metrics(dataset)} == {16.0, 400.0}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("n_samples", "1"),
+        ("depths", "[1]"),
+        ("seeds", "[1]"),
+        ("outputs.widths", "[500]"),
+        ("shared.seeds", "0"),
+        ("network.tolerance", "2"),
+    ],
+)
+def test_bad_values_are_refused(key, value):
+    with pytest.raises(compose.UserError, match=f"{key}="):
+        compose.typed(compose.preset("ci/prop1", f"{key}={value}"))
