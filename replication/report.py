@@ -79,7 +79,12 @@ def readme(text: str, sections: Sequence[Section]) -> str:
     begin, end = "<!-- claims -->\n", "<!-- /claims -->\n"
     head, _, rest = text.partition(begin)
     _, _, tail = rest.partition(end)
-    tables = [f"`{section.command}`:\n\n{claims_table(section)}\n" for section in sections if "/" not in section.preset]
+    tables = []
+    for section in sections:
+        if "/" not in section.preset:
+            holding = sum(outcome.verdict == "holds" for outcome in section.outcomes)
+            summary = f"<code>+exp={section.preset}</code>: {holding} of {len(section.outcomes)} claims hold"
+            tables.append(f"<details>\n<summary>{summary}</summary>\n\n{claims_table(section)}\n\n</details>\n")
     return head + begin + "\n".join(tables) + end + tail
 
 

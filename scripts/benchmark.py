@@ -5,6 +5,8 @@
     kernel     the finite NTK from activations and derivatives, against contracted Jacobians of torch.func
     flow       gradient flow against gradient descent, both to t = 200, with the error of each
     ensemble   many narrow networks as one tensor program, against one after another
+    fig3       the paper's 4000 steps on 512 digits, extrapolated from measured ones, against gradient flow to t = 4000
+    revealed   the NTK at initialization with revealed weights against width: exponents over two decades, and dense
     help       scripts/run.py --help
 
 How to read it: networks are float32. Alternatives take turns, so that drift of the machine hits all alike; times are
@@ -33,13 +35,17 @@ import torch
 from torch import Tensor
 from torch.func import jacrev, vmap
 
+from replication.claims import exponent
 from replication.costs import LeastSquares
-from replication.datasets import angle_grid, circle, gaussian
+from replication.datasets import angle_grid, circle, gaussian, mnist
+from replication.kernels import principal_components
+from replication.limit import theta_inf
 from replication.network import Network
 from replication.randomness import generator
+from replication.revealed import nbytes, revealing
 from replication.tangent import tangent_kernel
 from replication.training import GradientDescent, GradientFlow, Solver
-from replication.weights import DenseWeight
+from replication.weights import DenseWeight, WeightDraw
 
 Row = dict[str, Any]
 Work = Callable[[], object]
@@ -237,6 +243,59 @@ def ensemble(n: int, n_inputs: int, repeats: int) -> Iterator[Row]:
     yield {"networks": len(apart), **milliseconds, "ratio": times["apart"] / times["together"]}
 
 
+def fig3(n: int, n_inputs: int, repeats: int) -> Iterator[Row]:
+    """Figure 3, [784, n, n, n, n, 1]: a step of descent × 4000 against the flow; difference of f at t = 100"""
+    x = mnist(n_inputs, 0).images
+
+    def draw() -> Network:
+        return Network.init([784, n, n, n, n, 1], generator=generator("fig3", "network", n, 0))
+
+    components = principal_components(theta_inf(x, depth=5, nonlinearity="relu", beta=0.1), count=2)
+    cost = LeastSquares(draw()(x).double() + 0.5 * components.functions[1])
+    few = 20
+    solvers: dict[str, Solver] = {"descent": GradientDescent(5.0, few), "flow": GradientFlow(4000, 2e-3)}
+    steps, _ = train(solvers["flow"], draw(), x, cost)
+    _, by_descent = train(solvers["descent"], draw(), x, cost)
+    _, by_flow = train(GradientFlow(5.0 * few, 2e-3), draw(), x, cost)
+
+    def run(solver: Solver) -> None:
+        train(solver, draw(), x, cost)
+
+    times = race({name: partial(run, solver) for name, solver in solvers.items()}, repeats)
+    step_time = times["descent"] / few
+    yield {
+        "step of descent s": step_time,
+        "4000 steps s": 4000 * step_time,
+        "steps of the flow": steps,
+        "flow s": times["flow"],
+        "difference": float((by_descent - by_flow).square().mean().sqrt()),
+        "ratio": 4000 * step_time / times["flow"],
+    }
+
+
+def revealed(n: int, n_inputs: int, repeats: int) -> Iterator[Row]:
+    """Drawing [2, n, n, n, 1] and its NTK on N inputs; exponents in n of time and bytes from n/100 to n"""
+    x = gaussian(n_inputs, 2, generator("fig1", "sample", 0))
+    held: dict[int, int] = {}
+
+    def work(width: int, weight: WeightDraw) -> None:
+        network = Network.init([2, width, width, width, 1], generator=generator("revealed", width), weight=weight)
+        tangent_kernel(network, x)
+        held[width] = nbytes(network.weights)  # type: ignore[arg-type]
+
+    widths = [max(20, n // 100), max(30, n // 10), n]
+    times = race({str(width): partial(work, width, revealing()) for width in widths}, repeats)
+    sizes = dict(held)
+    dense = race({"dense": partial(work, widths[0], DenseWeight.draw)}, repeats)["dense"]
+    yield {
+        **{f"n={width} s": times[str(width)] for width in widths},
+        "MiB": sizes[n] / 2**20,
+        "exponent(time)": exponent(widths, [times[str(width)] for width in widths], [1] * 3),
+        "exponent(bytes)": exponent(widths, [sizes[width] for width in widths], [1] * 3),
+        f"dense n={widths[0]} s": dense,
+    }
+
+
 def help_time(n: int, n_inputs: int, repeats: int) -> Iterator[Row]:
     """python scripts/run.py --help"""
     run = partial(subprocess.run, check=True, capture_output=True, text=True)
@@ -275,6 +334,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "kernel": (kernel, [500], [128], [("ratio", "≥", 20)]),
     "flow": (flow, [500, 2000], [128], []),
     "ensemble": (ensemble, [16, 64, 250], [4, 64], []),
+    "fig3": (fig3, [1000], [512], []),
+    "revealed": (revealed, [1_000_000], [64], [("exponent(time)", "≤", 1.1), ("exponent(bytes)", "≤", 1.1)]),
     "help": (help_time, [], [], [("s", "≤", 1.5)]),
 }
 

@@ -43,7 +43,7 @@ def made_up(exponent=-1.0, bias=0.0, coupled=0.0, dependent=1.0) -> xr.Dataset:
 
     for width in (100, 3000, 100_000):
         add("main", width, 500, width**exponent)
-    add("outputs", 8, 20_000, 0.3)
+    add("outputs", 8, 80_000, 0.3)
     for width in (32, 250):
         add("shared", width, 400, 0.3)
     found = xr.concat(parts, dim="network")
