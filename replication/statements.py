@@ -199,7 +199,8 @@ _NEURAL_TANGENT_KERNEL = (
     Statement("§4.2", "For many data distributions and nonlinearities the preactivations of the last layer can be "
               "expected to span such a set.", note="a postulate, for which the paper offers no proof"),
     Statement("Proposition 2; §4.2", "For σ Lipschitz and not a polynomial, and L ≥ 2, the limiting NTK is positive "
-              "definite on the unit sphere of any dimension."),
+              "definite on the unit sphere of any dimension.",
+              ("prop2.sphere", "prop2.off_sphere", "prop2.polynomial", "prop2.antipodal", "prop2.ray")),
 )  # fmt: skip
 
 _LEAST_SQUARES = (
@@ -331,8 +332,9 @@ _CONCLUSION_AND_APPENDIX = (
     Statement("Appendix A.3; Lemma 1", "The change of each weight matrix during training, over √n_l, vanishes in "
               "operator norm as the widths grow."),
     Statement("Appendix A.4", "Θ_∞⁽ᴸ⁾ is positive definite whenever Σ⁽ᴸ⁾ is, because the product term of the recursion "
-              "is positive semi-definite."),
-    Statement("Appendix A.4", "For σ not constant, positive definiteness of Σ passes from each layer to the next."),
+              "is positive semi-definite.", note="by the recursion and the Schur product theorem"),
+    Statement("Appendix A.4", "For σ not constant, positive definiteness of Σ passes from each layer to the next.",
+              note="see prop2.sphere, which has every depth from 2 on"),
     Statement("Appendix A.4", "A power series in xᵀx' is positive definite on spheres of every dimension exactly when "
               "infinitely many even and infinitely many odd coefficients are positive.", note=CITED),
     Statement("Appendix A.4", "The expectation of σσ over two unit Gaussians is a power series in their correlation, "

@@ -1,0 +1,94 @@
+"""Proposition 2: ranks and null vectors against what they must be, and the checks on broken spectra."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from scripts_fixtures import script
+
+from replication.claims import decide
+from replication.experiments import prop2 as experiment
+from replication.limit import theta_inf
+from replication.plots import prop2 as plots
+
+compose = script("compose")
+CLAIM = {claim.id.removeprefix("prop2."): claim for claim in experiment.CLAIMS}
+
+
+@pytest.fixture(scope="module")
+def dataset() -> xr.Dataset:
+    _, config = compose.typed(compose.preset("ci/prop2", "seeds=4", "depth=3"))
+    return experiment.assemble(config, [(cell, experiment.compute(cell)) for cell in experiment.cells(config)])
+
+
+@pytest.mark.parametrize("name", CLAIM)
+def test_claims_hold_and_reject_their_controls(name, dataset):
+    (outcome,) = decide([CLAIM[name]], dataset)
+    assert outcome.verdict == "holds", outcome.statistics
+    assert set(outcome.controls.values()) == {"fails"}
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("sphere", lambda d: d.assign(smallest=d.smallest * 1e-13)),
+        ("off_sphere", lambda d: d.assign(smallest=d.smallest * 1e-13)),
+        ("polynomial", lambda d: d.assign(rank=d["rank"] + 1)),
+        ("antipodal", lambda d: d.assign(antipodal=d.antipodal + 1e-6)),
+        ("antipodal", lambda d: d.assign(antipodal=d.antipodal * 1e-13)),
+        ("ray", lambda d: d.assign(ray=d.ray + 1e-6)),
+    ],
+)
+def test_claims_fail_where_they_are_broken(name, change, dataset):
+    (outcome,) = decide([CLAIM[name]], change(dataset))
+    assert outcome.verdict == "fails"
+
+
+def test_predicted_ranks():
+    assert experiment.predicted_rank(1, 1, 3, 100) == 4  # 1 and the coordinates
+    assert experiment.predicted_rank(1, 5, 3, 100) == 4
+    assert experiment.predicted_rank(2, 2, 3, 100) == 9  # spherical harmonics of degree ≤ 2 in three dimensions
+    assert experiment.predicted_rank(2, 3, 3, 100) == 25
+    assert experiment.predicted_rank(2, 6, 3, 16) == 16
+
+
+def test_null_vectors_on_antipodal_pairs_are_odd():
+    stream = torch.Generator().manual_seed(0)
+    half = experiment.sphere(4, 3, stream)
+    kernel = theta_inf(torch.cat([half, -half]), depth=2, nonlinearity="relu", beta=0.0)
+    _, vectors = torch.linalg.eigh(kernel)
+    null = vectors[:, 0]
+    torch.testing.assert_close(null[:4], -null[4:], rtol=1e-6, atol=1e-6)
+    # A linear relation between the points: Σ_i v_i x_i = 0.
+    assert float((null[:4] @ half).norm()) < 1e-6
+
+
+def test_spectra_are_relative_and_ascending():
+    x = experiment.sphere(5, 3, torch.Generator().manual_seed(1))
+    assert torch.allclose(x.norm(dim=1), torch.ones(5, dtype=torch.float64))
+    found = experiment._spectrum(x, 2, "erf", 0.1)
+    assert found[-1] == 1
+    assert (np.diff(found) >= 0).all()
+
+
+def test_data_are_drawn(dataset):
+    (figure,) = plots.figures(dataset).values()
+    assert len(figure.axes) == 3
+    assert [L for L, _ in experiment.metrics(dataset)] == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("n_0", "1"),
+        ("points", "3"),
+        ("depth", "1"),
+        ("beta", "0"),
+        ("nonlinearities", "[relu]"),
+        ("pairs", "[]"),
+        ("seeds", "0"),
+    ],
+)
+def test_bad_values_are_refused(key, value):
+    with pytest.raises(compose.UserError, match=f"{key}="):
+        compose.typed(compose.preset("ci/prop2", f"{key}={value}"))
