@@ -166,6 +166,7 @@ def assemble(config: Config, results: Sequence[tuple[Cell, xr.Dataset]]) -> xr.D
         size = wanted.sizes["network"]
         names = {"variant": cell.variant, "L": cell.network.depth, "width": cell.width}
         wanted = wanted.assign({name: ("network", [value] * size) for name, value in names.items()})
+        wanted["q"] = wanted.q.astype(np.float32)
         # Outputs are compared in one ensemble only.
         parts.append(wanted if cell.variant != "main" else wanted.assign(f=wanted.f * np.nan))
     networks = xr.concat(parts, dim="network", join="exact", combine_attrs="drop")
