@@ -7,7 +7,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from ..claims import exponent
-from ..experiments.theorem1 import arrangements, bias, log_second_moment, on_diagonal, relative, rms, select, variance
+from ..experiments.theorem1 import (
+    GROUP,
+    arrangements,
+    bias,
+    log_second_moment,
+    on_diagonal,
+    relative,
+    rms,
+    select,
+    variance,
+)
 from . import trend
 
 COLORS = ("tab:blue", "tab:red", "tab:green", "tab:purple", "tab:orange")
@@ -59,7 +69,7 @@ def _structure(dataset: xr.Dataset) -> Figure:
     narrow = dataset.attrs["narrow"]
     groups = [relative(select(dataset, "narrow", width)) for width in narrow]
     trend(left, narrow, [bias(group) for group in groups], -1.0)
-    left.loglog(narrow, [variance(group) ** 0.5 for group in groups], "x", color="tab:blue", ms=5, label="sd")
+    left.loglog(narrow, [(GROUP * variance(group)) ** 0.5 for group in groups], "x", color="tab:blue", ms=5, label="sd")
     left.set(xlabel="width $n$", title=r"bias of $\Theta$, narrow networks")
     left.set_xticks(narrow, labels=[str(width) for width in narrow])
     left.xaxis.minorticks_off()
