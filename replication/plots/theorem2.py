@@ -33,7 +33,9 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
         values = np.exp(np.log(np.maximum(networks.change.values[:, 1:], 1e-300)).mean(axis=0))
         right.semilogy(t[1:], values, "o-", color=str(1 - shade), ms=3, lw=0.9, label=f"$n = {width}$")
     right.set(xlabel="$t$", title=f"$\\sigma$ = {first}, least squares")
-    right.legend(fontsize=6.5, ncols=2, loc="center right")
+    low, high = right.get_ylim()
+    right.set_ylim(low / 30, high)
+    right.legend(fontsize=7, ncols=2, loc="lower center")
     return {"theorem2": figure}
 
 
