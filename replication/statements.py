@@ -244,7 +244,8 @@ _EXPERIMENTS = (
               note="motivation; nothing depends on it"),
     Statement("footnote 2", "The norms of standard Gaussian vectors concentrate about √n_0 as the dimension grows.",
               note="a textbook fact; nothing depends on it"),
-    Statement("§6", "A wide network with n_L outputs behaves like n_L scalar networks trained independently."),
+    Statement("§6", "A wide network with n_L outputs behaves like n_L scalar networks trained independently.",
+              ("multi_output.independent",)),
     Statement("§6.1; Figure 1", "Θ⁽⁴⁾(x_0, x) is drawn along the circle for n = 500 and 10000, ten initializations "
               "each, at t = 0 and after 200 steps at learning rate 1.0 towards f* = x_1 x_2.",
               note=PROTOCOL + "; followed in the literal preset; fig1.open_choices varies what it leaves open"),

@@ -1,0 +1,227 @@
+"""Several outputs (paper §6): a wide network with n_L outputs behaves like n_L scalar networks trained independently.
+
+A network with three outputs, and three scalar networks that share its hidden initialization, each with one row of its
+last matrix: trained side by side by gradient flow, for least squares and, for a control, for a cost that couples the
+outputs.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from ..claims import Claim, Control, Statistic, rate
+from ..costs import Cost, CrossEntropy, LeastSquares
+from ..datasets import circle
+from ..network import Network
+from ..randomness import generator
+from ..training import DivergenceError, GradientFlow
+from ..weights import DenseWeight
+from . import BaseConfig, NetworkConfig, blocks, require, require_distinct
+
+NAME = "multi_output"
+VERSION = 1
+COSTS = ("least_squares", "cross_entropy")
+OUTPUTS = 3
+BLOCK_SIZE = 20
+TIMES = 9
+"""Times at which the functions are compared, t = 0 included."""
+
+
+@dataclass(kw_only=True)
+class Setting:
+    """Networks, N inputs on the circle, gradient flow to time t with a tolerance."""
+
+    network: NetworkConfig
+    n_samples: int
+    t: float
+    tolerance: float
+
+    def __post_init__(self) -> None:
+        require(self.n_samples >= 3, "setting.n_samples", self.n_samples, "must be ≥ 3")
+        require(0 < self.t < math.inf, "setting.t", self.t, "must be > 0")
+        require(0 < self.tolerance < math.inf, "setting.tolerance", self.tolerance, "must be > 0")
+
+
+@dataclass(kw_only=True)
+class Config(BaseConfig):
+    """Networks of each width, with seeds 0 … seeds − 1 at each, for both costs."""
+
+    setting: Setting
+    widths: list[int]
+    seeds: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_distinct("widths", self.widths, 1)
+        require(self.seeds >= 1, "seeds", self.seeds, "must be ≥ 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A fixed block of networks of one width, trained on one cost."""
+
+    cost: str
+    width: int
+    seeds: tuple[int, ...]
+    setting: Setting
+
+    @property
+    def label(self) -> str:
+        """What the cell is, for people."""
+        return f"{self.cost}-n{self.width}-seed{self.seeds[0]}-{self.seeds[-1]}"
+
+
+def cells(config: Config) -> list[Cell]:
+    """Every width, the narrowest first, for each cost."""
+    return [
+        Cell(cost=cost, width=width, seeds=block, setting=config.setting)
+        for width in sorted(config.widths)
+        for cost in COSTS
+        for block in blocks(range(config.seeds), BLOCK_SIZE)
+    ]
+
+
+def work(cell: Cell) -> float:
+    """Relative cost of a cell: products with n × n matrices, and an overhead."""
+    return len(cell.seeds) * (cell.width**2 + 3e5)
+
+
+def problem(setting: Setting) -> tuple[Tensor, Tensor]:
+    """The inputs x (N, 2), and three targets (N, 3): x_1x_2, x_1 and x_2² − ½."""
+    drawn = torch.rand(setting.n_samples, generator=generator(NAME, "data"), dtype=torch.float64)
+    x = circle((2 * math.pi * drawn - math.pi).sort().values)
+    return x, torch.stack([x[:, 0] * x[:, 1], x[:, 0], x[:, 1] ** 2 - 0.5], dim=1)
+
+
+def cost_of(name: str, target: Tensor) -> Cost:
+    """Least squares, or cross-entropy with the largest target as the class."""
+    return LeastSquares(target) if name == "least_squares" else CrossEntropy(target.argmax(dim=1), target.shape[1])
+
+
+def scalar_networks(network: Network) -> list[Network]:
+    """A scalar network for each output: the same hidden parameters, and the output's row of the last ones."""
+    *hidden, last = (weight.values for weight in network.weights if isinstance(weight, DenseWeight))
+    *biases, last_bias = network.biases
+    return [
+        Network(
+            [DenseWeight(values.clone()) for values in (*hidden, last[k : k + 1])],
+            [bias.clone() for bias in (*biases, last_bias[:, k : k + 1])],
+            network.nonlinearity,
+            network.beta,
+        )
+        for k in range(network.widths[-1])
+    ]
+
+
+def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] = lambda fraction: None) -> xr.Dataset:
+    """Train each network, and its scalar counterparts by least squares.
+
+    f (network, time, point, output), scalar (…): the functions on the data; distance (network): sup over the times of
+    their root mean square distance. Raises DivergenceError, naming width and seed.
+    """
+    found = []
+    for i, seed in enumerate(cell.seeds):
+        try:
+            found.append(_train(cell, seed, device))
+        except DivergenceError as error:
+            raise DivergenceError(f"{cell.cost}, width {cell.width}, seed {seed}: {error}", error.t) from error
+        progress((i + 1) / len(cell.seeds))
+    return xr.concat(found, dim="network").assign(seed=("network", list(cell.seeds)))
+
+
+def _train(cell: Cell, seed: int, device: str) -> xr.Dataset:
+    x, target = (values.to(device) for values in problem(cell.setting))
+    stream = generator(NAME, cell.width, seed)
+    network = cell.setting.network.draw(2, cell.width, OUTPUTS, generator=stream, device=device)
+    apart = scalar_networks(network)
+    together = _trajectory(network, x, cost_of(cell.cost, target), cell.setting)
+    scalars = [_trajectory(one, x, LeastSquares(target[:, k : k + 1]), cell.setting) for k, one in enumerate(apart)]
+    scalar = torch.cat(scalars, dim=2)
+    distance = (together - scalar).square().mean(dim=(1, 2)).sqrt().max()
+    return xr.Dataset(
+        {
+            "f": (("time", "point", "output"), together.cpu().numpy().astype(np.float32)),
+            "scalar": (("time", "point", "output"), scalar.cpu().numpy().astype(np.float32)),
+            "distance": ((), float(distance)),
+        }
+    )
+
+
+def _trajectory(network: Network, x: Tensor, cost: Cost, setting: Setting) -> Tensor:
+    """f_t on the data at each of the times, (times, N, n_L)."""
+    found = [network(x).double()]
+    for begin, end in pairwise(np.linspace(0, setting.t, TIMES)):
+        for state in GradientFlow(float(end - begin), setting.tolerance).states(network, x, cost):
+            f = state.f
+        found.append(f)
+    return torch.stack(found)
+
+
+def assemble(config: Config, results: Sequence[tuple[Cell, xr.Dataset]]) -> xr.Dataset:
+    """All networks along one dimension; f and scalar of the first of each width alone."""
+    parts = []
+    for cell, dataset in results:
+        wanted = dataset.isel(network=dataset.seed.values < config.seeds)
+        size = wanted.sizes["network"]
+        names = {"cost": cell.cost, "width": cell.width}
+        parts.append(wanted.assign({name: ("network", [value] * size) for name, value in names.items()}))
+    networks = xr.concat(parts, dim="network", join="exact", combine_attrs="drop")
+    first = networks.seed == 0
+    return (
+        networks.assign({name: networks[name].where(first) for name in ("f", "scalar")})
+        .assign_coords(time=np.linspace(0, config.setting.t, TIMES))
+        .assign_attrs(widths=sorted(config.widths), setting=asdict(config.setting))
+    )
+
+
+def metrics(dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
+    """Mean distance between the outputs and the scalar networks against n."""
+    for width in dataset.attrs["widths"]:
+        yield (
+            float(width),
+            {f"distance/{cost}": average(select(dataset, cost, width).distance.values) for cost in COSTS},
+        )
+
+
+def select(dataset: xr.Dataset, cost: str, width: int) -> xr.Dataset:
+    """The networks of a width, trained on a cost."""
+    return dataset.isel(network=np.flatnonzero((dataset.cost == cost) & (dataset.width == width)))
+
+
+def average(values: np.ndarray) -> float:
+    """Geometric mean over the networks."""
+    return math.exp(np.log(values).mean())
+
+
+def _check(dataset: xr.Dataset) -> list[Statistic]:
+    widths = dataset.attrs["widths"]
+    groups = [select(dataset, "least_squares", width).distance.values for width in widths]
+    return [rate("distance to scalar networks", average, widths, groups, (-0.7, -0.3))]
+
+
+def _coupled(dataset: xr.Dataset) -> xr.Dataset:
+    """The networks trained on the cost that couples the outputs, in the place of the others."""
+    coupled = dataset.isel(network=np.flatnonzero(dataset.cost == "cross_entropy"))
+    return coupled.assign(cost=("network", ["least_squares"] * coupled.sizes["network"]))
+
+
+CLAIMS = (
+    Claim(
+        id="multi_output.independent",
+        place="§6",
+        statement="A wide network with several outputs behaves like as many scalar networks trained independently.",
+        paper="asymptotically (no rate)",
+        criterion="for least squares, the exponent in n of the largest distance over time on the data between the "
+        "outputs and scalar networks with the same hidden initialization (geometric mean over networks) lies in "
+        "[−0.7, −0.3]: the n^{−1/2} of the NTK's blocks of two outputs",
+        figure="multi_output",
+        check=_check,
+        controls=(Control("outputs that the cost couples: cross-entropy", _coupled),),
+    ),
+)

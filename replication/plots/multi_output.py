@@ -1,0 +1,34 @@
+"""Several outputs: their distance to scalar networks against the width, and both along training."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from ..experiments.multi_output import average, select
+from . import trend
+
+COLORS = ("tab:blue", "tab:green", "tab:red")
+
+
+def figures(dataset: xr.Dataset) -> dict[str, Figure]:
+    """multi_output: distance against n; f_t of a narrow and of a wide network beside their scalar counterparts."""
+    figure = Figure(figsize=(9.2, 3.2))
+    left, *panels = figure.subplots(1, 3)
+    widths = dataset.attrs["widths"]
+    trend(left, widths, [average(select(dataset, "least_squares", n).distance.values) for n in widths], -0.5)
+    coupled = [average(select(dataset, "cross_entropy", n).distance.values) for n in widths]
+    left.loglog(widths, coupled, "x", color="tab:orange", ms=5, label="cross-entropy")
+    left.set(xlabel="width $n$", title="distance to scalar networks")
+    left.legend(fontsize=7)
+    for axes, width in zip(panels, (widths[0], widths[-1]), strict=True):
+        network = select(dataset, "least_squares", width)
+        network = network.isel(network=int(np.flatnonzero(network.seed.values == 0)[0]))
+        for k, color in enumerate(COLORS):
+            for point in range(min(3, dataset.sizes["point"])):
+                label = {"label": f"output {k + 1}"} if point == 0 else {}
+                axes.plot(dataset.time, network.f[:, point, k], color=color, lw=0.9, **label)
+                axes.plot(dataset.time, network.scalar[:, point, k], ":", color=color, lw=1.6)
+        axes.plot([], [], ":", color="black", lw=1.6, label="scalar networks")
+        axes.set(xlabel="$t$", title=f"$f_t$ at three points, $n = {width}$")
+    panels[0].legend(fontsize=7)
+    return {"multi_output": figure}

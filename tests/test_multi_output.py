@@ -1,0 +1,97 @@
+"""Several outputs against scalar networks: what they share, and the check on made-up networks."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from scripts_fixtures import script
+
+from replication.claims import decide
+from replication.experiments import NetworkConfig
+from replication.experiments import multi_output as experiment
+from replication.plots import multi_output as plots
+
+compose = script("compose")
+(CLAIM,) = experiment.CLAIMS
+SETTING = experiment.Setting(
+    network=NetworkConfig(depth=3, nonlinearity="relu", beta=0.1, dtype="float64"), n_samples=4, t=3.0, tolerance=1e-3
+)
+
+
+def cell(width=30, seeds=(0,), cost="least_squares"):
+    return experiment.Cell(cost=cost, width=width, seeds=seeds, setting=SETTING)
+
+
+def made_up(exponent=-0.5) -> xr.Dataset:
+    rng = np.random.default_rng(0)
+    parts = []
+    for width in (64, 256, 1024):
+        for cost, power in (("least_squares", exponent), ("cross_entropy", 0.0)):
+            names = {"cost": cost, "width": width}
+            parts.append(
+                xr.Dataset(
+                    {"distance": ("network", width**power * rng.lognormal(0, 0.2, 30))}
+                    | {name: ("network", [value] * 30) for name, value in names.items()}
+                )
+            )
+    return xr.concat(parts, dim="network").assign_attrs(widths=[64, 256, 1024])
+
+
+def test_the_claim_holds_where_it_should_and_rejects_its_control():
+    (outcome,) = decide([CLAIM], made_up())
+    assert outcome.verdict == "holds"
+    assert set(outcome.controls.values()) == {"fails"}
+
+
+def test_the_claim_fails_where_it_is_broken():
+    (outcome,) = decide([CLAIM], made_up(-0.1))
+    assert outcome.verdict == "fails"
+
+
+def test_scalar_networks_start_as_the_outputs_and_share_nothing_that_moves():
+    network = SETTING.network.draw(2, 20, 3, generator=torch.Generator().manual_seed(0))
+    x, _ = experiment.problem(SETTING)
+    apart = experiment.scalar_networks(network)
+    before = network(x)
+    torch.testing.assert_close(torch.cat([one(x) for one in apart], dim=1), before)
+    apart[0].weights[0].values.zero_()
+    apart[0].biases[-1].zero_()
+    torch.testing.assert_close(network(x), before)
+    torch.testing.assert_close(apart[1](x), before[:, 1:2])
+
+
+def test_one_output_is_its_scalar_network(monkeypatch):
+    """With the other outputs' targets at their own values nothing else pulls, and the two coincide."""
+    x, target = experiment.problem(SETTING)
+    network = SETTING.network.draw(2, 30, 3, generator=experiment.generator(experiment.NAME, 30, 0))
+    own = network(x).double()
+    still = torch.cat([target[:, :1], own[:, 1:]], dim=1)
+    monkeypatch.setattr(experiment, "problem", lambda setting: (x, still))
+    found = experiment.compute(cell())
+    first = np.abs(found.f - found.scalar)[0, :, :, 0]
+    assert float(first.max()) < 0.5 * float(np.abs(found.f[0, -1, :, 0] - own[:, 0].numpy()).max())
+
+
+def test_wide_networks_are_nearer():
+    seeds = (0, 1, 2, 3, 4, 5)
+    narrow, wide = (experiment.average(experiment.compute(cell(n, seeds)).distance.values) for n in (30, 1000))
+    assert wide < 0.4 * narrow
+
+
+def test_assembled_data_are_drawn():
+    overrides = ("widths=[8,40]", "seeds=5", "setting.t=2", "setting.network.depth=3")
+    _, config = compose.typed(compose.preset("ci/multi_output", *overrides))
+    dataset = experiment.assemble(config, [(c, experiment.compute(c)) for c in experiment.cells(config)])
+    assert dataset.sizes["network"] == 2 * 2 * 5
+    (figure,) = plots.figures(dataset).values()
+    assert len(figure.axes) == 3
+    assert {n for n, _ in experiment.metrics(dataset)} == {8.0, 40.0}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("setting.n_samples", "2"), ("setting.t", "0"), ("setting.tolerance", "-1"), ("widths", "[]"), ("seeds", "0")],
+)
+def test_bad_values_are_refused(key, value):
+    with pytest.raises(compose.UserError, match=f"{key}="):
+        compose.typed(compose.preset("ci/multi_output", f"{key}={value}"))
