@@ -19,6 +19,8 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     coupled = [average(select(dataset, "cross_entropy", n).distance.values) for n in widths]
     left.loglog(widths, coupled, "x", color="tab:orange", ms=5, label="cross-entropy")
     left.set(xlabel="width $n$", title="distance to scalar networks")
+    left.set_xticks(widths, labels=[str(width) for width in widths])
+    left.xaxis.minorticks_off()
     left.legend(fontsize=7)
     for axes, width in zip(panels, (widths[0], widths[-1]), strict=True):
         network = select(dataset, "least_squares", width)
