@@ -116,26 +116,29 @@ class RevealedWeight:
     def _product(self, side: "_Side", other: "_Side", v: Tensor) -> Tensor:
         if not _finite(v):
             return v.new_full((len(v), other.size), torch.nan)
-        coefficients = self._coefficients(side, v)
+        coefficients, dropped = self._express(side, v)
         product = _combine(coefficients, side.images, other.size, self)
+        known = coefficients @ (self._core if side is self._left else self._core.mT)  # what training added
         if self.tolerance > 0:
             # Of W r, r what was dropped, D Zᵀ r is known. A vector moves in training along the very Z that Wᵀ answered
             # with, so that this part can be √n times as large as the rest, (I − D Dᵀ) g ‖r‖, which is left out.
-            dropped = v - _combine(coefficients, side.basis, side.size, self)
-            product += _combine(_inner(dropped, other.images), other.basis, other.size, self)
-        if self._core.any():
-            core = self._core if side is self._left else self._core.mT
-            product += _combine(coefficients @ core, other.basis, other.size, self)
+            known += _inner(dropped, other.images)
+        if known.any():
+            product += _combine(known, other.basis, other.size, self)
         return product
 
     def _coefficients(self, side: "_Side", v: Tensor) -> Tensor:
         """The rows of v in the side's basis, (N, rank), float64, after revealing what is new; NaN if not finite."""
         if not _finite(v):
             return torch.full((len(v), side.rank), torch.nan, dtype=torch.float64, device=self.device)
-        coefficients = side.express(v, self._left if side is self._right else self._right)
+        return self._express(side, v)[0]
+
+    def _express(self, side: "_Side", v: Tensor) -> tuple[Tensor, Tensor]:
+        """``_Side.express``, and C grown to the new directions."""
+        expressed = side.express(v, self._left if side is self._right else self._right)
         grown = (self._left.rank - self._core.shape[0], self._right.rank - self._core.shape[1])
         self._core = torch.nn.functional.pad(self._core, (0, grown[1], 0, grown[0]))
-        return coefficients
+        return expressed
 
 
 def revealing(tolerance: float = 0.0) -> WeightDraw:
@@ -178,17 +181,14 @@ def nbytes(weights: Sequence[DenseWeight | RevealedWeight]) -> int:
 
 
 class _Side:
-    """An orthonormal basis of the vectors that one side was asked for, and its images under W_0 (or W_0ᵀ), as rows.
-
-    Both in blocks, so that growth copies little and no buffer has room to spare.
-    """
+    """An orthonormal basis of the vectors that one side was asked for, and its images under W_0 (or W_0ᵀ), as rows."""
 
     def __init__(self, size: int, image_size: int, weight: RevealedWeight):
         self.size = size
         self.image_size = image_size
         self.weight = weakref.proxy(weight)  # a cycle would keep gigabytes until the next garbage collection
-        self.basis: list[Tensor] = []
-        self.images: list[Tensor] = []
+        self.basis = _Rows()
+        self.images = _Rows()
 
     @property
     def rank(self) -> int:
@@ -200,22 +200,22 @@ class _Side:
         basis = torch.cat([empty.reshape(0, self.size), *self.basis])
         return basis, torch.cat([empty.reshape(0, self.image_size), *self.images])
 
-    def express(self, v: Tensor, other: "_Side") -> Tensor:
-        """Rows v in the basis, (N, rank), grown by the part of them that is new."""
+    def express(self, v: Tensor, other: "_Side") -> tuple[Tensor, Tensor]:
+        """Rows v in the basis, (N, rank), grown by the part of them that is new; and what was dropped, (N, size)."""
         norms = torch.linalg.vector_norm(v, dim=1, keepdim=True, dtype=torch.float64)
         unit = v / torch.where(norms > 0, norms, 1.0).to(v.dtype)
         coefficients = _inner(unit, self.basis)
+        residual = self._outside(unit, coefficients)
         if self.rank < self.size:
-            new = self._directions(self._outside(unit, coefficients))
+            new = self._directions(residual)
             if len(new):
                 self._reveal(new, other)
-                coefficients = torch.cat([coefficients, _inner(unit, [new])], dim=1)
-        scaled: Tensor = coefficients * norms
-        return scaled
+                shares = _inner(unit, [new])
+                residual -= shares.to(new.dtype) @ new
+                coefficients = torch.cat([coefficients, shares], dim=1)
+        return coefficients * norms, residual.mul_(norms.to(v.dtype))
 
     def _outside(self, v: Tensor, coefficients: Tensor) -> Tensor:
-        if not self.basis:
-            return v
         outside: Tensor = v - _combine(coefficients, self.basis, self.size, self.weight)
         return outside
 
@@ -251,10 +251,28 @@ class _Side:
         if other.basis:
             missing = _inner(new, other.images) - _inner(images, other.basis)
             images += _combine(missing, other.basis, self.image_size, self.weight)
-        for blocks, rows in ((self.basis, new), (self.images, images)):
-            if blocks and len(blocks[-1]) + len(rows) <= _BLOCK_ROWS:
-                rows = torch.cat([blocks.pop(), rows])
-            blocks.append(rows)
+        self.basis.grow(new)
+        self.images.grow(images)
+
+
+class _Rows(list[Tensor]):
+    """Rows in blocks, the last one with room for more, so that growth copies nothing."""
+
+    _buffer: Tensor
+
+    def grow(self, rows: Tensor) -> None:
+        filled = len(self[-1]) if self else 0
+        if self and filled + len(rows) <= len(self._buffer):
+            self._buffer[filled : filled + len(rows)] = rows
+            self[-1] = self._buffer[: filled + len(rows)]
+        elif self:
+            # Room is reserved; what is not written to takes no memory (on a GPU it does).
+            self._buffer = rows.new_empty(max(len(rows), _BLOCK_ROWS), rows.shape[1])
+            self._buffer[: len(rows)] = rows
+            self.append(self._buffer[: len(rows)])
+        else:  # at initialization it may be all there ever is
+            self._buffer = rows
+            self.append(rows)
 
 
 def _inner(v: Tensor, blocks: list[Tensor]) -> Tensor:
@@ -268,9 +286,11 @@ def _inner(v: Tensor, blocks: list[Tensor]) -> Tensor:
 
 def _combine(coefficients: Tensor, blocks: list[Tensor], size: int, weight: RevealedWeight) -> Tensor:
     """C B for the rows B of the blocks, (N, size), in the weight's dtype."""
-    out = torch.zeros(len(coefficients), size, dtype=weight.dtype, device=weight.device)
-    parts = torch.split(coefficients.to(weight.dtype), [len(block) for block in blocks], dim=1)
-    for block, part in zip(blocks, parts, strict=True):
+    if not blocks:
+        return torch.zeros(len(coefficients), size, dtype=weight.dtype, device=weight.device)
+    first, *parts = torch.split(coefficients.to(weight.dtype), [len(block) for block in blocks], dim=1)
+    out = first @ blocks[0]
+    for block, part in zip(blocks[1:], parts, strict=True):
         out.addmm_(part, block)
     return out
 
