@@ -5,6 +5,7 @@ import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import statements
 from .claims import Outcome
@@ -22,11 +23,10 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class Section:
-    """The published results of one preset: its claims, decided, and its figures (name → PNG)."""
+    """The published results of one preset: its dataset's attributes, its claims, decided, and figures (name → PNG)."""
 
     preset: str
-    cells: int
-    wall_time: float
+    attrs: Mapping[str, Any]
     outcomes: Sequence[Outcome]
     figures: Mapping[str, Path]
 
@@ -36,8 +36,12 @@ class Section:
 
     @property
     def cost(self) -> str:
-        """The time that the cells took, in words."""
-        return f"{self.wall_time / 60:.1f} minutes of computing in {self.cells} cells"
+        """What the cells took, in words: time and, with revealed weights, the directions that a matrix revealed."""
+        spent = f"{self.attrs['wall_time'] / 60:.1f} minutes of computing in {self.attrs['cells']} cells"
+        if not self.attrs.get("largest_rank"):
+            return spent
+        part = self.attrs["largest_truncation"]
+        return f"{spent}; at most {self.attrs['largest_rank']} directions of a matrix revealed, {part:.0e} dropped"
 
 
 def text(outcomes: Sequence[Outcome]) -> str:

@@ -50,7 +50,7 @@ def redraw(target: Path, tracking: str) -> None:
         module = load(dataset.attrs["experiment"])
         outcomes = decide(module.CLAIMS, dataset)
         figures = draw(module.NAME, dataset, (target / name).parent)
-        sections.append(Section(name, dataset.attrs["cells"], dataset.attrs["wall_time"], outcomes, figures))
+        sections.append(Section(name, dataset.attrs, outcomes, figures))
         with tracked(
             mode=tracking,  # type: ignore[arg-type]
             project="ntk-replication",

@@ -69,7 +69,7 @@ def run_experiment(composed: DictConfig) -> None:
     folder = run_folder(store.root, config)
     figures = draw(module.NAME, dataset, folder)
     write_dataset(folder / f"{module.NAME}.nc", dataset)
-    section = Section(config.preset, dataset.attrs["cells"], dataset.attrs["wall_time"], outcomes, figures)
+    section = Section(config.preset, dataset.attrs, outcomes, figures)
     (folder / "CLAIMS.md").write_text(markdown([section], folder), encoding="utf-8")
     wall_time, peak = time.perf_counter() - start, peak_memory()
     try:

@@ -138,12 +138,12 @@ def test_a_width_that_does_not_fit_is_refused():
 
 def test_assembled_data_are_drawn():
     overrides = ("main={widths: [16, 300], seeds: [6, 5]}", "others={widths: [8, 16], seeds: 5}", "n_samples=3")
-    overrides += ("deep={widths: [10], seeds: 5}", "narrow={widths: [4, 8], seeds: 300}", "unequal_seeds=5")
+    overrides += ("deep={widths: [10], seeds: 5}", "narrow={widths: [4, 8], seeds: 1000}", "unequal_seeds=5")
     _, config = compose.typed(compose.preset("ci/theorem1", *overrides))
     cells = experiment.cells(config)
     assert [max(c.hidden) for c in cells] == sorted(max(c.hidden) for c in cells)
     dataset = experiment.assemble(config, [(c, experiment.compute(c)) for c in cells])
-    assert dataset.sizes["network"] == 11 + 2 * 2 * 5 + 3 * 5 + 2 * 6 + 5 * len(config.unequal)
+    assert dataset.sizes["network"] == 11 + 2 * 2 * 5 + 3 * 5 + 2 * 5 + 5 * len(config.unequal)
     decide(experiment.CLAIMS, dataset)
     assert [len(figure.axes) for figure in plots.figures(dataset).values()] == [3, 3]
     assert [n for n, _ in experiment.metrics(dataset)] == [16.0, 300.0]

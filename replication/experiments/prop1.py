@@ -19,12 +19,12 @@ from ..datasets import circle
 from ..limit import sigma_inf
 from ..network import Network
 from ..randomness import generator
-from ..revealed import revealing
+from ..revealed import rank, revealing, truncation
 from ..weights import DenseWeight
 from . import BaseConfig, Ensemble, WideNetworkConfig, blocks, require, require_distinct, require_memory
 
 NAME = "prop1"
-VERSION = 1
+VERSION = 2
 DENSE, BLOCK_SIZE, WIDE, VERY_WIDE = 256, 200, 2000, 50_000
 """Up to DENSE networks are one tensor program; networks of a cell; 20 of them above WIDE, 1 above VERY_WIDE."""
 OUTPUTS = 2
@@ -111,11 +111,12 @@ def points(n: int) -> Tensor:
 def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] = lambda fraction: None) -> xr.Dataset:
     """The conditional covariance of each network's outputs, and the outputs.
 
-    q (network, entry): q(x_i, x_j) for i ≤ j; f (network, output, point): the outputs.
+    q (network, entry): q(x_i, x_j) for i ≤ j; f (network, output, point): the outputs; rank, truncation (network): of
+    revealed weights.
     Raises MemoryError, naming the largest width that fits, before anything is allocated.
     """
     config, x = cell.network, points(cell.n_samples)
-    require_memory(cell.width, lambda n: config.nbytes(2, n, OUTPUTS, len(x)), device)
+    require_memory(cell.width, lambda n: config.nbytes(2, n, OUTPUTS, len(x), len(x)), device)
     batched = cell.width <= DENSE
     batches: list[tuple[int, ...]] = [cell.seeds] if batched else [(seed,) for seed in cell.seeds]
     found = []
@@ -154,6 +155,8 @@ def _measure(network: Network, x: Tensor) -> xr.Dataset:
         {
             "q": (("network", "entry"), q[:, upper[0], upper[1]].numpy()),
             "f": (("network", "output", "point"), f.numpy().astype(np.float32)),
+            "rank": ("network", [rank(network.weights)] * len(q)),
+            "truncation": ("network", [truncation(network.weights)] * len(q)),
         }
     )
 
@@ -184,6 +187,8 @@ def assemble(config: Config, results: Sequence[tuple[Cell, xr.Dataset]]) -> xr.D
         outputs=sorted(config.outputs.widths),
         shared=sorted(config.shared.widths),
         network=asdict(config.network),
+        largest_rank=int(networks["rank"].max()),
+        largest_truncation=float(networks.truncation.max()),
     )
 
 

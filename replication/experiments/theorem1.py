@@ -19,19 +19,19 @@ from ..limit import theta_inf
 from ..network import Network
 from ..nonlinearities import NONLINEARITIES
 from ..randomness import generator
-from ..revealed import revealing, truncation
+from ..revealed import rank, revealing, truncation
 from ..tangent import Tangent
 from ..weights import DenseWeight
 from . import BaseConfig, Ensemble, WideNetworkConfig, blocks, require, require_distinct, require_memory
 
 NAME = "theorem1"
-VERSION = 1
+VERSION = 2
 DENSE = 256
 """Hidden layers up to this width are tensors, their networks one tensor program; wider ones as the config has it."""
-BLOCK_SIZE, WIDE, VERY_WIDE = 100, 2000, 50_000
-"""Networks of a cell; 10 above ``WIDE``, 1 above ``VERY_WIDE``."""
+BLOCK_SIZE, WIDE, VERY_WIDE, NARROW_BLOCK = 100, 2000, 50_000, 5000
+"""Networks of a cell; 10 above ``WIDE``, 1 above ``VERY_WIDE``; more of the narrow ones."""
 OUTPUTS = 3
-GROUP = 50
+GROUP = 200
 """Narrow networks enter the data as means over so many of them."""
 
 
@@ -114,7 +114,8 @@ def cells(config: Config) -> list[Cell]:
         if variant == "depth":
             network = replace(network, beta=0.0)
         widest = max(hidden)
-        for block in blocks(range(seeds), BLOCK_SIZE if widest <= WIDE else 10 if widest <= VERY_WIDE else 1):
+        size = NARROW_BLOCK if variant == "narrow" else BLOCK_SIZE
+        for block in blocks(range(seeds), size if widest <= WIDE else 10 if widest <= VERY_WIDE else 1):
             cell = Cell(
                 variant=variant,
                 hidden=hidden,
@@ -156,13 +157,15 @@ def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] =
 
     deviation (network, entry): Θ − Θ_∞ above the diagonal and on it, the mean over the outputs' diagonal blocks;
     off_diagonal (network): root mean square over the blocks of two different outputs, NaN for n_L = 1; standard
-    (network): ‖Θ − Θ_∞‖_F in the standard parametrization, ∂/∂W⁽ˡ⁾ × √n_l; truncation (network): of revealed weights.
+    (network): ‖Θ − Θ_∞‖_F in the standard parametrization, ∂/∂W⁽ˡ⁾ × √n_l; rank, truncation (network): of revealed
+    weights.
     Raises MemoryError, naming the largest width that fits, before anything is allocated.
     """
     network_config, x = cell.network, points(cell.n_samples)
     widest = max(cell.hidden)
     dense = widest <= DENSE or network_config.weights == "dense"
-    require_memory(widest, lambda n: network_config.nbytes(2, n, cell.n_outputs, len(x) * cell.n_outputs), device)
+    directions = len(x) * cell.n_outputs
+    require_memory(widest, lambda n: network_config.nbytes(2, n, cell.n_outputs, len(x), directions), device)
     depth, sigma, beta = network_config.depth, network_config.nonlinearity, network_config.beta
     limit = theta_inf(x, depth=depth, nonlinearity=sigma, beta=beta)
     batches: list[tuple[int, ...]] = [cell.seeds] if widest <= DENSE else [(seed,) for seed in cell.seeds]
@@ -204,6 +207,7 @@ def _measure(network: Network, x: Tensor, limit: Tensor) -> xr.Dataset:
             "deviation": (("network", "entry"), (diagonal - limit)[:, upper[0], upper[1]].numpy().astype(np.float32)),
             "off_diagonal": ("network", off.numpy()),
             "standard": ("network", (standard - tensor_limit).flatten(1).norm(dim=1).numpy()),
+            "rank": ("network", [rank(network.weights)] * len(kernel)),
             "truncation": ("network", [truncation(network.weights)] * len(kernel)),
         }
     )
@@ -218,7 +222,7 @@ def assemble(config: Config, results: Sequence[tuple[Cell, xr.Dataset]]) -> xr.D
         wanted = dataset.isel(network=dataset.seed.values < ensembles[cell.variant, cell.hidden])
         if cell.variant == "narrow":  # so many, of which only the mean is of interest
             wanted = wanted.coarsen(network=GROUP, boundary="trim").mean()
-            wanted["seed"] = wanted.seed.astype(int)
+            wanted = wanted.assign({name: wanted[name].astype(int) for name in ("seed", "rank")})
         size = wanted.sizes["network"]
         network = cell.network
         limit = theta_inf(x, depth=network.depth, nonlinearity=network.nonlinearity, beta=network.beta).numpy()
@@ -243,6 +247,7 @@ def assemble(config: Config, results: Sequence[tuple[Cell, xr.Dataset]]) -> xr.D
         narrow=sorted(config.narrow.widths),
         n_samples=config.n_samples,
         network=asdict(config.network),
+        largest_rank=int(networks["rank"].max()),
         largest_truncation=float(networks.truncation.max()),
     )
 
