@@ -258,9 +258,9 @@ def wide(**changes):
 
 
 def test_the_config_chooses_how_weights_are_held():
-    revealed = wide().draw_wide(2, 50, directions=10, generator=stream())
+    revealed = wide().draw_wide(2, 50, inputs=10, directions=10, generator=stream())
     assert {type(w) for w in revealed.weights} == {DenseWeight, RevealedWeight}
-    held = wide(weights="dense").draw_wide(2, 50, directions=10, generator=stream())
+    held = wide(weights="dense").draw_wide(2, 50, inputs=10, directions=10, generator=stream())
     assert {type(w) for w in held.weights} == {DenseWeight}
     for key, value in (("weights", "sparse"), ("tolerance", 1.0), ("tolerance", -1.0)):
         with pytest.raises(ConfigError, match=f"network.{key}="):
@@ -269,17 +269,17 @@ def test_the_config_chooses_how_weights_are_held():
 
 def test_what_does_not_fit_is_refused_before_it_is_allocated_naming_what_does():
     with pytest.raises(MemoryError, match="width 100000000 needs"):
-        wide(weights="dense").draw_wide(2, 10**8, directions=10, generator=stream())
+        wide(weights="dense").draw_wide(2, 10**8, inputs=10, directions=10, generator=stream())
     with pytest.raises(MemoryError, match=r"largest width that fits is \d+") as error:
-        wide().draw_wide(2, 10**12, directions=64, generator=stream())
+        wide().draw_wide(2, 10**12, inputs=64, directions=64, generator=stream())
     largest = int(str(error.value).split()[-1])
     assert largest > 10**5
-    require_memory(largest // 2, lambda n: wide().nbytes(2, n, 1, 64), "cpu")
+    require_memory(largest // 2, lambda n: wide().nbytes(2, n, 1, 64, 64), "cpu")
 
 
 def test_a_wide_network_costs_what_the_bound_says():
     config, x = wide(), circle(angle_grid(16)[:-1])
-    net = config.draw_wide(2, 20_000, directions=16, generator=stream())
+    net = config.draw_wide(2, 20_000, inputs=16, directions=16, generator=stream())
     tangent_kernel(net, x)
-    assert nbytes(net.weights) < config.nbytes(2, 20_000, 1, 16)
-    assert nbytes(net.weights) > 0.2 * config.nbytes(2, 20_000, 1, 16)  # the rest: δ, activations, room to work
+    assert nbytes(net.weights) < config.nbytes(2, 20_000, 1, 16, 16)
+    assert nbytes(net.weights) > 0.2 * config.nbytes(2, 20_000, 1, 16, 16)  # the rest: δ, activations, room to work

@@ -65,7 +65,11 @@ def made_up(smooth=-1.0, relu=-0.7, other=-1.0, moved=-0.5, share=0.0, learned=0
         xr.concat(parts, dim="network")
         .assign_coords(time=np.linspace(0, 1, 5))
         .assign_attrs(
-            widths=[100, 1000, 10_000], nonlinearities=["erf", "relu"], mean_field=[100, 1000], setting={"t": 30}
+            widths=[100, 1000, 10_000],
+            nonlinearities=["erf", "relu"],
+            directions=["least_squares", "cross_entropy", "adversarial"],
+            mean_field=[100, 1000],
+            setting={"t": 30},
         )
     )
 
@@ -103,7 +107,7 @@ def test_layers_of_the_limit_add_up_to_it():
 
 def test_layers_of_a_wide_network_are_those_of_the_limit():
     x, _ = experiment.points(SETTING)
-    network = NETWORK.draw_wide(2, 20_000, directions=12, generator=torch.Generator().manual_seed(0))
+    network = NETWORK.draw_wide(2, 20_000, inputs=6, directions=12, generator=torch.Generator().manual_seed(0))
     tangent = Tangent(network, x)
     for layer, limit in zip(tangent.layers_with(tangent), experiment.limit_layers(cell(), x), strict=True):
         torch.testing.assert_close(layer, limit, rtol=0.1, atol=0.02)
@@ -169,6 +173,13 @@ def test_assembled_data_are_drawn():
     assert {n for n, _ in remark4.metrics(dataset)} == {20.0, 60.0}
 
 
+def test_directions_that_are_not_asked_for_leave_their_claim_undecided():
+    dataset = made_up()
+    fewer = dataset.isel(network=np.isin(dataset.direction, ["least_squares", "mean_field"]))
+    outcomes = decide(experiment.CLAIMS, fewer.assign_attrs(directions=["least_squares"]))
+    assert [outcome.verdict for outcome in outcomes] == ["holds", "holds", "undecided"]
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -176,6 +187,8 @@ def test_assembled_data_are_drawn():
         ("setting.t", "0"),
         ("setting.adversarial_t", "0.3"),
         ("nonlinearities", "[relu]"),
+        ("directions", "[cross_entropy]"),
+        ("directions", "[least_squares,sideways]"),
         ("seeds", "[1]"),
         ("mean_field.widths", "[2000]"),
         ("mean_field.tolerance", "0"),

@@ -151,29 +151,32 @@ class WideNetworkConfig(NetworkConfig):
         width: int,
         n_outputs: int = 1,
         *,
+        inputs: int,
         directions: int,
         generator: torch.Generator,
         device: str = "cpu",
         output_scale: float = 1.0,
     ) -> Network:
-        """As ``draw``, with weights as the config has them; directions: how many each matrix may come to reveal.
+        """As ``draw``, with weights as the config has them.
 
-        Raises MemoryError, before anything is allocated, where they would not fit.
+        inputs: evaluated at once; directions: how many each matrix may come to reveal. Raises MemoryError,
+        before anything is allocated, where they would not fit.
         """
-        require_memory(width, lambda n: self.nbytes(n_0, n, n_outputs, directions), device)
+        require_memory(width, lambda n: self.nbytes(n_0, n, n_outputs, inputs, directions), device)
         weight = revealing(self.tolerance) if self.weights == "revealed" else DenseWeight.draw
         return self.draw(
             n_0, width, n_outputs, generator=generator, device=device, output_scale=output_scale, weight=weight
         )
 
-    def nbytes(self, n_0: int, width: int, n_outputs: int, directions: int) -> int:
-        """What the network and two passes over as many inputs hold: an upper bound, reached if none is dropped.
+    def nbytes(self, n_0: int, width: int, n_outputs: int, inputs: int, directions: int) -> int:
+        """What the network and two passes over the inputs hold: an upper bound, reached if no direction is dropped.
 
-        A dense hidden matrix is n²; a revealed one has r directions of either side and as many images, 4 n r.
+        A dense hidden matrix is n²; a revealed one has r directions of either side and as many images, 4 n r. A pass
+        holds α and σ̇ of every input, and δ of every input and output, with as much to work with.
         """
-        kept = min(directions, width)
-        hidden = 4 * width * kept if self.weights == "revealed" else width**2
-        numbers = (self.depth - 2) * hidden + width * (n_0 + n_outputs + self.depth) + 6 * self.depth * width * kept
+        hidden = 4 * width * min(directions, width) if self.weights == "revealed" else width**2
+        passes = 6 * self.depth * width * inputs * n_outputs
+        numbers = (self.depth - 2) * hidden + width * (n_0 + n_outputs + self.depth) + passes
         return numbers * self.torch_dtype.itemsize
 
 

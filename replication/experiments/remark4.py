@@ -1,18 +1,19 @@
 """Remark 4 (paper §4.2): each activation moves less in a wider network, and the lower layers learn all the same.
 
-The networks are those of Theorem 2's experiment, trained by least squares: how far the activations of each hidden layer
-move, and how much of ∂_tf is due to the parameters of each layer, against the terms of the recursion for Θ_∞.
+The networks are those of Theorem 2's experiment, with the directions that its preset has: how far the activations of
+each hidden layer move, and how much of ∂_tf is due to the parameters of each layer, against the terms of the recursion
+for Θ_∞.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import xarray as xr
 
 from ..claims import Claim, Control, Statistic, mean, rate
 from . import theorem2
-from .theorem2 import Cell, Config, average, select, work
+from .theorem2 import Cell, Config, assemble, average, cells, compute, select, work
 
 __all__ = ["CLAIMS", "NAME", "VERSION", "Cell", "Config", "assemble", "cells", "compute", "metrics", "work"]
 
@@ -20,21 +21,6 @@ NAME = "remark4"
 VERSION = 1
 SHARE = 0.05
 """Largest deviation of a layer's share of the learning from that in the limit."""
-
-
-def cells(config: Config) -> list[Cell]:
-    """The cells of Theorem 2's experiment that are trained by least squares."""
-    return [cell for cell in theorem2.cells(config) if cell.direction == "least_squares"]
-
-
-def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] = lambda fraction: None) -> xr.Dataset:
-    """As in Theorem 2's experiment: what moves in each network of the cell."""
-    return theorem2.compute(cell, device, progress)
-
-
-def assemble(config: Config, results: Sequence[tuple[Cell, xr.Dataset]]) -> xr.Dataset:
-    """All networks along one dimension."""
-    return theorem2.assemble(config, results)
 
 
 def metrics(dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:

@@ -72,7 +72,7 @@ class MeanField(Ensemble):
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Networks of every width for each nonlinearity, trained by least squares, and of the first one for all directions.
+    """Networks of every width: of each nonlinearity trained by least squares, of the first in the other directions too.
 
     seeds: networks of each width.
     """
@@ -80,6 +80,7 @@ class Config(BaseConfig):
     network: WideNetworkConfig
     setting: Setting
     nonlinearities: list[str]
+    directions: list[str]
     widths: list[int]
     seeds: list[int]
     mean_field: MeanField
@@ -90,6 +91,9 @@ class Config(BaseConfig):
         require(known, "nonlinearities", list(self.nonlinearities), f"must be among {', '.join(NONLINEARITIES)}")
         first = self.nonlinearities[0] == self.network.nonlinearity
         require(first, "nonlinearities", list(self.nonlinearities), "must start with network.nonlinearity")
+        known = "least_squares" in self.directions and set(self.directions) <= set(DIRECTIONS)
+        allowed = f"must hold least_squares and be among {', '.join(DIRECTIONS)}"
+        require(known, "directions", list(self.directions), allowed)
         require_distinct("widths", self.widths, 1)
         valid = len(self.seeds) == len(self.widths) and min(self.seeds, default=0) >= 1
         require(valid, "seeds", list(self.seeds), f"must be {len(self.widths)} integers ≥ 1, one for each width")
@@ -146,7 +150,7 @@ def _ensembles(config: Config) -> dict[tuple[str, str, int, bool], int]:
     found: dict[tuple[str, str, int, bool], int] = {}
     for width, seeds in zip(config.widths, config.seeds, strict=True):
         found |= {("least_squares", sigma, width, False): seeds for sigma in config.nonlinearities}
-        found |= {(direction, first, width, False): seeds for direction in DIRECTIONS}
+        found |= {(direction, first, width, False): seeds for direction in config.directions}
     return found | {
         ("least_squares", first, width, True): config.mean_field.seeds for width in config.mean_field.widths
     }
@@ -203,8 +207,8 @@ def _train(cell: Cell, seed: int, device: str) -> xr.Dataset:
         2,
         cell.width,
         n_outputs,
-        # Steps of the flow are fewer than this where networks are wide; those of descent are known.
-        directions=2 * n * n_outputs * 30,
+        inputs=2 * n,
+        directions=n_outputs * n * (2 * TIMES + _steps(cell)),
         generator=generator(NAME, cell.direction, cell.network.nonlinearity, cell.width, seed),
         device=device,
         output_scale=cell.width**-0.5 if cell.mean_field else 1.0,
@@ -237,6 +241,11 @@ def _train(cell: Cell, seed: int, device: str) -> xr.Dataset:
             "truncation": ((), truncation(network.weights)),
         }
     )
+
+
+def _steps(cell: Cell) -> int:
+    """Steps of descent, or of the flow: as many as it takes at most where networks are wide enough to be revealed."""
+    return round(cell.setting.adversarial_t / cell.setting.learning_rate) if cell.direction == "adversarial" else 12
 
 
 def limit_layers(cell: Cell, x: Tensor) -> Tensor:
@@ -313,6 +322,7 @@ def assemble(config: Config, results: Sequence[tuple[Cell, xr.Dataset]]) -> xr.D
     return networks.assign_coords(time=np.linspace(0, 1, TIMES)).assign_attrs(
         widths=sorted(config.widths),
         nonlinearities=config.nonlinearities,
+        directions=config.directions,
         mean_field=sorted(config.mean_field.widths),
         network=asdict(config.network),
         setting=asdict(config.setting),
@@ -332,7 +342,7 @@ def metrics(dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
 def runs(dataset: xr.Dataset) -> list[tuple[str, str]]:
     """(direction, nonlinearity): least squares for each nonlinearity, then the other directions for the first."""
     first, *_ = sigmas = dataset.attrs["nonlinearities"]
-    others = [direction for direction in DIRECTIONS if direction != "least_squares"]
+    others = [direction for direction in dataset.attrs["directions"] if direction != "least_squares"]
     return [*(("least_squares", sigma) for sigma in sigmas), *((direction, first) for direction in others)]
 
 
