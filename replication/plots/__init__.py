@@ -3,7 +3,7 @@
 import importlib
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..claims import exponent
+from ..claims import rate
 
 _STYLE = Path(__file__).with_name("paper.mplstyle")
 
@@ -44,11 +44,39 @@ def draw(experiment: str, dataset: xr.Dataset, folder: Path) -> dict[str, Path]:
     return paths
 
 
-def trend(axes: Axes, widths: Sequence[int], values: Sequence[float], theory: float) -> None:
-    """Values against n on logarithmic axes, their fitted exponent, and the theory's line through the middle one."""
-    fitted = exponent(widths, values, [1] * len(widths))
-    label = f"fit $n^{{{fitted:.2f}}}$" if math.isfinite(fitted) else None
-    axes.loglog(widths, values, "o", color="black", ms=4, label=label)
+Measure = Callable[[np.ndarray], float]
+"""A positive number of a group of networks, (seeds, …)."""
+
+
+def trend(axes: Axes, widths: Sequence[int], groups: Sequence[np.ndarray], measure: Measure, theory: float) -> None:
+    """A measure of the networks of each width, its exponent, and the theory's line through the middle one; log–log."""
+    label = power_law(widths, groups, measure)
+    values = points(axes, widths, groups, measure, color="black", label=f"fit {label}" if label else None)
     middle = len(widths) // 2
     line = values[middle] * (np.asarray(widths) / widths[middle]) ** theory
     axes.loglog(widths, line, "--", color="gray", lw=0.8, label=f"$n^{{{theory:g}}}$")
+
+
+def points(
+    axes: Axes,
+    widths: Sequence[int],
+    groups: Sequence[np.ndarray],
+    measure: Measure,
+    *,
+    color: str,
+    label: str | None,
+    style: str = "o",
+) -> list[float]:
+    """A measure of the networks of each width, on logarithmic axes; returns the values."""
+    values = [measure(group) for group in groups]
+    axes.loglog(widths, values, style, color=color, ms=4, lw=0.8, label=label)
+    return values
+
+
+def power_law(widths: Sequence[int], groups: Sequence[np.ndarray], measure: Measure) -> str:
+    """The exponent of a measure in the width and half its interval, as the claims have them; "" for one width."""
+    found = rate("", measure, widths, groups, (-math.inf, math.inf))
+    if not math.isfinite(found.estimate):
+        return ""
+    error = (found.high - found.low) / 2
+    return f"$n^{{{found.estimate:.2f}" + (rf" \pm {error:.2f}" if math.isfinite(error) else "") + "}$"

@@ -177,7 +177,7 @@ def _checks(dataset: xr.Dataset) -> Figure:
         (middle, spread, -0.5, r"sd of $\ln\lambda_i^{(n)} - \ln\lambda_i^{(\infty)}$"),
         (right, rms_bias, -1.0, r"its mean (rms over $i$ and $L$)"),
     ):
-        trend(axes, list(networks), [measure(group) for group in networks.values()], theory)
+        trend(axes, list(networks), list(networks.values()), measure, theory)
         axes.set(xlabel="width $n$", ylabel=name)
         axes.set_xticks(list(networks), labels=[str(width) for width in networks])
         for axis in (axes.xaxis, axes.yaxis):

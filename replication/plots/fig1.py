@@ -50,7 +50,7 @@ def _widths(dataset: xr.Dataset) -> Figure:
     trained = sorted({*dataset.attrs["widths"], *dataset.attrs["trend"]})
     kernels = {width: initial_kernels(dataset, width) for width in widths}
 
-    trend(left, widths, [spread(kernels[width]) for width in widths], -0.5)
+    trend(left, widths, [kernels[width] for width in widths], spread, -0.5)
     left.set(title="variance at $t = 0$", ylabel=r"sd of $\Theta$ over seeds (rms over $\gamma$)")
 
     ratios = [roughness(kernels[width], limit, angles) / spread(kernels[width]) for width in widths]
@@ -60,7 +60,7 @@ def _widths(dataset: xr.Dataset) -> Figure:
     middle.set_ylim(0.4, 5)
     middle.yaxis.set_minor_formatter(NullFormatter())
 
-    trend(right, trained, [float(change(dataset, width).mean()) for width in trained], -1.0)
+    trend(right, trained, [change(dataset, width) for width in trained], lambda found: float(found.mean()), -1.0)
     control = select(dataset, "mean_field")
     sizes = sorted({int(width) for width in control.width})
     moved = [float(change(dataset, width, "mean_field").mean()) for width in sizes]

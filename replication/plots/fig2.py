@@ -84,7 +84,7 @@ def _statistics(dataset: xr.Dataset) -> Figure:
     middle.legend(loc="upper left", fontsize=7, ncols=2)
 
     widths, groups = kurtosis_groups(dataset)
-    trend(right, widths, [conditional_kurtosis(group) for group in groups], -1.0)
+    trend(right, widths, groups, conditional_kurtosis, -1.0)
     loose = law(dataset).loose
     trained = [excess_kurtosis(samples(select(dataset, width))[:, :, loose]) for width in dataset.attrs["widths"]]
     right.plot(dataset.attrs["widths"], trained, "x", color="tab:red", ms=6, label="of $f_t$")

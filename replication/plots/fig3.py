@@ -27,7 +27,7 @@ from ..experiments.fig3.statistics import (
     select,
 )
 from ..mnist import SIDE, digits_at
-from . import trend
+from . import points, trend
 
 COLORS = ("tab:red", "tab:green", "tab:blue", "tab:purple")
 CLASSES = [
@@ -144,12 +144,12 @@ def _against_width(axes: Axes, dataset: xr.Dataset, measure: Measure, theory: fl
     for width in [*widths, *beyond]:
         found = measure(select(dataset, width=width, drawn=width in beyond))
         axes.loglog([width] * len(found), found, ".", color="tab:blue", ms=3, alpha=0.5)
-    means = [geometric(measure(select(dataset, width=width))) for width in widths]
+    groups = [measure(select(dataset, width=width)) for width in widths]
     if theory is not None and widths:
-        trend(axes, widths, means, theory)
+        trend(axes, widths, groups, geometric, theory)
         axes.legend(loc="lower left")
     elif widths:
-        axes.loglog(widths, means, "o", color="black", ms=4)
+        points(axes, widths, groups, geometric, color="black", label=None)
     for width in beyond if theory is not None else ():
         prediction = predict(dataset, measure, width)
         if math.isfinite(prediction.log):

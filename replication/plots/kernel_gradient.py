@@ -5,7 +5,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from ..experiments.kernel_gradient import COSTS, average, select
-from . import trend
+from . import points, trend
 
 TITLES = {"least_squares": "least squares", "cross_entropy": "cross-entropy"}
 
@@ -54,12 +54,12 @@ def _widths(dataset: xr.Dataset) -> Figure:
         strict=True,
     ):
         groups = {
-            reference: [average(select(dataset, name, n)[quantity].sel(reference=reference).values) for n in widths]
+            reference: [select(dataset, name, n)[quantity].sel(reference=reference).values for n in widths]
             for reference in ("limit", "initial", "other")
         }
-        trend(axes, widths, groups["limit"], -0.5)
-        axes.loglog(widths, groups["initial"], "s", color="tab:blue", ms=4, label=r"with $\Theta_0$")
-        axes.loglog(widths, groups["other"], "x", color="tab:orange", ms=5, label="limit of depth $L + 1$")
+        trend(axes, widths, groups["limit"], average, -0.5)
+        points(axes, widths, groups["initial"], average, color="tab:blue", label=r"with $\Theta_0$", style="s")
+        points(axes, widths, groups["other"], average, color="tab:orange", label="limit of depth $L + 1$", style="x")
         axes.set_xticks(widths, labels=[str(n) for n in widths])
         axes.xaxis.minorticks_off()
         axes.set(xlabel="width $n$", title=f"{TITLES[name]}, {quantity.replace('_', ' ')}")

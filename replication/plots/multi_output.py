@@ -15,7 +15,7 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     figure = Figure(figsize=(9.2, 3.2))
     left, *panels = figure.subplots(1, 3)
     widths = dataset.attrs["widths"]
-    trend(left, widths, [average(select(dataset, "least_squares", n).distance.values) for n in widths], -0.5)
+    trend(left, widths, [select(dataset, "least_squares", n).distance.values for n in widths], average, -0.5)
     coupled = [average(select(dataset, "cross_entropy", n).distance.values) for n in widths]
     left.loglog(widths, coupled, "x", color="tab:orange", ms=5, label="cross-entropy")
     left.set(xlabel="width $n$", title="distance to scalar networks")

@@ -4,8 +4,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ..claims import exponent
 from ..experiments.prop1 import distance, kurtosis, relative, rms, select
+from . import points, power_law
 
 COLORS = ("tab:blue", "tab:red", "tab:green", "tab:purple")
 
@@ -16,12 +16,12 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     left, middle, right = figure.subplots(1, 3, width_ratios=(1.2, 1.2, 0.9))
     widths = dataset.attrs["widths"]
     for color, depth in zip(COLORS, dataset.depth.values, strict=False):
-        for axes, values, theory in (
-            (left, [rms(distance(dataset, depth, width)) for width in widths], -0.5),
-            (middle, [kurtosis(relative(dataset, "main", depth, width)) for width in widths], -1.0),
+        for axes, groups, measure, theory in (
+            (left, [distance(dataset, depth, width) for width in widths], rms, -0.5),
+            (middle, [relative(dataset, "main", depth, width) for width in widths], kurtosis, -1.0),
         ):
-            fitted = exponent(widths, values, [1] * len(widths))
-            axes.loglog(widths, values, "o", color=color, ms=4, label=f"$L = {depth}$: $n^{{{fitted:.2f}}}$")
+            label = f"$L = {depth}$: {power_law(widths, groups, measure)}"
+            values = points(axes, widths, groups, measure, color=color, label=label)
             line = values[0] * (np.asarray(widths) / widths[0]) ** theory
             axes.loglog(widths, line, "--", color="gray", lw=0.8)
         shared = [kurtosis(relative(dataset, "shared", depth, width)) for width in dataset.attrs["shared"]]

@@ -4,9 +4,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ..claims import exponent
 from ..experiments.remark4 import layers
 from ..experiments.theorem2 import average, select
+from . import points, power_law
 
 COLORS = ("tab:blue", "tab:green", "tab:purple", "tab:red", "tab:orange", "tab:brown", "tab:pink", "tab:olive")
 
@@ -18,9 +18,9 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     widths, sigma = dataset.attrs["widths"], dataset.attrs["nonlinearities"][0]
     groups = [select(dataset, "least_squares", sigma, width) for width in widths]
     for color, l in zip(COLORS, layers(dataset), strict=False):
-        values = [average(group.moved.values[:, l]) for group in groups]
-        fitted = exponent(widths, values, [1] * len(widths))
-        left.loglog(widths, values, "o", color=color, ms=4, label=f"$\\alpha^{{({l + 1})}}$: $n^{{{fitted:.2f}}}$")
+        moves = [group.moved.values[:, l] for group in groups]
+        label = f"$\\alpha^{{({l + 1})}}$: {power_law(widths, moves, average)}"
+        values = points(left, widths, moves, average, color=color, label=label)
     line = values[0] * (np.asarray(widths) / widths[0]) ** -0.5
     left.loglog(widths, line, "--", color="gray", lw=0.8, label="$n^{-0.5}$")
     control = dataset.isel(network=np.flatnonzero(dataset.direction == "mean_field"))

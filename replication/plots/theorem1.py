@@ -6,7 +6,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from ..claims import exponent
 from ..experiments.theorem1 import (
     GROUP,
     arrangements,
@@ -18,7 +17,7 @@ from ..experiments.theorem1 import (
     select,
     variance,
 )
-from . import trend
+from . import points, power_law, trend
 
 COLORS = ("tab:blue", "tab:red", "tab:green", "tab:purple", "tab:orange")
 
@@ -36,7 +35,7 @@ def _widths(dataset: xr.Dataset) -> Figure:
     for width, networks in zip(widths, main, strict=True):
         values = np.sqrt(np.square(relative(networks)).mean(axis=1))[:40]
         left.loglog(np.full(len(values), width), values, "_", color="tab:blue", ms=6, alpha=0.4)
-    trend(left, widths, [rms(relative(networks)) for networks in main], -0.5)
+    trend(left, widths, [relative(networks) for networks in main], rms, -0.5)
     standard = [rms(networks.standard.values / networks.scale.values) / dataset.attrs["n_samples"] for networks in main]
     left.loglog(widths, standard, "x", color="tab:orange", ms=5, label="standard parametrization")
     left.set(xlabel="width $n$", ylabel=r"$\|\Theta - \Theta_\infty\| \div \|\Theta_\infty\|$", ylim=(2e-4, 1e3))
@@ -44,23 +43,22 @@ def _widths(dataset: xr.Dataset) -> Figure:
     left.legend(loc="upper right", fontsize=7)
     others = dataset.attrs["others"]
     for color, name in zip(COLORS, dataset.attrs["nonlinearities"], strict=False):
-        _fitted(middle, others, [rms(relative(select(dataset, name, width))) for width in others], color, name)
+        _fitted(middle, others, [relative(select(dataset, name, width)) for width in others], color, name)
     middle.set(xlabel="width $n$", title="other nonlinearities")
     groups = [select(dataset, "outputs", width) for width in others]
-    for color, label, values in (
-        ("tab:blue", "one output, less $\\Theta_\\infty$", [rms(relative(group)) for group in groups]),
-        ("tab:red", "two outputs", [rms(group.off_diagonal.values / group.scale.values) for group in groups]),
+    for color, label, samples in (
+        ("tab:blue", "one output, less $\\Theta_\\infty$", [relative(group) for group in groups]),
+        ("tab:red", "two outputs", [group.off_diagonal.values / group.scale.values for group in groups]),
     ):
-        _fitted(right, others, values, color, label)
+        _fitted(right, others, samples, color, label)
     right.set(xlabel="width $n$", title="$n_L = 3$: blocks of")
     for axes in (middle, right):
         axes.legend(fontsize=7)
     return figure
 
 
-def _fitted(axes: Axes, widths: list[int], values: list[float], color: str, label: str) -> None:
-    fit = exponent(widths, values, [1] * len(widths))
-    axes.loglog(widths, values, "o-", color=color, ms=4, lw=0.8, label=f"{label}: $n^{{{fit:.2f}}}$")
+def _fitted(axes: Axes, widths: list[int], groups: list[np.ndarray], color: str, label: str) -> None:
+    points(axes, widths, groups, rms, color=color, label=f"{label}: {power_law(widths, groups, rms)}", style="o-")
 
 
 def _structure(dataset: xr.Dataset) -> Figure:
@@ -68,7 +66,7 @@ def _structure(dataset: xr.Dataset) -> Figure:
     left, middle, right = figure.subplots(1, 3)
     narrow = dataset.attrs["narrow"]
     groups = [relative(select(dataset, "narrow", width)) for width in narrow]
-    trend(left, narrow, [bias(group) for group in groups], -1.0)
+    trend(left, narrow, groups, bias, -1.0)
     left.loglog(narrow, [(GROUP * variance(group)) ** 0.5 for group in groups], "x", color="tab:blue", ms=5, label="sd")
     left.set(xlabel="width $n$", title=r"bias of $\Theta$, narrow networks")
     left.set_xticks(narrow, labels=[str(width) for width in narrow])

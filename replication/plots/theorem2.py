@@ -5,8 +5,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..claims import exponent
 from ..experiments.theorem2 import average, largest_change, runs, select
+from . import points, power_law
 
 COLORS = ("tab:blue", "tab:green", "tab:purple", "tab:red", "tab:orange", "tab:brown")
 NAMES = {"least_squares": "least squares", "cross_entropy": "cross-entropy", "adversarial": "from a discriminator"}
@@ -42,10 +42,9 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
 def _against_width(axes: Axes, dataset: xr.Dataset, chosen: list[tuple[str, str]], label: int) -> None:
     widths = dataset.attrs["widths"]
     for color, run in zip(COLORS, chosen, strict=False):
-        values = [average(largest_change(select(dataset, *run, width))) for width in widths]
-        name = NAMES.get(run[label], run[label])
-        fitted = exponent(widths, values, [1] * len(widths))
-        axes.loglog(widths, values, "o", color=color, ms=4, label=f"{name}: $n^{{{fitted:.2f}}}$")
+        changes = [largest_change(select(dataset, *run, width)) for width in widths]
+        name = f"{NAMES.get(run[label], run[label])}: {power_law(widths, changes, average)}"
+        values = points(axes, widths, changes, average, color=color, label=name)
         if run == chosen[0]:
             for theory, style in ((-1.0, "--"), (-0.5, ":")):
                 line = values[0] * (np.asarray(widths) / widths[0]) ** theory
