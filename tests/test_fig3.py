@@ -209,6 +209,7 @@ def made_up(
         widths=[100, 1000, 10000],
         seeds=[0, 1],
         trend=[100, 300, 1000],
+        initial=[100],
         rates=[100, 500],
         network={"depth": 5, "beta": 0.1},
         training={"goal": 0.5},
@@ -289,6 +290,9 @@ def test_every_network_is_assembled_once_and_drawn():
     assert not any(variable.size > 10_000 for variable in dataset.variables.values())  # no pixels
     widest = next(d for c, d in results if (c.variant, c.width) == ("main", 64))
     np.testing.assert_array_equal(dataset.functions, widest.functions[0])
+    # What is measured at t = 0 counts each network once, trained or not.
+    spans, starts = statistics.groups_at_start(dataset, lambda networks: networks.seed.values)
+    assert (spans, [sorted(seeds) for seeds in starts]) == ([16, 32, 48], [[*range(7)], [*range(5)], [*range(5)]])
     assert list(dict(fig3.metrics(dataset))[20.0]) == ["g/n=16", "h/n=16", "g/n=64", "h/n=64"]
     decide(fig3.CLAIMS, dataset)
     drawn = plots.figures(dataset)

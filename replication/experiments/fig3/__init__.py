@@ -235,6 +235,7 @@ def assemble(config: Config, results: Sequence[tuple[Cell, xr.Dataset]]) -> xr.D
         widths=sorted(config.widths),
         seeds=config.seeds,
         trend=sorted(config.trend.widths),
+        initial=sorted(config.initial.widths),
         rates=sorted(config.rates.widths),
         network=asdict(config.network),
         data=asdict(config.data),

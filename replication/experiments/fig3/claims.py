@@ -16,6 +16,7 @@ from .statistics import (
     distance,
     early,
     groups,
+    groups_at_start,
     half_times,
     initial_spread,
     largest_h,
@@ -125,7 +126,7 @@ def _apart(networks: xr.Dataset) -> np.ndarray:
 
 def _check_power(dataset: xr.Dataset) -> list[Statistic]:
     error = float(np.abs(dataset.eigenvalues_power / dataset.eigenvalues - 1).max())
-    widths, samples = groups(dataset, _apart)
+    widths, samples = groups_at_start(dataset, _apart)
     widest = dataset.attrs["widths"][-1]
     worst = float(_apart(select(dataset, width=widest, drawn=True)).max())
     return [

@@ -41,6 +41,20 @@ def groups(dataset: xr.Dataset, measure: Measure) -> tuple[list[int], list[np.nd
     return widths, [measure(select(dataset, width=width)) for width in widths]
 
 
+def at_start(dataset: xr.Dataset, width: int) -> xr.Dataset:
+    """The networks of a width, trained or not: what is measured at t = 0. One of the same seed is the same network."""
+    chosen = dataset.isel(network=np.flatnonzero((dataset.width == width).values))
+    _, first = np.unique(chosen.seed.values, return_index=True)
+    return chosen.isel(network=first)
+
+
+def groups_at_start(dataset: xr.Dataset, measure: Measure) -> tuple[list[int], list[np.ndarray]]:
+    """The widths of the trend, and of networks at t = 0 only, with enough networks; a number measured on each."""
+    found = {width: at_start(dataset, width) for width in sorted({*dataset.attrs["trend"], *dataset.attrs["initial"]})}
+    found = {width: networks for width, networks in found.items() if networks.sizes["network"] >= MIN_SEEDS}
+    return list(found), [measure(networks) for networks in found.values()]
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What networks of the trend say of one more network, of width n: ln q = a + b ln n + c (ln n)² + noise.
@@ -214,10 +228,7 @@ def cancelled(networks: xr.Dataset, start: float = 0.1, stop: float = 0.0) -> np
 
 def initial_spread(dataset: xr.Dataset, width: int) -> np.ndarray:
     """λ₂(0)/λ₂^∞ − 1 of each network of a width, trained or not: (seeds,)."""
-    chosen = dataset.isel(network=np.flatnonzero((dataset.width == width).values))
-    # A network of the same seed is the same network.
-    _, first = np.unique(chosen.seed.values, return_index=True)
-    found: np.ndarray = chosen.rate_0.values[first] / float(dataset.eigenvalues_inf[1]) - 1
+    found: np.ndarray = at_start(dataset, width).rate_0.values / float(dataset.eigenvalues_inf[1]) - 1
     return found
 
 
