@@ -6,7 +6,7 @@
     flow       gradient flow against gradient descent, both to t = 200, with the error of each
     ensemble   many narrow networks as one tensor program, against one after another
     fig3       the paper's 4000 steps on 512 digits, extrapolated from measured ones, against gradient flow to t = 4000
-    revealed   the NTK at initialization with revealed weights against width: exponents over two decades, and dense
+    revealed   the NTK at initialization with revealed weights and with dense ones, against width (figures/width.json)
     help       scripts/run.py --help
 
 How to read it: networks are float32. Alternatives take turns, so that drift of the machine hits all alike; times are
@@ -38,11 +38,12 @@ from torch.func import jacrev, vmap
 from replication.claims import exponent
 from replication.costs import LeastSquares
 from replication.datasets import angle_grid, circle, gaussian, mnist
+from replication.experiments import free_memory
 from replication.kernels import principal_components
 from replication.limit import theta_inf
 from replication.network import Network
 from replication.randomness import generator
-from replication.revealed import nbytes, revealing
+from replication.revealed import revealing
 from replication.tangent import tangent_kernel
 from replication.training import GradientDescent, GradientFlow, Solver
 from replication.weights import DenseWeight, WeightDraw
@@ -274,26 +275,35 @@ def fig3(n: int, n_inputs: int, repeats: int) -> Iterator[Row]:
 
 
 def revealed(n: int, n_inputs: int, repeats: int) -> Iterator[Row]:
-    """Drawing [2, n, n, n, 1] and its NTK on N inputs; exponents in n of time and bytes from n/100 to n"""
-    x = gaussian(n_inputs, 2, generator("fig1", "sample", 0))
-    held: dict[int, int] = {}
+    """Drawing [2, n, n, n, 1] and its NTK, revealed and dense (where it fits); exponents over the two decades to n"""
+    fits = 16 * n**2 < free_memory("cpu")  # two hidden matrices, with room to work
+    ways = {"revealed": revealing(), **({"dense": DenseWeight.draw} if fits else {})}
+    times = race({name: partial(initial_kernel, n, n_inputs, weight) for name, weight in ways.items()}, repeats)
+    row: Row = {}
+    for name in ("revealed", "dense"):
+        row[f"{name} s"] = times.get(name, NOTHING)
+        row[f"{name} MiB"] = NOTHING
+        if name in ways:
+            row[f"{name} MiB"] = max(0.01, (peak_of(name, n, n_inputs) - peak_of(name, 8, 1)) / 2**20)
+    _revealed[n] = row
+    widths = sorted(width for width in _revealed if n / 100 <= width <= n)
+    known = len(widths) > 2 and widths[0] == n / 100 >= SETTLED
+    for column in ("revealed s", "revealed MiB"):
+        values = [_revealed[width][column] for width in widths]
+        row[f"exponent({column.split()[-1]})"] = exponent(widths, values, [1] * len(widths)) if known else NOTHING
+    yield row
 
-    def work(width: int, weight: WeightDraw) -> None:
-        network = Network.init([2, width, width, width, 1], generator=generator("revealed", width), weight=weight)
-        tangent_kernel(network, x)
-        held[width] = nbytes(network.weights)  # type: ignore[arg-type]
 
-    widths = [max(20, n // 100), max(30, n // 10), n]
-    times = race({str(width): partial(work, width, revealing()) for width in widths}, repeats)
-    sizes = dict(held)
-    dense = race({"dense": partial(work, widths[0], DenseWeight.draw)}, repeats)["dense"]
-    yield {
-        **{f"n={width} s": times[str(width)] for width in widths},
-        "MiB": sizes[n] / 2**20,
-        "exponent(time)": exponent(widths, [times[str(width)] for width in widths], [1] * 3),
-        "exponent(bytes)": exponent(widths, [sizes[width] for width in widths], [1] * 3),
-        f"dense n={widths[0]} s": dense,
-    }
+NOTHING = "–"
+SETTLED = 10_000  # narrower networks take the time of so many calls
+_revealed: dict[int, Row] = {}
+"""The rows of ``revealed`` so far, by width."""
+
+
+def initial_kernel(n: int, n_inputs: int, weight: WeightDraw) -> Tensor:
+    """The NTK of Figure 1's network, drawn anew, on N inputs."""
+    network = Network.init([2, n, n, n, 1], generator=generator("revealed", n), weight=weight)
+    return tangent_kernel(network, gaussian(n_inputs, 2, generator("fig1", "sample", 0)))
 
 
 def help_time(n: int, n_inputs: int, repeats: int) -> Iterator[Row]:
@@ -314,13 +324,16 @@ def peak_of(task: str, n: int, n_inputs: int) -> float:
 
 def peak_of_task(task: str, n: int, n_inputs: int) -> float:
     """Bytes: the peak memory of this process, having done the task."""
-    network, x, cost = figure_1(n, n_inputs)
-    tasks: dict[str, Work] = {
-        "step": partial(train, GradientDescent(1e-3, 2), network, x, cost),
-        "kernel": partial(tangent_kernel, network, x),
-        "jacobians": partial(contracted_jacobians, network, x),
-    }
-    tasks[task]()
+    if task in ("revealed", "dense"):
+        initial_kernel(n, n_inputs, revealing() if task == "revealed" else DenseWeight.draw)
+    else:
+        network, x, cost = figure_1(n, n_inputs)
+        tasks: dict[str, Work] = {
+            "step": partial(train, GradientDescent(1e-3, 2), network, x, cost),
+            "kernel": partial(tangent_kernel, network, x),
+            "jacobians": partial(contracted_jacobians, network, x),
+        }
+        tasks[task]()
     try:  # Linux's ru_maxrss outlives exec: a child's is at least its parent's
         return 1024 * float(Path("/proc/self/status").read_text(encoding="utf-8").split("VmHWM:")[1].split()[0])
     except (OSError, IndexError):
@@ -335,7 +348,17 @@ BENCHMARKS: dict[str, Benchmark] = {
     "flow": (flow, [500, 2000], [128], []),
     "ensemble": (ensemble, [16, 64, 250], [4, 64], []),
     "fig3": (fig3, [1000], [512], []),
-    "revealed": (revealed, [1_000_000], [64], [("exponent(time)", "≤", 1.1), ("exponent(bytes)", "≤", 1.1)]),
+    "revealed": (
+        revealed,
+        [100, 320, 1000, 3200, 10_000, 32_000, 100_000, 320_000, 1_000_000],
+        [64],
+        [
+            ("exponent(s)", "≥", 0.9),
+            ("exponent(s)", "≤", 1.1),
+            ("exponent(MiB)", "≥", 0.9),
+            ("exponent(MiB)", "≤", 1.1),
+        ],
+    ),
     "help": (help_time, [], [], [("s", "≤", 1.5)]),
 }
 
@@ -344,10 +367,12 @@ def table(name: str, widths: Sequence[int] | None, inputs: Sequence[int] | None,
     """Title, rows and requirements of a benchmark, each at its worst row."""
     benchmark, own_widths, own_inputs, requirements = BENCHMARKS[name]
     sizes = product(widths or own_widths, inputs or own_inputs) if own_widths else [(0, 0)]
-    rows = [({"n": n, "N": size} if n else {}) | row for n, size in sizes for row in benchmark(n, size, repeats)]
+    rows: list[Row] = [
+        ({"n": n, "N": size} if n else {}) | row for n, size in sizes for row in benchmark(n, size, repeats)
+    ]
     found = []
     for column, relation, limit in requirements:
-        measured = (min if relation == "≥" else max)(row[column] for row in rows)
+        measured = (min if relation == "≥" else max)(row[column] for row in rows if row[column] != NOTHING)
         met = measured >= limit if relation == "≥" else measured <= limit
         found.append({"requirement": f"{column} {relation} {limit:.2f}", "met": met, "measured": measured})
     return {"title": benchmark.__doc__, "rows": rows, "requirements": found}
@@ -364,13 +389,15 @@ def text(table: dict[str, Any]) -> str:
     return "\n".join([table["title"], *lines])
 
 
-def machine() -> dict[str, str | int]:
+def machine() -> Row:
     """What the numbers depend on."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     cpu = models[0] if models else platform.processor() or platform.machine()
-    return {"cpu": cpu, "cores": os.cpu_count() or 1, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    threads = torch.get_num_threads()
+    return {"cpu": cpu, "cores": os.cpu_count() or 1, "threads": threads, "torch": torch.__version__, "GiB": memory}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -388,7 +415,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(peak_of_task(options.peak[0], *map(int, options.peak[1:])))
         return
     described = machine()
-    print(", ".join(f"{key} {value}" for key, value in described.items()))
+    print(", ".join(f"{key} {value:.1f}" if key == "GiB" else f"{key} {value}" for key, value in described.items()))
     tables = {}
     for name in BENCHMARKS if "all" in options.names else options.names:
         tables[name] = table(name, options.n, options.inputs, options.repeats)

@@ -5,10 +5,11 @@
     python scripts/figures.py --publish fig1         first take the data of a preset from the results store
 
 Only --publish writes figures/ (and the claims table of the README), and only from presets at the paper's widths whose
-cells are all stored.
+cells are all stored. One figure is that of a benchmark: `scripts/benchmark.py revealed --json figures/width.json`.
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from compose import RunError, UserError, preset, typed
 ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "figures"
 README = ROOT / "README.md"
+COST = PUBLISHED / "width.json"
 
 
 def collect(name: str, results: str) -> None:
@@ -67,6 +69,8 @@ def redraw(target: Path, tracking: str) -> None:
             print(png)
     if not sections:
         raise RunError(f"there are no data in {PUBLISHED}")
+    if COST.exists():
+        print(*draw("width", json.loads(COST.read_text(encoding="utf-8")), target).values())
     for file, content in (("CLAIMS.md", markdown(sections, target)), ("report.html", page(sections))):
         (target / file).write_text(content, encoding="utf-8")
         print(target / file)

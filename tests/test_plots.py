@@ -19,6 +19,7 @@ from replication.experiments import fig1
 from replication.experiments.fig1.claims import INFLATION
 from replication.experiments.fig1.statistics import change, initial_kernels, select, spread
 from replication.plots import fig1 as plot
+from replication.plots import width as width_plot
 
 compose = script("compose")
 
@@ -193,3 +194,22 @@ def test_less_data_from_end_to_end(tmp_path: Path) -> None:
     done = call(*TINY, *NOTHING, f"results={tmp_path}")
     assert (done.returncode, done.stderr) == (0, "")
     assert "fig1.variance                undecided" in done.stdout
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_width_shows_what_is_measured_and_where_dense_weights_end(known: bool) -> None:
+    exponents = {"exponent(s)": 1.04 if known else "–", "exponent(MiB)": 0.99 if known else "–"}
+    none = {"exponent(s)": "–", "exponent(MiB)": "–"}
+    rows = [
+        {"n": 100, "revealed s": 0.1, "revealed MiB": 1.0, "dense s": 0.01, "dense MiB": 0.2} | none,
+        {"n": 10_000, "revealed s": 0.2, "revealed MiB": 30.0, "dense s": 9.0, "dense MiB": 800.0} | none,
+        {"n": 10**6, "revealed s": 19.0, "revealed MiB": 3000.0, "dense s": "–", "dense MiB": "–"} | exponents,
+    ]
+    (figure,) = width_plot.figures({"machine": {"GiB": 16.0}, "tables": {"revealed": {"rows": rows}}}).values()
+    for axes, unit, exponent in zip(figure.axes, ("s", "MiB"), ("1.04", "0.99"), strict=True):
+        lines = {line.get_label(): points(line) for line in axes.get_lines()}
+        for name in ("revealed", "dense"):
+            measured = [[row["n"], row[f"{name} {unit}"]] for row in rows if row[f"{name} {unit}"] != "–"]
+            assert lines[f"{name} weights"].tolist() == measured
+        assert lines["dense weights fill 16 GiB"][0, 0] == pytest.approx(math.sqrt(16 * 2**30 / 8))
+        assert (exponent in axes.get_title()) == known

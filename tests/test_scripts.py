@@ -399,7 +399,7 @@ def test_figures_refuses_presets_without_publish(copy: Path) -> None:
 
 @pytest.mark.skipif(not list((ROOT / "figures").rglob("*.nc")), reason="no data are published yet")
 def test_published_tables_are_those_of_the_published_data(copy: Path) -> None:
-    for path in (ROOT / "figures").rglob("*.nc"):
+    for path in [*(ROOT / "figures").rglob("*.nc"), *(ROOT / "figures").glob("*.json")]:
         target = copy / "figures" / path.relative_to(ROOT / "figures")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)

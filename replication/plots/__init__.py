@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.style
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -26,8 +26,8 @@ def style() -> Iterator[None]:
         yield
 
 
-def draw(experiment: str, dataset: xr.Dataset, folder: Path) -> dict[str, Path]:
-    """Draw an experiment's figures from its assembled data as PNG and PDF; returns figure name → PNG.
+def draw(experiment: str, dataset: Any, folder: Path) -> dict[str, Path]:
+    """Draw an experiment's figures from its assembled data, or a benchmark's, as PNG and PDF; figure name → PNG.
 
     The same data give the same bytes (with the same matplotlib): no date, no version in the files.
     """
