@@ -190,6 +190,7 @@ def test_directions_that_are_not_asked_for_leave_their_claim_undecided():
         ("directions", "[cross_entropy]"),
         ("directions", "[least_squares,sideways]"),
         ("seeds", "[1]"),
+        ("direction_seeds", "0"),
         ("mean_field.widths", "[2000]"),
         ("mean_field.tolerance", "0"),
         ("network.weights", "sparse"),

@@ -74,7 +74,7 @@ class MeanField(Ensemble):
 class Config(BaseConfig):
     """Networks of every width: of each nonlinearity trained by least squares, of the first in the other directions too.
 
-    seeds: networks of each width.
+    seeds: networks of each width; direction_seeds: at most so many of them in those other directions.
     """
 
     network: WideNetworkConfig
@@ -83,6 +83,7 @@ class Config(BaseConfig):
     directions: list[str]
     widths: list[int]
     seeds: list[int]
+    direction_seeds: int
     mean_field: MeanField
 
     def __post_init__(self) -> None:
@@ -97,6 +98,7 @@ class Config(BaseConfig):
         require_distinct("widths", self.widths, 1)
         valid = len(self.seeds) == len(self.widths) and min(self.seeds, default=0) >= 1
         require(valid, "seeds", list(self.seeds), f"must be {len(self.widths)} integers ≥ 1, one for each width")
+        require(self.direction_seeds >= 1, "direction_seeds", self.direction_seeds, "must be ≥ 1")
         require_distinct("mean_field.widths", self.mean_field.widths, 1)
         require(max(self.mean_field.widths) <= DENSE, "mean_field.widths", self.mean_field.widths, f"must be ≤ {DENSE}")
         require(self.mean_field.seeds >= 1, "mean_field.seeds", self.mean_field.seeds, "must be ≥ 1")
@@ -149,8 +151,9 @@ def _ensembles(config: Config) -> dict[tuple[str, str, int, bool], int]:
     first = config.network.nonlinearity
     found: dict[tuple[str, str, int, bool], int] = {}
     for width, seeds in zip(config.widths, config.seeds, strict=True):
+        fewer = min(seeds, config.direction_seeds)
+        found |= {(direction, first, width, False): fewer for direction in config.directions}
         found |= {("least_squares", sigma, width, False): seeds for sigma in config.nonlinearities}
-        found |= {(direction, first, width, False): seeds for direction in config.directions}
     return found | {
         ("least_squares", first, width, True): config.mean_field.seeds for width in config.mean_field.widths
     }
