@@ -77,12 +77,12 @@ def test_a_revealed_network_is_a_dense_one(sigma, depth, n_outputs):
     torch.testing.assert_close(tangent_kernel(again, x), after[1], rtol=1e-9, atol=1e-10)
 
 
-def trained_pair(tolerance, sigma, solver, width=48):
+def trained_pair(tolerance, sigma, solver, width=48, depth=4, n_outputs=1):
     """f_t at data and probes, and Θ_t there, of a revealed network and of the dense one that it could have been."""
     x, probes = circle(angle_grid(10)[:-1]), circle(angle_grid(6)[:-1] + 0.1)
     points = torch.cat([x, probes])
-    cost = LeastSquares(x[:, :1] * x[:, 1:])
-    revealed = network(sigma, 4, width=width, tolerance=tolerance, n_0=2)
+    cost = LeastSquares(torch.cat([x[:, :1] * x[:, 1:], x[:, :1]], dim=1)[:, :n_outputs])
+    revealed = network(sigma, depth, n_outputs, width=width, tolerance=tolerance, n_0=2)
     # The first matrix is dense here, and moves.
     first = [w.values.clone() if isinstance(w, DenseWeight) else None for w in revealed.weights]
     biases = [b.clone() for b in revealed.biases]
@@ -98,8 +98,10 @@ def trained_pair(tolerance, sigma, solver, width=48):
 
 
 @pytest.mark.parametrize("sigma", ["relu", "erf", "tanh"])
-def test_trained_by_descent_it_is_the_dense_network_to_rounding(sigma):
-    revealed, found, expected, _ = trained_pair(0.0, sigma, GradientDescent(0.5, 4))
+@pytest.mark.parametrize("depth", [2, 3, 4, 5])
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_trained_by_descent_it_is_the_dense_network_to_rounding(sigma, depth, n_outputs):
+    revealed, found, expected, _ = trained_pair(0.0, sigma, GradientDescent(0.5, 4), depth=depth, n_outputs=n_outputs)
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9)
     assert truncation(revealed.weights) < 1e-12
