@@ -84,19 +84,23 @@ _NETWORKS = (
               "last preactivation.", note="definition; the tests of network.py compare its derivatives with autograd"),
     Statement("§2", "The input distribution is that of a finite data set and defines a semi-norm on functions, which "
               "sees their values on the data only.", note="definition"),
-    Statement("§2; Remark 1", "β sets how much the biases count in training, against the weights."),
+    Statement("§2; Remark 1", "β sets how much the biases count in training, against the weights.",
+              ("remark1.beta",)),
     Statement("footnote 1", "The results seem to hold without the smoothness that the proofs ask of σ.",
               ("fig1.inflation_width",), "for ReLU, L = 4, least squares"),
     Statement("Remark 1", "The usual parametrization has neither 1/√n_l nor β, and draws W from N(0, 1/n_l) and b from "
               "N(0, 1), or sets b to 0.", note="definition of the parametrization that this one is compared with"),
-    Statement("Remark 1", "Both parametrizations represent the same set of functions."),
+    Statement("Remark 1", "Both parametrizations represent the same set of functions.", ("remark1.functions",)),
     Statement("Remark 1", "Relative to the usual parametrization, derivatives with respect to weights are multiplied "
-              "by 1/√n_l and those with respect to biases by β."),
-    Statement("Remark 1", "Without the factors 1/√n_l training would have no consistent limit of infinite width."),
+              "by 1/√n_l and those with respect to biases by β.", ("remark1.derivatives", "remark1.map")),
+    Statement("Remark 1", "Without the factors 1/√n_l training would have no consistent limit of infinite width.",
+              ("remark1.limit",)),
     Statement("Remark 1", "The factors 1/√n_l make the weights of a wide layer count for little in training, which a "
-              "small β balances."),
+              "small β balances.", ("remark1.balance",)),
     Statement("Remark 1", "β = 0.1 with learning rate 1.0 behaves like a usual network of width 100 with learning rate "
-              "0.01."),
+              "0.01.", ("remark1.classical", "remark1.biases", "remark1.inputs"),
+              "to a factor 2 in speed, with biases that start at 0 or as small as βb, on the circle; usual biases from "
+              "N(0, 1) or inputs of another dimension make it another comparison"),
 )  # fmt: skip
 
 _KERNEL_GRADIENT = (

@@ -1,0 +1,298 @@
+"""The claims of Remark 1 (paper §2), their criteria and their negative controls."""
+
+import math
+
+import numpy as np
+import xarray as xr
+
+from ...claims import Claim, Control, Statistic, mean, rate
+
+RUNS = ("scaled", "zero", "unit", "slow")
+"""Usual networks that are trained beside the network: see ``compare``."""
+SLOW = 0.1
+"""The rate of the control, over the one that the paper names."""
+ROUNDING, TRAINED_ROUNDING = 1e-12, 1e-9
+"""Allowed distance between the two parametrizations before training, and over it."""
+DOUBLINGS, DISTANCE = 1.0, 0.25
+"""Behaves like: speeds within a factor 2, trajectories within a quarter of the change of f."""
+FIRST_LAYER = 0.1
+"""Least |log₂| of the ratio of speeds that the first layer's rate is to make."""
+SMALL_SHARE = 0.1
+"""Largest share of the biases in Θ that counts as small."""
+
+
+def compared(dataset: xr.Dataset, width: int, n_0: int) -> xr.Dataset:
+    """The networks of a width and input dimension that are held against usual ones with one rate."""
+    chosen = (dataset.compared_width == width) & (dataset.compared_n_0 == n_0)
+    return dataset.isel(compared=np.flatnonzero(chosen))
+
+
+def initial(dataset: xr.Dataset, width: int, beta: float) -> xr.Dataset:
+    """The networks of a width at initialization, with one β."""
+    return dataset.isel(initial=np.flatnonzero(dataset.initial_width == width)).sel(beta=beta)
+
+
+def share(networks: xr.Dataset) -> np.ndarray:
+    """Part of Θ(x, x) (mean over x) that is due to the biases, of each network."""
+    biases, weights = networks.biases.values.sum(axis=-1), networks.weights.values.sum(axis=-1)
+    found: np.ndarray = biases / (biases + weights)
+    return found
+
+
+def usual_share(networks: xr.Dataset) -> np.ndarray:
+    """The same for the kernel of usual networks with one rate, in which layer l has n_l times the weights' part."""
+    return share(_with_one_rate(networks))
+
+
+def single_ratio(networks: xr.Dataset) -> np.ndarray:
+    """Rms derivative of f in a hidden or last layer's weight, over that in its bias: (networks, layers 1 … L − 1)."""
+    n = networks.initial_width.values[:, None]
+    found: np.ndarray = np.sqrt(networks.weights.values[:, 1:] / n / networks.biases.values[:, 1:])
+    return found
+
+
+def usual_single_ratio(networks: xr.Dataset) -> np.ndarray:
+    """``single_ratio`` in the usual parametrization."""
+    return single_ratio(_with_one_rate(networks))
+
+
+def average(values: np.ndarray) -> float:
+    """Geometric mean."""
+    return math.exp(np.log(values).mean())
+
+
+def _with_one_rate(dataset: xr.Dataset) -> xr.Dataset:
+    """The parts and λ_max of the kernel that one rate for all parameters gives in the usual parametrization."""
+    n_in = np.repeat(dataset.initial_width.values[:, None], dataset.sizes["layer"], axis=1)
+    n_in[:, 0] = 2
+    scale = xr.DataArray(n_in, dims=("initial", "layer"))
+    weights = (dataset.weights * scale).transpose(*dataset.weights.dims)
+    return dataset.assign(
+        weights=weights,
+        biases=dataset.biases / dataset.beta**2,
+        largest=dataset.largest_usual,
+        largest_usual=dataset.largest,
+    )
+
+
+def _largest(name: str, values: xr.DataArray, allowed: float) -> Statistic:
+    """The largest over all networks of what is an identity but for rounding."""
+    worst = float(values.max(skipna=False))
+    return Statistic(name, worst, worst, worst, (0.0, allowed))
+
+
+def _check_functions(dataset: xr.Dataset) -> list[Statistic]:
+    return [_largest("largest distance of f at t = 0 ÷ rms of f", dataset.start, ROUNDING)]
+
+
+def _check_map(dataset: xr.Dataset) -> list[Statistic]:
+    return [_largest("largest distance of f over training ÷ rms change", dataset.exact, TRAINED_ROUNDING)]
+
+
+def _check_derivatives(dataset: xr.Dataset) -> list[Statistic]:
+    return [_largest("largest relative distance of a layer's derivatives", dataset.derivative, ROUNDING)]
+
+
+def _check_classical(dataset: xr.Dataset) -> list[Statistic]:
+    width = dataset.attrs["width"]
+    networks = compared(dataset, width, 2)
+    found = []
+    for run, biases in (("zero", "b = 0"), ("scaled", "b from N(0, β²)")):
+        chosen = networks.sel(run=run)
+        name = f"log₂ of the ratio of initial speeds (n={width}, {biases})"
+        found.append(mean(name, chosen.doublings.values, (-DOUBLINGS, DOUBLINGS)))
+        name = f"log₂ of the ratio of speeds over training ({biases})"
+        found.append(mean(name, chosen.pace.values, (-DOUBLINGS, DOUBLINGS)))
+        found.append(mean(f"distance of f ÷ change ({biases})", chosen.distance.values, (0.0, DISTANCE)))
+    return found
+
+
+def _check_biases(dataset: xr.Dataset) -> list[Statistic]:
+    values = compared(dataset, dataset.attrs["width"], 2).sel(run="unit").doublings.values
+    return [mean("log₂ of the ratio of initial speeds (b from N(0, 1))", values, (DOUBLINGS, math.inf))]
+
+
+def _check_inputs(dataset: xr.Dataset) -> list[Statistic]:
+    width = dataset.attrs["width"]
+    found = []
+    for n_0 in dataset.attrs["inputs"]:
+        values = compared(dataset, width, n_0).sel(run="scaled").doublings.values
+        slower, faster, same = (-math.inf, -FIRST_LAYER), (FIRST_LAYER, math.inf), (-ROUNDING, ROUNDING)
+        allowed = slower if n_0 < width else faster if n_0 > width else same
+        found.append(mean(f"log₂ of the ratio of initial speeds (n_0={n_0})", values, allowed))
+    return found
+
+
+def _slow(dataset: xr.Dataset) -> xr.Dataset:
+    """The runs of a tenth of the rate in the place of all."""
+    slow = dataset[["doublings", "pace", "distance"]].sel(run="slow", drop=True)
+    return dataset.assign({name: slow[name].expand_dims(run=dataset.run, axis=1) for name in slow})
+
+
+def _beta_one(dataset: xr.Dataset) -> xr.Dataset:
+    """Usual networks, biases from N(0, β²) or 0, beside β = 1 and rate 1.0: their initial speeds."""
+    return dataset.assign(doublings=dataset.beta_one)
+
+
+def _with_first_layer(dataset: xr.Dataset) -> xr.Dataset:
+    """Usual networks with rate 1/n_0 for the weights of the first layer."""
+    return dataset.assign(doublings=dataset["first"].expand_dims(run=dataset.run, axis=1))
+
+
+def _without_biases(dataset: xr.Dataset) -> xr.Dataset:
+    """The runs that start without biases in the place of all."""
+    zero = dataset.doublings.sel(run="zero", drop=True)
+    return dataset.assign(doublings=zero.expand_dims(run=dataset.run, axis=1))
+
+
+def _check_beta(dataset: xr.Dataset) -> list[Statistic]:
+    widths = dataset.attrs["widths"]
+    found = []
+    for beta, expected in zip(dataset.attrs["betas"], dataset.attrs["share_inf"], strict=True):
+        name = f"share of the biases ÷ {expected:.3g} of the limit (β={beta}, n={widths[-1]})"
+        found.append(mean(name, share(initial(dataset, widths[-1], beta)) / expected, (0.9, 1.1)))
+    return found
+
+
+def _check_balance(dataset: xr.Dataset) -> list[Statistic]:
+    widths, beta = dataset.attrs["widths"], dataset.attrs["network"]["beta"]
+    groups = [initial(dataset, width, beta) for width in widths]
+    ratios = [single_ratio(group) for group in groups]
+    return [
+        rate("derivative in one weight ÷ in one bias", average, widths, ratios, (-0.55, -0.45)),
+        mean(f"share of the biases in Θ (β={beta}, n={widths[-1]})", share(groups[-1]), (0.0, SMALL_SHARE)),
+    ]
+
+
+def _large_beta(dataset: xr.Dataset) -> xr.Dataset:
+    """Networks of β = 1 in the place of all."""
+    parts = dataset[["weights", "biases"]].sel(beta=1.0, drop=True)
+    return dataset.assign({name: parts[name].expand_dims(beta=dataset.beta, axis=1) for name in parts})
+
+
+def _check_limit(dataset: xr.Dataset) -> list[Statistic]:
+    widths, beta = dataset.attrs["widths"], dataset.attrs["network"]["beta"]
+    groups = [initial(dataset, width, beta) for width in widths]
+    return [
+        rate("λ_max of Θ", average, widths, [group.largest.values for group in groups], (-0.1, 0.1)),
+        rate("λ_max without 1/√n_l", average, widths, [group.largest_usual.values for group in groups], (0.9, 1.1)),
+    ]
+
+
+CLAIMS = (
+    Claim(
+        id="remark1.functions",
+        place="Remark 1",
+        statement="Both parametrizations represent the same functions: W/√n_l and βb are the usual parameters.",
+        paper="the same set of functions",
+        criterion=f"before training, f of every network and of its usual counterpart differ by less than {ROUNDING:g} "
+        "of the rms of f on the data (equal and unequal widths, every σ and β of the map)",
+        figure="remark1",
+        check=_check_functions,
+        controls=(Control("the same parameters without the factors", lambda data: data.assign(start=data.unmapped)),),
+    ),
+    Claim(
+        id="remark1.derivatives",
+        place="Remark 1",
+        statement="The derivatives are the usual ones times 1/√n_l for the weights of layer l and times β for biases.",
+        paper="scaled by 1/√n_l and β",
+        criterion="∂C/∂W and ∂C/∂b of every layer of every network are the usual ones, by automatic differentiation, "
+        f"times those factors, to a relative {ROUNDING:g}",
+        figure="remark1",
+        check=_check_derivatives,
+        controls=(
+            Control("the usual derivatives without the factors", lambda data: data.assign(derivative=data.unscaled)),
+        ),
+    ),
+    Claim(
+        id="remark1.map",
+        place="Remark 1",
+        statement="Training with rate η is usual training with rates η/n_l for weights and ηβ² for biases.",
+        paper="follows from the factors of the derivatives",
+        criterion=f"f of every network stays within {TRAINED_ROUNDING:g} of its rms change of f of the usual one, at "
+        "every step and every point of the data",
+        figure="remark1",
+        check=_check_map,
+        controls=(Control("one rate η/n for all parameters", lambda data: data.assign(exact=data.single)),),
+    ),
+    Claim(
+        id="remark1.classical",
+        place="Remark 1",
+        statement="β = 0.1 with rate 1.0 is like a usual network of width 100 with rate 0.01, on the unit circle and "
+        "with biases that start at 0 or as small as βb.",
+        paper="similar (no number)",
+        criterion="for both, the usual network's initial speed −∂_tC/2C, and its speed over training (steps to the "
+        "same cost), are within a factor 2 (mean of log₂ in [−1, 1]), and its f is within a quarter of the rms change "
+        "of f (rms over steps and data, mean over networks)",
+        figure="remark1",
+        check=_check_classical,
+        controls=(
+            Control("usual networks with rate 0.001", _slow),
+            Control("β = 1 instead of 0.1, with rate 1.0", _beta_one),
+        ),
+        note="hidden weights and biases have the same rates in both; the usual first layer has rate 0.01 instead of "
+        "1/n_0 = 0.5, which takes a fifth of the speed at first, and a third over training",
+    ),
+    Claim(
+        id="remark1.biases",
+        place="Remark 1",
+        statement="It is not like that network if the usual biases start from N(0, 1): that one is faster at first.",
+        paper="b from N(0, 1), or 0; the comparison does not say which",
+        criterion="with biases from N(0, 1), the usual network with rate 0.01 is more than twice as fast at first "
+        "(mean of log₂ > 1)",
+        figure="remark1",
+        check=_check_biases,
+        controls=(Control("biases that start at 0", _without_biases),),
+        note="such biases make the kernel larger, and f almost the same at all inputs: a component learned in a "
+        "few steps; to the same cost in the end the usual network takes about twice as many",
+    ),
+    Claim(
+        id="remark1.inputs",
+        place="Remark 1",
+        statement="How like they are depends on the inputs' dimension n_0, as the first layer's rates are 1/n_0 and "
+        "1/n: the usual network is slower for n_0 < n, the same for n_0 = n, faster for n_0 > n.",
+        paper="nothing is said of the first layer",
+        criterion=f"with biases from N(0, β²), log₂ of the ratio of initial speeds is below −{FIRST_LAYER}, within "
+        f"{ROUNDING:g} of 0, or above {FIRST_LAYER} on average, in that order",
+        figure="remark1",
+        check=_check_inputs,
+        controls=(Control("rate 1/n_0 for the first layer of usual networks too", _with_first_layer),),
+        note="for n_0 = 784, that of the digits, the usual network is about twice as fast",
+    ),
+    Claim(
+        id="remark1.beta",
+        place="§2; Remark 1",
+        statement="β sets how much the biases count: their share of Θ is that of the limit, at every β.",
+        paper="β tunes the influence of the biases (no number)",
+        criterion="at the largest width the mean share of the biases in Θ(x, x) is within 10 % of "
+        "β² Σ_l Π_{k>l} Σ̇⁽ᵏ⁾ ÷ Θ_∞, for every β",
+        figure="remark1",
+        check=_check_beta,
+        controls=(Control("the usual parametrization with one rate", _with_one_rate),),
+    ),
+    Claim(
+        id="remark1.balance",
+        place="Remark 1",
+        statement="1/√n_l makes each weight of a wide layer count little beside a bias; a small β balances that.",
+        paper="the factors reduce the influence of the weights when n_l is large",
+        criterion="the exponent in n of the rms derivative in one weight over that in one bias, behind a hidden layer, "
+        f"lies in [−0.55, −0.45], and at the paper's β the biases make up less than {SMALL_SHARE} of Θ(x, x)",
+        figure="remark1",
+        check=_check_balance,
+        controls=(
+            Control("the usual parametrization", _with_one_rate),
+            Control("β = 1", _large_beta),
+        ),
+    ),
+    Claim(
+        id="remark1.limit",
+        place="Remark 1",
+        statement="Without the factors 1/√n_l one rate for all widths has no limit: the kernel grows with n.",
+        paper="the factors are key to a consistent limit (no rate)",
+        criterion="the exponent in n of λ_max of the kernel on the data, which bounds stable rates by 2/λ_max, is in "
+        "[−0.1, 0.1] with the factors, and in [0.9, 1.1] in the usual parametrization with one rate",
+        figure="remark1",
+        check=_check_limit,
+        controls=(Control("the two parametrizations exchanged", _with_one_rate),),
+    ),
+)

@@ -1,0 +1,138 @@
+"""Configuration of Remark 1's experiment, and what one of its cells is."""
+
+import math
+from dataclasses import dataclass
+
+from .. import BaseConfig, NetworkConfig, require, require_distinct
+from .usual import MODULES
+
+NAME = "remark1"
+
+
+def _require_positive(key: str, values: list[float]) -> None:
+    valid = len(set(values)) == len(values) > 0 and all(0 < value < math.inf for value in values)
+    require(valid, key, list(values), "must be distinct numbers > 0")
+
+
+@dataclass(kw_only=True)
+class Training:
+    """Gradient descent with a learning rate, of ``seeds`` networks of each kind."""
+
+    learning_rate: float
+    steps: int
+    seeds: int
+
+
+@dataclass(kw_only=True)
+class MapConfig(Training):
+    """Networks of each list of hidden widths, σ and β, against usual ones with a rate for each of their parameters."""
+
+    hidden: list[list[int]]
+    nonlinearities: list[str]
+    betas: list[float]
+
+
+@dataclass(kw_only=True)
+class ClassicalConfig(Training):
+    """Networks of each width n, with β = n^{−1/2}, against usual ones with one rate, learning_rate/n.
+
+    inputs: dimensions n_0 of the inputs, at the width 1/β² that the paper names.
+    """
+
+    widths: list[int]
+    inputs: list[int]
+
+
+@dataclass(kw_only=True)
+class KernelConfig:
+    """Networks at initialization of each width, ``seeds`` of each, with each β."""
+
+    betas: list[float]
+    widths: list[int]
+    seeds: list[int]
+
+
+@dataclass(kw_only=True)
+class Config(BaseConfig):
+    """network.beta: the β that the paper recommends; n_samples: inputs x with ‖x‖² = n_0/2."""
+
+    network: NetworkConfig
+    n_samples: int
+    map: MapConfig
+    classical: ClassicalConfig
+    kernel: KernelConfig
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = ", ".join(MODULES)
+        require(self.network.dtype == "float64", "network.dtype", self.network.dtype, "must be float64")
+        require(
+            self.network.nonlinearity in MODULES,
+            "network.nonlinearity",
+            self.network.nonlinearity,
+            f"must be one of {names}",
+        )
+        require(self.network.beta > 0, "network.beta", self.network.beta, "must be > 0")
+        require(self.n_samples >= 2, "n_samples", self.n_samples, "must be ≥ 2")
+        for key, training in (("map", self.map), ("classical", self.classical)):
+            rate = training.learning_rate
+            require(0 < rate < math.inf, f"{key}.learning_rate", rate, "must be > 0")
+            require(training.steps >= 1, f"{key}.steps", training.steps, "must be ≥ 1")
+            require(training.seeds >= 1, f"{key}.seeds", training.seeds, "must be ≥ 1")
+        hidden = [list(widths) for widths in self.map.hidden]
+        count = self.network.depth - 1
+        valid = len(hidden) > 0 and all(len(widths) == count and min(widths) >= 1 for widths in hidden)
+        require(valid, "map.hidden", hidden, f"must be lists of {count} widths ≥ 1")
+        sigmas = list(self.map.nonlinearities)
+        require(
+            0 < len(set(sigmas) & set(MODULES)) == len(sigmas),
+            "map.nonlinearities",
+            sigmas,
+            f"must be distinct, among {names}",
+        )
+        _require_positive("map.betas", self.map.betas)
+        require_distinct("classical.widths", self.classical.widths, 1)
+        allowed = f"must have {self.width}, which is 1/network.beta²"
+        require(self.width in self.classical.widths, "classical.widths", list(self.classical.widths), allowed)
+        require_distinct("classical.inputs", self.classical.inputs, 2)
+        require(2 in self.classical.inputs, "classical.inputs", list(self.classical.inputs), "must have 2, the circle")
+        _require_positive("kernel.betas", self.kernel.betas)
+        betas = list(self.kernel.betas)
+        valid = self.network.beta in betas and 1.0 in betas
+        require(valid, "kernel.betas", betas, f"must have 1 and network.beta, {self.network.beta}")
+        require_distinct("kernel.widths", self.kernel.widths, 1)
+        valid = len(self.kernel.seeds) == len(self.kernel.widths) and min(self.kernel.seeds) >= 1
+        allowed = f"must be {len(self.kernel.widths)} integers ≥ 1, one for each width"
+        require(valid, "kernel.seeds", list(self.kernel.seeds), allowed)
+
+    @property
+    def width(self) -> int:
+        """The width that the paper names beside β: 1/β², 100 for β = 0.1."""
+        return round(self.network.beta**-2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A fixed block of networks with the same widths, β and σ.
+
+    kind: map or classical, which train, or kernel, at initialization, where each network is seen with all of ``betas``;
+    trained: False for classical networks of which only the initial speed is wanted.
+    """
+
+    kind: str
+    hidden: tuple[int, ...]
+    n_0: int
+    seeds: tuple[int, ...]
+    network: NetworkConfig
+    n_samples: int
+    learning_rate: float = 0.0
+    steps: int = 0
+    trained: bool = False
+    betas: tuple[float, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What the cell is, for people."""
+        widths = "-".join(map(str, self.hidden if len(set(self.hidden)) > 1 else self.hidden[:1]))
+        network = f"{self.network.nonlinearity}-beta{self.network.beta:.3g}"
+        return f"{self.kind}-{network}-n0_{self.n_0}-n{widths}-seed{self.seeds[0]}-{self.seeds[-1]}"

@@ -1,0 +1,267 @@
+"""Remark 1: the usual parametrization against the engine, the parts of the kernel, and the checks on made-up data."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from scripts_fixtures import script
+
+from replication.claims import decide
+from replication.costs import LeastSquares
+from replication.experiments import NetworkConfig
+from replication.experiments import remark1 as experiment
+from replication.experiments.remark1 import claims, measurements, usual
+from replication.experiments.remark1.config import Cell
+from replication.limit import limit
+from replication.plots import remark1 as plots
+from replication.tangent import Tangent, tangent_kernel
+from replication.training import DivergenceError, GradientDescent
+
+compose = script("compose")
+OURS = ("remark1.functions", "remark1.derivatives", "remark1.map")
+
+
+def cell(kind="map", hidden=(20, 50, 10), beta=0.3, sigma="relu", **changes) -> Cell:
+    network = NetworkConfig(depth=len(hidden) + 1, nonlinearity=sigma, beta=beta, dtype="float64")
+    fields = {"n_0": 2, "seeds": (0,), "n_samples": 6, "learning_rate": 0.2, "steps": 20, "trained": True}
+    return Cell(kind=kind, hidden=hidden, network=network, **(fields | changes))
+
+
+def made_up() -> xr.Dataset:
+    """What theory has, with a little noise."""
+    rng = np.random.default_rng(0)
+    seeds, widths, betas, n_0s = 40, (64, 1024), (0.1, 1.0), (2, 100, 784)
+    share_inf = [0.07, 0.5]
+
+    def noisy(values: np.ndarray) -> np.ndarray:
+        return values * rng.lognormal(0, 0.02, np.shape(values))
+
+    width = np.repeat(widths, seeds)
+    biases = noisy(np.array(share_inf)[None, :, None] / 4 * np.ones((len(width), 2, 4)))
+    weights = noisy((1 - np.array(share_inf))[None, :, None] / 4 * np.ones((len(width), 2, 4)))
+    compared_n_0 = np.repeat(n_0s, seeds)
+    per_run = {2: [-0.4, -0.5, 3.5, -3.7], 100: [0.0, 0.0, 3.5, -3.3], 784: [1.0, 1.0, 3.5, -2.3]}
+    doublings = np.array([per_run[n_0] for n_0 in compared_n_0])
+    doublings[compared_n_0 != 100] += rng.normal(0, 0.1, (2 * seeds, 4))
+    return xr.Dataset(
+        {
+            **{name: ("mapped", np.full(8, 1e-14)) for name in ("start", "derivative", "exact")},
+            **{name: ("mapped", np.full(8, 0.5)) for name in ("unmapped", "unscaled", "single")},
+            "doublings": (("compared", "run"), doublings),
+            "distance": (("compared", "run"), noisy(np.tile([0.1, 0.1, 0.5, 0.6], (len(compared_n_0), 1)))),
+            "pace": (("compared", "run"), rng.normal([-0.6, -0.6, 0.1, -3], 0.1, doublings.shape)),
+            "first": ("compared", np.zeros(len(compared_n_0))),
+            "beta_one": (("compared", "run"), rng.normal(-1.3, 0.1, doublings.shape)),
+            "compared_width": ("compared", np.full(len(compared_n_0), 100)),
+            "compared_n_0": ("compared", compared_n_0),
+            "weights": (("initial", "beta", "layer"), weights),
+            "biases": (("initial", "beta", "layer"), biases),
+            "largest": (("initial", "beta"), noisy(np.ones((len(width), 2)))),
+            "largest_usual": (("initial", "beta"), noisy(np.repeat(width[:, None], 2, axis=1))),
+            "initial_width": ("initial", width),
+        },
+        coords={"run": list(claims.RUNS), "beta": list(betas)},
+    ).assign_attrs(network={"beta": 0.1}, width=100, widths=widths, inputs=n_0s, betas=betas, share_inf=share_inf)
+
+
+BROKEN = {
+    "remark1.functions": lambda data: data.assign(start=data.start + 1e-6),
+    "remark1.derivatives": lambda data: data.assign(derivative=data.derivative + 1e-6),
+    "remark1.map": lambda data: data.assign(exact=data.exact + 1e-6),
+    "remark1.classical": lambda data: data.assign(distance=4 * data.distance),
+    "remark1.biases": lambda data: data.assign(doublings=data.doublings / 10),
+    "remark1.inputs": lambda data: data.assign(doublings=-data.doublings),
+    "remark1.beta": lambda data: data.assign(biases=2 * data.biases),
+    "remark1.balance": lambda data: data.assign(biases=2 * data.biases),
+    "remark1.limit": lambda data: data.assign(largest_usual=data.largest_usual**0.5),
+}
+
+
+def test_the_claims_hold_where_they_should_and_reject_their_controls():
+    for outcome in decide(experiment.CLAIMS, made_up()):
+        assert outcome.verdict == "holds", outcome
+        assert set(outcome.controls.values()) == {"fails"}, outcome
+
+
+@pytest.mark.parametrize("claim", experiment.CLAIMS, ids=lambda claim: claim.id)
+def test_a_claim_fails_where_it_is_broken(claim):
+    (outcome,) = decide([claim], BROKEN[claim.id](made_up()))
+    assert outcome.verdict == "fails"
+
+
+@pytest.mark.parametrize("claim", [c for c in experiment.CLAIMS if c.id not in OURS], ids=lambda claim: claim.id)
+def test_a_claim_on_random_networks_wants_seeds(claim):
+    data = made_up()
+    few = {"compared": np.arange(0, data.sizes["compared"], 20), "initial": np.arange(0, data.sizes["initial"], 20)}
+    (outcome,) = decide([claim], data.isel(few))
+    assert outcome.verdict in ("undecided", "fails")
+    assert any(math.isinf(statistic.high) for statistic in outcome.statistics)
+
+
+def test_one_network_that_is_off_breaks_an_identity():
+    data = made_up()
+    data.exact[3] = math.nan
+    (outcome,) = decide([claim for claim in experiment.CLAIMS if claim.id == "remark1.map"], data)
+    assert outcome.verdict == "undecided"
+
+
+@pytest.mark.parametrize(("sigma", "beta", "n_0"), [("relu", 0.1, 2), ("tanh", 1.0, 3), ("gelu", 0.5, 5)])
+def test_both_parametrizations_train_alike(sigma, beta, n_0):
+    found = experiment.compute(cell(beta=beta, sigma=sigma, n_0=n_0))
+    for name, bound in (("start", 1e-13), ("derivative", 1e-13), ("exact", 1e-12)):
+        assert float(found[name].max()) < bound, name
+    for name in ("unmapped", "unscaled", "single"):
+        assert float(found[name].min()) > 1e-2, name
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda network, rate: [(rate / n, rate * network.beta) for n in network.widths[:-1]],
+        lambda network, rate: [(rate / n, rate * network.beta**2) for n in network.widths[1:]],
+        lambda network, rate: [(rate / n**0.5, rate * network.beta**2) for n in network.widths[:-1]],
+        lambda network, rate: [(rate, rate)] * network.depth,
+    ],
+    ids=["beta", "fan-out", "root", "one rate"],
+)
+def test_a_wrong_map_of_the_rates_is_caught(monkeypatch, wrong):
+    monkeypatch.setattr(measurements, "exact_rates", wrong)
+    found = experiment.compute(cell(learning_rate=0.02))
+    assert float(found.exact.max()) > 1e-4
+
+
+def test_a_kernel_is_the_sum_of_its_parts():
+    """Θ from the exact rates; that of one rate is the NTK by automatic differentiation of the usual network."""
+    network = measurements.draw(cell(), 0, "cpu")
+    x, _ = measurements.problem(2, 6)
+    by_layer = usual.layer_kernels(Tangent(network, x))
+    theta = usual.descent_kernel(*by_layer, usual.exact_rates(network, 1.0))
+    torch.testing.assert_close(theta, tangent_kernel(network, x))
+    model = usual.usual_network(network, "relu")
+    rows = []
+    for value in model(x)[:, 0]:
+        gradients = torch.autograd.grad(value, list(model.parameters()), retain_graph=True)
+        rows.append(torch.cat([gradient.flatten() for gradient in gradients]))
+    jacobian = torch.stack(rows)
+    torch.testing.assert_close(
+        usual.descent_kernel(*by_layer, usual.one_rate(network, 0.5)), 0.5 * jacobian @ jacobian.T
+    )
+
+
+def test_the_speed_is_that_of_a_short_step():
+    case = cell()
+    network = measurements.draw(case, 0, "cpu")
+    x, target = measurements.problem(2, 6)
+    short = 1e-6
+    speed = measurements._speed(network, usual.exact_rates(network, short), x, target)
+    costs = []
+    for state in GradientDescent(short, 1).states(network, x, LeastSquares(target)):
+        costs.append(state.cost_at(state.t))
+    assert (1 - costs[1] / costs[0]) / 2 == pytest.approx(speed, rel=1e-4)
+
+
+def test_usual_networks_agree_where_the_input_has_as_many_dimensions_as_layers_have_neurons():
+    found = experiment.compute(cell("classical", (16, 16, 16), beta=0.25, n_0=16, learning_rate=0.1))
+    assert abs(float(found.doublings.sel(run="scaled").max())) < 1e-12
+    assert float(found.distance.sel(run="scaled").max()) < 1e-12
+    assert float(found.doublings.sel(run="slow").max()) == pytest.approx(math.log2(claims.SLOW))
+    for run in ("zero", "unit", "slow"):
+        assert float(found.distance.sel(run=run).min()) > 1e-3
+
+
+def test_pace():
+    ours, usual = np.array([8.0, 4, 2, 1, 0.5]), np.array([8.0, 6, 4, 3, 2])
+    assert measurements._pace(ours, usual) == -1 == -measurements._pace(usual, ours)
+    assert measurements._pace(ours, ours) == 0
+
+
+def test_only_the_first_layer_is_apart_for_other_inputs():
+    found = experiment.compute(cell("classical", (16, 16, 16), beta=0.25, learning_rate=0.1, trained=False))
+    assert float(found.doublings.sel(run="scaled").max()) < -0.01
+    assert abs(float(found["first"].max())) < 1e-12
+    assert np.isnan(found.distance).all()
+
+
+def test_the_bias_share_of_the_limit():
+    """From a sum over the layers, and as what β b alone adds to Θ_∞ of one layer after another."""
+    network = cell(hidden=(1, 1, 1), beta=0.3).network
+    x, _ = measurements.problem(2, 2)
+    kernels = limit(x[:1], depth=4, nonlinearity="relu", beta=0.3)
+    biases = 0.0
+    for layer in range(4):
+        biases = biases * (float(kernels.sigma_dot[layer]) if layer else 1.0) + 0.3**2
+    assert experiment.share_inf(network, 0.3) == pytest.approx(biases / float(kernels.theta_inf))
+
+
+def test_a_wide_network_has_the_shares_of_the_limit():
+    case = cell("kernel", (2000,) * 3, beta=0.1, betas=(0.1, 1.0), seeds=(0, 1))
+    found = experiment.compute(case).assign(initial_width=("initial", [2000, 2000]))
+    for beta in case.betas:
+        values = claims.share(found.sel(beta=beta))
+        np.testing.assert_allclose(values, experiment.share_inf(case.network, beta), rtol=0.1)
+    weights, biases = found.weights.sel(beta=0.1).sum("layer"), found.biases.sel(beta=0.1).sum("layer")
+    x, _ = measurements.problem(2, case.n_samples)
+    theta = tangent_kernel(measurements.draw(case, 1, "cpu"), x)
+    assert float((weights + biases)[1]) == pytest.approx(float(theta.diagonal().mean()))
+    largest = float(torch.linalg.eigvalsh(theta)[-1]) / len(x)
+    assert float(found.largest.sel(beta=0.1)[1]) == pytest.approx(largest)
+
+
+def test_inputs_have_the_size_of_the_circle_s():
+    for n_0 in (2, 7):
+        x, target = measurements.problem(n_0, 5)
+        torch.testing.assert_close(x.square().mean(dim=1), torch.full((5,), 0.5, dtype=torch.float64))
+        torch.testing.assert_close(target[:, 0], x[:, 0] * x[:, 1])
+
+
+def test_divergence_names_the_network():
+    with pytest.raises(DivergenceError, match=r"map-relu-beta0\.3-n0_2-n20-50-10-seed4-4, seed 4: "):
+        experiment.compute(cell(seeds=(4,), learning_rate=1e4, steps=200))
+
+
+def test_assembled_data_are_drawn():
+    overrides = (
+        "map.seeds=1",
+        "map.steps=3",
+        "classical.steps=3",
+        "classical.seeds=6",
+        "kernel.widths=[8,40]",
+        "kernel.seeds=[7,5]",
+    )
+    _, config = compose.typed(compose.preset("ci/remark1", *overrides))
+    dataset = experiment.assemble(config, [(c, experiment.compute(c)) for c in experiment.cells(config)])
+    assert (dataset.sizes["mapped"], dataset.sizes["compared"], dataset.sizes["initial"]) == (4, 12, 12)
+    assert np.isfinite(claims.compared(dataset, 100, 2).distance).all()
+    (figure,) = plots.figures(dataset).values()
+    assert len(figure.axes) == 6
+    assert {n for n, _ in experiment.metrics(dataset)} == {8.0, 40.0, 100.0}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("network.dtype", "float32"),
+        ("network.nonlinearity", "erf"),
+        ("network.beta", "0"),
+        ("n_samples", "1"),
+        ("map.learning_rate", "0"),
+        ("map.steps", "0"),
+        ("map.seeds", "0"),
+        ("map.hidden", "[[3,4]]"),
+        ("map.nonlinearities", "[sin]"),
+        ("map.betas", "[0.0]"),
+        ("classical.learning_rate", "-1"),
+        ("classical.widths", "[25]"),
+        ("classical.inputs", "[1,2]"),
+        ("classical.inputs", "[784]"),
+        ("kernel.betas", "[0.1]"),
+        ("kernel.betas", "[0.1,0.1,1.0]"),
+        ("kernel.widths", "[]"),
+        ("kernel.seeds", "[1]"),
+    ],
+)
+def test_bad_values_are_refused(key, value):
+    with pytest.raises(compose.UserError, match=f"{key}="):
+        compose.typed(compose.preset("ci/remark1", f"{key}={value}"))
