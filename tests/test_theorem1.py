@@ -29,7 +29,7 @@ def cell(hidden=(30, 30), variant="main", n_outputs=1, seeds=(0, 1)):
     )
 
 
-def made_up(exponent=-0.5, outputs=-0.5, bias=-1.0, depth=3.5, unequal=1.0) -> xr.Dataset:
+def made_up(exponent=-0.5, outputs=-0.5, bias=-1.0, depth=1.0, unequal=1.0) -> xr.Dataset:
     """Networks in which, by default, the theorem and its rates hold; each entry of Θ_∞ is 1."""
     rng = np.random.default_rng(0)
     parts = []
@@ -62,8 +62,8 @@ def made_up(exponent=-0.5, outputs=-0.5, bias=-1.0, depth=3.5, unequal=1.0) -> x
     for n in (4, 40):
         add("narrow", (n,) * 3, 4000, 0.5 * n**-0.5, mean=n**bias)
     for layers in (1, 3, 7):
-        c = 3.0 if layers == 1 else depth
-        add("depth", (200,) * layers, 4000, math.sqrt(math.expm1(c * layers / 200)))
+        c = depth * experiment.second_moment(layers + 1)
+        add("deep", (200,) * layers, 4000, math.sqrt(math.expm1(c * layers / 200)))
     for hidden in ((64, 64, 64), (32, 512, 512), (512, 512, 32), (256, 256, 256)):
         add("unequal", hidden, 1000, 2 * sum(1 / n for n in hidden) ** (unequal / 2))
     found = xr.concat(parts, dim="network")
@@ -93,13 +93,20 @@ def test_claims_hold_where_they_should_and_reject_their_controls(name):
         ("nonlinearities", {"exponent": -0.2}),
         ("outputs", {"outputs": 0.0}),
         ("bias", {"bias": -0.4}),
-        ("depth", {"depth": 9.0}),
+        ("depth", {"depth": 1.4}),
         ("unequal", {"unequal": 0.3}),
     ],
 )
 def test_claims_fail_where_they_are_broken(name, broken):
     (outcome,) = decide([CLAIM[name]], made_up(**broken))
     assert outcome.verdict == "fails", outcome.statistics
+
+
+def test_second_moment_is_the_mean_over_pairs_of_terms():
+    for depth in (2, 3, 7):
+        shared = [5 * (depth - 1) - 4 * abs(i - j) for i in range(depth) for j in range(depth)]
+        assert experiment.second_moment(depth) == pytest.approx(np.mean(shared) / (depth - 1))
+    assert experiment.second_moment(2) == pytest.approx(3)
 
 
 @pytest.mark.parametrize("n_outputs", [1, 3])

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from ..claims import interval
 from ..experiments.theorem1 import (
     GROUP,
     arrangements,
@@ -14,6 +15,7 @@ from ..experiments.theorem1 import (
     on_diagonal,
     relative,
     rms,
+    second_moment,
     select,
     variance,
 )
@@ -72,14 +74,21 @@ def _structure(dataset: xr.Dataset) -> Figure:
     left.set_xticks(narrow, labels=[str(width) for width in narrow])
     left.xaxis.minorticks_off()
     left.legend(fontsize=7)
-    networks = select(dataset, "depth")
+    networks = select(dataset, "deep")
     for depth in dataset.attrs["depths"]:
         chosen = networks.isel(network=np.flatnonzero(networks.depth == depth))
-        middle.plot(depth, log_second_moment(on_diagonal(chosen)) / float(chosen.inverse_widths[0]), "o", color="black")
-    middle.axhline(3, color="gray", lw=0.8, ls=":", label="3: one hidden layer")
-    middle.axhline(5, color="gray", lw=0.8, ls="--", label="5: very deep")
+        found = interval([on_diagonal(chosen)], lambda sample: log_second_moment(sample[0]))
+        low, middle_value, high = np.sort(found) / float(chosen.inverse_widths[0])
+        middle.errorbar(
+            depth, middle_value, [[middle_value - low], [high - middle_value]], fmt="o", color="black", ms=4
+        )
+    depths = np.arange(2, max(dataset.attrs["depths"]) + 1)
+    middle.plot(
+        depths, [second_moment(depth) for depth in depths], color="gray", lw=0.8, label=r"$5 - \frac{4}{3}(1 + 1/L)$"
+    )
+    middle.axhline(11 / 3, color="gray", lw=0.8, ls="--", label="its limit, 11/3")
     middle.set(
-        xlabel="depth $L$", ylim=(0, 6.5), title=r"$\ln(E[\Theta^2]/E[\Theta]^2) \div \sum_l 1/n_l$, $\beta = 0$"
+        xlabel="depth $L$", ylim=(2, 4.2), title=r"$\ln(E[\Theta^2]/E[\Theta]^2) \div \sum_l 1/n_l$, $\beta = 0$"
     )
     middle.legend(fontsize=7, loc="lower right")
     sums, groups = arrangements(dataset)
