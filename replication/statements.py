@@ -87,7 +87,8 @@ _NETWORKS = (
     Statement("§2; Remark 1", "β sets how much the biases count in training, against the weights.",
               ("remark1.beta",)),
     Statement("footnote 1", "The results seem to hold without the smoothness that the proofs ask of σ.",
-              ("fig1.inflation_width",), "for ReLU, L = 4, least squares"),
+              ("fig1.inflation_width", "theorem2.relu", "theorem2.switches"),
+              "for ReLU, L = 4, least squares: at the slower rate n^{−1/2}"),
     Statement("Remark 1", "The usual parametrization has neither 1/√n_l nor β, and draws W from N(0, 1/n_l) and b from "
               "N(0, 1), or sets b to 0.", note="definition of the parametrization that this one is compared with"),
     Statement("Remark 1", "Both parametrizations represent the same set of functions.", ("remark1.functions",)),
@@ -186,7 +187,7 @@ _NEURAL_TANGENT_KERNEL = (
               "decreases during training.", ("least_squares.bounded",)),
     Statement("Theorem 2; §4.2", "For σ Lipschitz with a bounded second derivative, and directions of stochastically "
               "bounded integral, the NTK converges to the same limit uniformly on [0, T].",
-              ("theorem2.constant", "theorem2.directions", "theorem2.relu")),
+              ("theorem2.constant", "theorem2.directions")),
     Statement("Theorem 2; §4.2", "In that limit f_θ obeys kernel gradient descent with the fixed limiting kernel, for "
               "any such direction.", ("kernel_gradient.on_data", "kernel_gradient.off_data", "least_squares.width")),
     Statement("Remark 4", "The wider a hidden layer, the less each of its activations moves during training.",

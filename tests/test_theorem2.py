@@ -1,6 +1,7 @@
 """Theorem 2 and Remark 4 over widths: what is measured against its definition, and the checks on made-up networks."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from replication.experiments import theorem2 as experiment
 from replication.limit import theta_inf
 from replication.plots import remark4 as remark4_plots
 from replication.plots import theorem2 as plots
+from replication.randomness import generator
 from replication.tangent import Tangent
 
 compose = script("compose")
@@ -31,7 +33,9 @@ def cell(direction="least_squares", width=40, seeds=(0,), mean_field=False, weig
     )
 
 
-def made_up(smooth=-1.0, relu=-0.7, other=-1.0, moved=-0.5, share=0.0, learned=0.5) -> xr.Dataset:
+def made_up(
+    smooth=-1.0, relu=-0.7, other=-1.0, moved=-0.5, share=0.0, learned=0.5, switched=-0.5, off=1.5
+) -> xr.Dataset:
     """Networks in which, by default, the paper is right."""
     rng = np.random.default_rng(0)
     parts = []
@@ -49,6 +53,8 @@ def made_up(smooth=-1.0, relu=-0.7, other=-1.0, moved=-0.5, share=0.0, learned=0
                     "share": (("network", "parameters"), limit + share + 0.01 * rng.standard_normal((15, 3))),
                     "share_limit": (("network", "parameters"), limit),
                     "learned": ("network", learned * noise[:, 0]),
+                    "switched_on": (("network", "layer"), 0.1 * width**switched * noise * np.ones(2)),
+                    "switched_off": (("network", "layer"), 0.1 * off * width**switched * noise[::-1] * np.ones(2)),
                 }
                 | {name: ("network", [value] * 15) for name, value in names.items()}
             )
@@ -87,6 +93,8 @@ def test_claims_hold_where_they_should_and_reject_their_controls(name):
         ("theorem2.constant", {"smooth": -0.4}),
         ("theorem2.relu", {"relu": -0.1}),
         ("theorem2.directions", {"other": -0.4}),
+        ("theorem2.switches", {"switched": -0.2}),
+        ("theorem2.switches", {"off": 0.8}),
         ("remark4.activations", {"moved": -0.1}),
         ("remark4.learning", {"share": 0.2}),
         ("remark4.learning", {"learned": 0.01}),
@@ -147,6 +155,24 @@ def test_change_of_the_kernel_is_that_of_its_definition():
     assert float(found.learned[0]) > 0.05
 
 
+def test_switches_are_counted_on_the_training_points():
+    network = WideNetworkConfig(**vars(NETWORK) | {"weights": "dense", "nonlinearity": "relu"})
+    found = experiment.compute(replace(cell(width=30, seeds=(3,)), network=network))
+    smooth = experiment.compute(cell(width=30, seeds=(3,)))
+    assert (smooth.switched_on == 0).all()
+    x, n = experiment.points(SETTING)
+    stream = generator(experiment.NAME, "least_squares", "relu", 30, 3)
+    trained = network.draw(2, 30, generator=stream)
+    slopes = [trained.forward(x[:n]).slopes]
+    for _ in experiment._flow(replace(cell(width=30), network=network), trained, x[:n]):
+        pass
+    slopes.append(trained.forward(x[:n]).slopes)
+    for l, (before, after) in enumerate(zip(*slopes, strict=True)):
+        assert float(found.switched_on[0, l]) == pytest.approx(float(((before == 0) & (after == 1)).double().mean()))
+        assert float(found.switched_off[0, l]) == pytest.approx(float(((before == 1) & (after == 0)).double().mean()))
+    assert float(found.switched_on.sum() + found.switched_off.sum()) > 0
+
+
 def test_mean_field_networks_move_at_every_width():
     narrow, wide = (experiment.compute(cell(width=n, seeds=(0, 1, 2, 3), mean_field=True)) for n in (50, 200))
     ratio = experiment.average(wide.change.values[:, -1]) / experiment.average(narrow.change.values[:, -1])
@@ -161,8 +187,8 @@ def test_assembled_data_are_drawn():
     dataset = experiment.assemble(config, [(c, experiment.compute(c)) for c in experiment.cells(config)])
     assert dataset.sizes["network"] == 2 * 4 * 5 + 2 * 5
     decide(experiment.CLAIMS, dataset)
-    (figure,) = plots.figures(dataset).values()
-    assert len(figure.axes) == 3
+    assert [len(figure.axes) for figure in plots.figures(dataset).values()] == [3, 2]
+    assert list(plots.figures(dataset.assign_attrs(nonlinearities=["erf"]))) == ["theorem2"]
     assert [n for n, _ in experiment.metrics(dataset)] == [20.0] * 4 + [60.0] * 4
     _, config = compose.typed(compose.preset("ci/remark4", *overrides))
     dataset = remark4.assemble(config, [(c, remark4.compute(c)) for c in remark4.cells(config)])
@@ -177,7 +203,7 @@ def test_directions_that_are_not_asked_for_leave_their_claim_undecided():
     dataset = made_up()
     fewer = dataset.isel(network=np.isin(dataset.direction, ["least_squares", "mean_field"]))
     outcomes = decide(experiment.CLAIMS, fewer.assign_attrs(directions=["least_squares"]))
-    assert [outcome.verdict for outcome in outcomes] == ["holds", "holds", "undecided"]
+    assert [outcome.verdict for outcome in outcomes] == ["holds", "holds", "holds", "undecided"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from .theorem2 import Cell, Config, assemble, average, cells, compute, select, w
 __all__ = ["CLAIMS", "NAME", "VERSION", "Cell", "Config", "assemble", "cells", "compute", "metrics", "work"]
 
 NAME = "remark4"
-VERSION = 1
+VERSION = 2
 SHARE = 0.05
 """Largest deviation of a layer's share of the learning from that in the limit."""
 

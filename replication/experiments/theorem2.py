@@ -15,7 +15,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..claims import Claim, Control, Statistic, rate
+from ..claims import Claim, Control, Statistic, mean, rate
 from ..costs import Cost, CrossEntropy, LeastSquares
 from ..datasets import circle
 from ..limit import limit
@@ -28,7 +28,7 @@ from ..training import DivergenceError, GradientFlow
 from . import BaseConfig, Ensemble, WideNetworkConfig, blocks, require, require_distinct
 
 NAME = "theorem2"
-VERSION = 1
+VERSION = 2
 DIRECTIONS = {"least_squares": 1, "cross_entropy": 2, "adversarial": 2}
 """Training direction → n_L."""
 DENSE, BLOCK_SIZE, WIDE = 1000, 5, 30_000
@@ -187,8 +187,9 @@ def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] =
     change (network, time): ‖Θ(t) − Θ(0)‖_F/‖Θ(0)‖_F on training points and probes; moved, relative (network, layer):
     rms over points and neurons of α⁽ˡ⁾ − α⁽ˡ⁾_0 at the end, and the same over the rms of α⁽ˡ⁾; share, share_limit
     (network, parameters): dᵀΘ_l d/dᵀΘd at t = 0, with Θ_l what the parameters of layer l contribute to Θ, or to Θ_∞,
-    and d the direction on the training points; learned (network): rms change of f there; rank, truncation (network):
-    of revealed weights.
+    and d the direction on the training points; learned (network): rms change of f there; switched_on, switched_off
+    (network, layer): part of all pairs of neuron and training point in which σ̇ is 0 at the start and positive at the
+    end, and the other way round; rank, truncation (network): of revealed weights.
     Raises DivergenceError, naming width and seed, and MemoryError, naming the largest width that fits.
     """
     found = []
@@ -232,6 +233,10 @@ def _train(cell: Cell, seed: int, device: str) -> xr.Dataset:
     pairs = list(zip(tangent.forward.activations[1:], start.forward.activations[1:], strict=True))
     moved = [float((after - before).double().square().mean().sqrt()) for after, before in pairs]
     sizes = [float(before.double().square().mean().sqrt()) for _, before in pairs]
+    slopes = [
+        (before[:n] > 0, after[:n] > 0)
+        for before, after in zip(start.forward.slopes, tangent.forward.slopes, strict=True)
+    ]
     return xr.Dataset(
         {
             "change": ("time", changes),
@@ -240,6 +245,8 @@ def _train(cell: Cell, seed: int, device: str) -> xr.Dataset:
             "share": ("parameters", (energies[0] / energies[0].sum()).cpu().numpy()),
             "share_limit": ("parameters", (energies[1] / energies[1].sum()).cpu().numpy()),
             "learned": ((), float((tangent.output - start.output)[:n].square().mean().sqrt())),
+            "switched_on": ("layer", [float((~before & after).double().mean()) for before, after in slopes]),
+            "switched_off": ("layer", [float((before & ~after).double().mean()) for before, after in slopes]),
             "rank": ((), rank(network.weights)),
             "truncation": ((), truncation(network.weights)),
         }
@@ -361,6 +368,18 @@ def largest_change(networks: xr.Dataset) -> np.ndarray:
     return found
 
 
+def switches(networks: xr.Dataset) -> np.ndarray:
+    """Part of all neurons that a training point switches on, and off, mean over the layers: (seeds, 2)."""
+    return np.stack([networks[name].values.mean(axis=1) for name in ("switched_on", "switched_off")], axis=1)
+
+
+def imbalance(counts: np.ndarray) -> np.ndarray:
+    """(off − on)/(off + on) of ``switches``, (seeds,)."""
+    on, off = counts.T
+    found: np.ndarray = (off - on) / np.maximum(off + on, 1e-300)
+    return found
+
+
 def average(values: np.ndarray) -> float:
     """Geometric mean over the networks."""
     return math.exp(np.log(np.maximum(values, 1e-300)).mean())
@@ -377,6 +396,41 @@ def _rates(dataset: xr.Dataset, wanted: Callable[[str, str], bool], allowed: tup
             name = f"change of Θ ({sigma}, {direction.replace('_', ' ')})"
             found.append(rate(name, average, dataset.attrs["widths"], _groups(dataset, direction, sigma), allowed))
     return found
+
+
+def relu_switches(dataset: xr.Dataset) -> list[np.ndarray]:
+    """``switches`` of the ReLU networks of each width, trained by least squares; none without such networks."""
+    if "relu" not in dataset.attrs["nonlinearities"]:
+        return []
+    return [switches(select(dataset, "least_squares", "relu", width)) for width in dataset.attrs["widths"]]
+
+
+def _check_switches(dataset: xr.Dataset) -> list[Statistic]:
+    widths, groups = dataset.attrs["widths"], relu_switches(dataset)
+    if not groups:
+        return []
+    return [
+        rate("part of neurons that switch", total, widths, groups, (-0.6, -0.4)),
+        mean(f"(off − on) ÷ (off + on) (n={widths[-1]})", imbalance(groups[-1]), (0.05, 1.0)),
+    ]
+
+
+def total(counts: np.ndarray) -> float:
+    """The part that switches on or off, mean over networks; not 0, which has no logarithm."""
+    return max(float(counts.sum(axis=1).mean()), 1e-300)
+
+
+def _exchanged(dataset: xr.Dataset) -> xr.Dataset:
+    return dataset.rename(switched_on="switched_off", switched_off="switched_on")
+
+
+def _narrowest(dataset: xr.Dataset) -> xr.Dataset:
+    """The networks of the narrowest width in the place of every width's."""
+    narrow = dataset.isel(network=np.flatnonzero(dataset.width == dataset.attrs["widths"][0]))
+    size = narrow.sizes["network"]
+    return xr.concat(
+        [narrow.assign(width=("network", [width] * size)) for width in dataset.attrs["widths"]], dim="network"
+    )
 
 
 def _mean_field(dataset: xr.Dataset) -> xr.Dataset:
@@ -413,7 +467,25 @@ CLAIMS = (
         figure="theorem2",
         check=lambda data: _rates(data, lambda d, sigma: sigma == "relu", (-0.95, -0.4)),
         controls=(_CONTROL,),
-        note="of order √n neurons of a layer change sign, each of which moves Θ by ± 1/n: a guess that gives n^{−3/4}",
+        note="the wider, the more nearly like n^{−1/2}: see theorem2.switches",
+    ),
+    Claim(
+        id="theorem2.switches",
+        place="Theorem 2; footnote 1",
+        statement="Why ReLU is slower: at an input, of order √n neurons of a layer switch on or off, and more of them "
+        "off, so that their ± 1/n each in Θ add up to n^{−1/2} instead of cancelling.",
+        paper="not discussed",
+        criterion="the exponent in n of the part of the neurons that training switches at a training point lies in "
+        "[−0.6, −0.4], and at the largest width (off − on) ÷ (off + on) is above 0.05",
+        figure="theorem2_switches",
+        check=_check_switches,
+        controls=(
+            Control("on and off exchanged", _exchanged),
+            Control("the narrowest networks in the place of all", _narrowest),
+        ),
+        note="our own addition: an active neuron is moved by the residual of the point itself too, an inactive one by "
+        "those of other points alone, so that more neurons cross 0 downwards; seen first on other networks than those "
+        "that decide",
     ),
     Claim(
         id="theorem2.directions",

@@ -5,7 +5,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..experiments.theorem2 import average, largest_change, runs, select
+from ..experiments.theorem2 import average, imbalance, largest_change, relu_switches, runs, select, total
 from . import points, power_law
 
 COLORS = ("tab:blue", "tab:green", "tab:purple", "tab:red", "tab:orange", "tab:brown")
@@ -13,7 +13,13 @@ NAMES = {"least_squares": "least squares", "cross_entropy": "cross-entropy", "ad
 
 
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:
-    """theorem2: sup_t ‖Θ(t) − Θ(0)‖/‖Θ(0)‖ against n by nonlinearity and by direction, and against t."""
+    """theorem2: the change of Θ; theorem2_switches: the neurons that switch on and off, where there are ReLUs."""
+    switches = {"theorem2_switches": _switches(dataset)} if relu_switches(dataset) else {}
+    return {"theorem2": _changes(dataset), **switches}
+
+
+def _changes(dataset: xr.Dataset) -> Figure:
+    """sup_t ‖Θ(t) − Θ(0)‖/‖Θ(0)‖ against n by nonlinearity and by direction, and against t."""
     figure = Figure(figsize=(9.6, 3.5))
     left, middle, right = figure.subplots(1, 3)
     everything = runs(dataset)
@@ -36,7 +42,28 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     low, high = right.get_ylim()
     right.set_ylim(low / 30, high)
     right.legend(fontsize=7, ncols=2, loc="lower center")
-    return {"theorem2": figure}
+    return figure
+
+
+def _switches(dataset: xr.Dataset) -> Figure:
+    figure = Figure(figsize=(6.8, 3.1))
+    left, right = figure.subplots(1, 2)
+    widths, groups = dataset.attrs["widths"], relu_switches(dataset)
+    for i, (name, color) in enumerate((("on", "tab:blue"), ("off", "tab:red"))):
+        counts = [group[:, i : i + 1] for group in groups]
+        label = f"{name}: {power_law(widths, counts, total)}"
+        values = points(left, widths, counts, total, color=color, label=label)
+    line = values[-1] * (np.asarray(widths) / widths[-1]) ** -0.5
+    left.loglog(widths, line, "--", color="gray", lw=0.8, label="$n^{-0.5}$")
+    left.set(xlabel="width $n$", title="part of the neurons that switch")
+    left.legend(fontsize=7)
+    for width, group in zip(widths, groups, strict=True):
+        right.semilogx([width] * len(group), imbalance(group), "_", color="tab:blue", ms=8, alpha=0.5)
+    right.semilogx(widths, [imbalance(group).mean() for group in groups], "o", color="black", ms=4, label="mean")
+    right.axhline(0, color="gray", lw=0.8, ls="--", label="as many on as off")
+    right.set(xlabel="width $n$", title="(off − on) ÷ (off + on)")
+    right.legend(fontsize=7)
+    return figure
 
 
 def _against_width(axes: Axes, dataset: xr.Dataset, chosen: list[tuple[str, str]], label: int) -> None:
