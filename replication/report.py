@@ -2,13 +2,14 @@
 
 import base64
 import html
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import statements
-from .claims import Outcome
+from .claims import Outcome, Verdict
 
 _COLUMNS = {
     "id": "Claim",
@@ -19,6 +20,9 @@ _COLUMNS = {
     "verdict": "Verdict",
     "controls": "Negative control",
 }
+
+
+_OTHERS: dict[Verdict, str] = {"fails": "fail", "undecided": "undecided"}
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,19 @@ def readme(text: str, sections: Sequence[Section]) -> str:
     begin, end = "<!-- claims -->\n", "<!-- /claims -->\n"
     head, _, rest = text.partition(begin)
     _, _, tail = rest.partition(end)
-    tables = []
-    for section in sections:
-        if "/" not in section.preset:
-            holding = sum(outcome.verdict == "holds" for outcome in section.outcomes)
-            summary = f"<code>+exp={section.preset}</code>: {holding} of {len(section.outcomes)} claims hold"
-            tables.append(f"<details>\n<summary>{summary}</summary>\n\n{claims_table(section)}\n\n</details>\n")
-    return head + begin + "\n".join(tables) + end + tail
+    own = [section for section in sections if "/" not in section.preset]
+    parts = [f"Of all claims, {_tally([outcome for section in own for outcome in section.outcomes])}.\n"]
+    for section in own:
+        summary = f"<code>+exp={section.preset}</code>: {_tally(section.outcomes)}"
+        parts.append(f"<details>\n<summary>{summary}</summary>\n\n{claims_table(section)}\n\n</details>\n")
+    return head + begin + "\n".join(parts) + end + tail
+
+
+def _tally(outcomes: Sequence[Outcome]) -> str:
+    """How many claims hold, fail, or are undecided, in words."""
+    counts = Counter(outcome.verdict for outcome in outcomes)
+    others = [f"{counts[verdict]} {word}" for verdict, word in _OTHERS.items() if counts[verdict]]
+    return ", ".join([f"{counts['holds']} of {len(outcomes)} hold", *others])
 
 
 def claims_table(section: Section) -> str:
