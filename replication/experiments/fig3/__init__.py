@@ -7,6 +7,7 @@ the paper takes it from one wide network, by power iteration, and so do the prin
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 import xarray as xr
@@ -147,17 +148,13 @@ def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] =
 
     Raises DivergenceError, naming width, seed and time, if the training diverges.
     """
-    batch = cell.batch
-
-    def images(seed: int) -> Tensor:
-        return mnist(batch.n, seed, scaling=batch.scaling, path=batch.path).images
-
     if cell.beta is not None:
-        found = [spectrum(images(seed), cell.network, cell.beta) for seed in cell.seeds]
+        batches = [replace(cell.batch, seed=seed) for seed in cell.seeds]
+        found = [spectrum(_images(batch), cell.network, cell.beta) for batch in batches]
         progress(1.0)
         return xr.concat(found, dim="network").assign(seed=("network", list(cell.seeds)))
-    x = images(batch.seed)
-    reference = limit_components(x, cell.network)
+    x, network = _images(cell.batch), cell.network
+    reference = _reference(cell.batch, network.depth, network.nonlinearity, network.beta, network.dtype)
     found = []
     for i, seed in enumerate(cell.seeds):
         try:
@@ -167,6 +164,16 @@ def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] =
         found.append(part)
         progress((i + 1) / len(cell.seeds))
     return xr.concat(found, dim="network").assign(seed=("network", list(cell.seeds)))
+
+
+def _images(batch: Batch) -> Tensor:
+    return mnist(batch.n, batch.seed, scaling=batch.scaling, path=batch.path).images
+
+
+@lru_cache(maxsize=2)  # of the whole batch and of the rates' part of it
+def _reference(batch: Batch, depth: int, nonlinearity: str, beta: float, dtype: str) -> PrincipalComponents:
+    network = NetworkConfig(depth=depth, nonlinearity=nonlinearity, beta=beta, dtype=dtype)
+    return limit_components(_images(batch), network)
 
 
 def _measure(
