@@ -80,6 +80,11 @@ class RevealedWeight:
         return max(self._right.rank, self._left.rank)
 
     @property
+    def change_norm(self) -> float:
+        """‖W(t) − W(0)‖_F of what training added, D C Aᵀ: that of C."""
+        return float(self._core.norm())
+
+    @property
     def nbytes(self) -> int:
         """Bytes held."""
         return sum(block.nbytes for side in (self._right, self._left) for block in (*side.basis, *side.images))

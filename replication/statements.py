@@ -189,7 +189,8 @@ _NEURAL_TANGENT_KERNEL = (
               "bounded integral, the NTK converges to the same limit uniformly on [0, T].",
               ("theorem2.constant", "theorem2.directions")),
     Statement("Theorem 2; §4.2", "In that limit f_θ obeys kernel gradient descent with the fixed limiting kernel, for "
-              "any such direction.", ("kernel_gradient.on_data", "kernel_gradient.off_data", "least_squares.width")),
+              "any such direction.", ("kernel_gradient.on_data", "kernel_gradient.off_data", "least_squares.width"),
+              "for gradients of a cost"),
     Statement("Remark 4", "The wider a hidden layer, the less each of its activations moves during training.",
               ("remark4.activations",)),
     Statement("Remark 4", "All activations of a layer together move enough for the lower layers to learn.",
@@ -334,19 +335,21 @@ _CONCLUSION_AND_APPENDIX = (
     Statement("Appendix A.2", "The lower layers are themselves a network, trained along the direction that the layers "
               "above pass back.", note="chain rule; the tests of network.py compare the backward pass with autograd"),
     Statement("Appendix A.2", "On [0, T] the preactivations of the last hidden layer, and the weights that leave one "
-              "of its neurons, move by no more than order 1/√n.", ("remark4.activations",)),
+              "of its neurons, move by no more than order 1/√n.", ("remark4.activations",),
+              "activations; of the weights, theorem2.weights has the norm of the matrix"),
     Statement("Appendix A.3; Lemma 1", "The change of each weight matrix during training, over √n_l, vanishes in "
-              "operator norm as the widths grow."),
+              "operator norm as the widths grow.", ("theorem2.weights",)),
     Statement("Appendix A.4", "Θ_∞⁽ᴸ⁾ is positive definite whenever Σ⁽ᴸ⁾ is, because the product term of the recursion "
               "is positive semi-definite.", note="by the recursion and the Schur product theorem"),
     Statement("Appendix A.4", "For σ not constant, positive definiteness of Σ passes from each layer to the next.",
-              note="see prop2.sphere, which has every depth from 2 on"),
+              note="see prop2.sphere, which has Θ_∞ of every depth from 2 on"),
     Statement("Appendix A.4", "A power series in xᵀx' is positive definite on spheres of every dimension exactly when "
               "infinitely many even and infinitely many odd coefficients are positive.", note=CITED),
     Statement("Appendix A.4", "The expectation of σσ over two unit Gaussians is a power series in their correlation, "
               "whose coefficients are the squared Hermite coefficients of σ.", note=CITED),
     Statement("Appendix A.4", "With β > 0, on the sphere, Σ⁽²⁾ of a non-polynomial σ has infinitely many positive "
-              "coefficients of either parity."),
+              "coefficients of either parity.",
+              note="infinitely many cannot be measured; prop2.sphere has what follows from them"),
 )  # fmt: skip
 
 STATEMENTS: tuple[Statement, ...] = (

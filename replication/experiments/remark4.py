@@ -18,7 +18,7 @@ from .theorem2 import Cell, Config, assemble, average, cells, compute, select, w
 __all__ = ["CLAIMS", "NAME", "VERSION", "Cell", "Config", "assemble", "cells", "compute", "metrics", "work"]
 
 NAME = "remark4"
-VERSION = 2
+VERSION = theorem2.VERSION
 SHARE = 0.05
 """Largest deviation of a layer's share of the learning from that in the limit."""
 
@@ -90,8 +90,8 @@ CLAIMS = (
         place="Remark 4",
         statement="Together they move enough: what each layer contributes to ∂_tf tends to its term of the recursion.",
         paper="Σ is the last layer's learning, Θ_∞ Σ̇ that of the lower layers",
-        criterion=f"at the largest width every layer's mean share of dᵀΘd is within {SHARE} of that in the limit, and "
-        "f changes by more than 0.1 (rms) in training",
+        criterion=f"at the largest width every layer's mean share of dᵀΘd at t = 0 is within {SHARE} of that in the "
+        "limit, and f changes by more than 0.1 (rms) in training",
         figure="remark4",
         check=_check_learning,
         controls=(Control("only the last layer trained: Σ alone", _last_layer),),
