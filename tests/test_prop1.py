@@ -134,6 +134,8 @@ def test_assembled_data_are_drawn():
 @pytest.mark.parametrize(
     ("key", "value"),
     [
+        ("network.beta", "0"),
+        ("outputs.widths", "[8,16]"),
         ("n_samples", "1"),
         ("depths", "[1]"),
         ("seeds", "[1]"),

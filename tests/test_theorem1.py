@@ -63,7 +63,8 @@ def made_up(exponent=-0.5, outputs=-0.5, bias=-1.0, depth=1.0, unequal=1.0) -> x
         add("narrow", (n,) * 3, 4000, 0.5 * n**-0.5, mean=n**bias)
     for layers in (1, 3, 7):
         c = depth * experiment.second_moment(layers + 1)
-        add("deep", (200,) * layers, 4000, math.sqrt(math.expm1(c * layers / 200)))
+        for variant in ("deep", "biased"):
+            add(variant, (200,) * layers, 4000, math.sqrt(math.expm1(c * layers / 200)))
     for hidden in ((64, 64, 64), (32, 512, 512), (512, 512, 32), (256, 256, 256)):
         add("unequal", hidden, 1000, 2 * sum(1 / n for n in hidden) ** (unequal / 2))
     found = xr.concat(parts, dim="network")
@@ -75,7 +76,7 @@ def made_up(exponent=-0.5, outputs=-0.5, bias=-1.0, depth=1.0, unequal=1.0) -> x
         deep=200,
         narrow=[4, 40],
         n_samples=2,
-        network={"depth": 4, "nonlinearity": "relu"},
+        network={"depth": 4, "nonlinearity": "relu", "beta": 0.1},
     )
 
 
@@ -128,6 +129,25 @@ def test_what_is_measured_is_the_kernel_less_the_limit(n_outputs):
         assert np.isnan(found.off_diagonal).all()
 
 
+def test_standard_is_the_kernel_of_one_rate_in_the_usual_parametrization():
+    found = experiment.compute(cell(seeds=(5,)))
+    stream = generator(experiment.NAME, "main", 30, 30, 5)
+    network = Network.init([2, 30, 30, 1], generator=stream, beta=0.1, dtype=torch.float64)
+    leaves = []
+    for w, b in zip(network.weights, network.biases, strict=True):
+        leaves += [(w.values / w.shape[1] ** 0.5).requires_grad_(), (0.1 * b).requires_grad_()]
+    x = experiment.points(4)
+    rows = []
+    for point in x:
+        hidden = point[None]
+        for l in range(3):
+            hidden = (hidden.relu() if l else hidden) @ leaves[2 * l].T + leaves[2 * l + 1]
+        rows.append(torch.cat([part.flatten() for part in torch.autograd.grad(hidden.sum(), leaves)]))
+    jacobian = torch.stack(rows)
+    limit = theta_inf(x, depth=3, nonlinearity="relu", beta=0.1)
+    assert float(found.standard[0]) == pytest.approx(float((jacobian @ jacobian.T - limit).norm()))
+
+
 def test_revealed_networks_have_the_same_law_as_dense_ones():
     size = 60
     revealed = experiment.compute(cell((300, 300), seeds=tuple(range(size))))
@@ -150,7 +170,7 @@ def test_assembled_data_are_drawn():
     cells = experiment.cells(config)
     assert [max(c.hidden) for c in cells] == sorted(max(c.hidden) for c in cells)
     dataset = experiment.assemble(config, [(c, experiment.compute(c)) for c in cells])
-    assert dataset.sizes["network"] == 11 + 2 * 2 * 5 + 3 * 5 + 2 * 5 + 5 * len(config.unequal)
+    assert dataset.sizes["network"] == 11 + 2 * 2 * 5 + 2 * 3 * 5 + 2 * 5 + 5 * len(config.unequal)
     decide(experiment.CLAIMS, dataset)
     assert [len(figure.axes) for figure in plots.figures(dataset).values()] == [3, 3]
     assert [n for n, _ in experiment.metrics(dataset)] == [16.0, 300.0]
@@ -166,6 +186,10 @@ def test_assembled_data_are_drawn():
         ("unequal", "[[3,3]]"),
         ("deep.widths", "[3,4]"),
         ("narrow.seeds", "0"),
+        ("narrow.seeds", "300"),
+        ("nonlinearities", "[erf,erf]"),
+        ("unequal", "[]"),
+        ("unequal", "[[8,16,8],[16,8,8]]"),
         ("unequal_seeds", "0"),
     ],
 )

@@ -49,6 +49,9 @@ class Config(BaseConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(
+            self.network.beta > 0, "network.beta", self.network.beta, "must be > 0, for the shared weight is a bias"
+        )
         require(self.n_samples >= 2, "n_samples", self.n_samples, "must be ≥ 2")
         require_distinct("depths", self.depths, 2)
         require_distinct("widths", self.widths, 1)
@@ -59,6 +62,7 @@ class Config(BaseConfig):
             require_distinct(f"{key}.widths", ensemble.widths, 1)
             require(max(ensemble.widths) <= DENSE, f"{key}.widths", ensemble.widths, f"must be ≤ {DENSE}")
             require(ensemble.seeds >= 1, f"{key}.seeds", ensemble.seeds, "must be ≥ 1")
+        require(len(self.outputs.widths) == 1, "outputs.widths", self.outputs.widths, "must be one width")
 
 
 @dataclass(frozen=True, kw_only=True)

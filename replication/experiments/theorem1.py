@@ -23,6 +23,7 @@ from ..revealed import rank, revealing, truncation
 from ..tangent import Tangent
 from ..weights import DenseWeight
 from . import BaseConfig, Ensemble, WideNetworkConfig, blocks, require, require_distinct, require_memory
+from .remark1.usual import descent_kernel, layer_kernels, one_rate
 
 NAME = "theorem1"
 VERSION = 2
@@ -50,8 +51,8 @@ class Config(BaseConfig):
     """Networks on n_samples points of the circle: ``main`` at every width, and what varies beside the width.
 
     nonlinearities: others than the network's, at the widths of ``others``, as are networks of 3 outputs; depths: at one
-    width with β = 0 (``deep``); unequal: hidden widths, with ``unequal_seeds`` networks each; narrow: many networks of
-    small widths, for the bias.
+    width (``deep``), with β = 0 and with the network's β; unequal: hidden widths, with ``unequal_seeds`` networks each;
+    narrow: many networks of small widths, for the bias.
     """
 
     network: WideNetworkConfig
@@ -71,8 +72,9 @@ class Config(BaseConfig):
         require_distinct("main.widths", self.main.widths, 1)
         valid = len(self.main.seeds) == len(self.main.widths) and min(self.main.seeds, default=0) >= 1
         require(valid, "main.seeds", list(self.main.seeds), f"must be {len(self.main.widths)} integers ≥ 1")
-        known = set(self.nonlinearities) <= set(NONLINEARITIES) - {self.network.nonlinearity}
-        allowed = f"must be among {', '.join(NONLINEARITIES)}, without network.nonlinearity"
+        others = set(self.nonlinearities) & set(NONLINEARITIES) - {self.network.nonlinearity}
+        known = len(others) == len(self.nonlinearities)
+        allowed = f"must be distinct, among {', '.join(NONLINEARITIES)}, without network.nonlinearity"
         require(known, "nonlinearities", list(self.nonlinearities), allowed)
         require_distinct("depths", self.depths, 2)
         for key in ("others", "deep", "narrow"):
@@ -82,6 +84,9 @@ class Config(BaseConfig):
         hidden = self.network.depth - 1
         valid = all(len(widths) == hidden and min(widths) >= 1 for widths in self.unequal)
         require(valid, "unequal", [list(widths) for widths in self.unequal], f"must be lists of {hidden} widths ≥ 1")
+        sums = {sum(1 / width for width in widths) for widths in self.unequal}
+        require(len(sums) > 1, "unequal", [list(widths) for widths in self.unequal], "must have different Σ 1/n_l")
+        require(self.narrow.seeds >= 2 * GROUP, "narrow.seeds", self.narrow.seeds, f"must be ≥ {2 * GROUP}")
         require(self.unequal_seeds >= 1, "unequal_seeds", self.unequal_seeds, "must be ≥ 1")
 
 
@@ -89,7 +94,8 @@ class Config(BaseConfig):
 class Cell:
     """A fixed block of networks with the same hidden widths.
 
-    variant: main, narrow, another nonlinearity's name, depth, unequal, or outputs (n_L = 3).
+    variant: main, narrow, another nonlinearity's name, deep (ReLU, β = 0), biased (as deep, with the network's
+    σ and β), unequal, or outputs (n_L = 3).
     """
 
     variant: str
@@ -114,7 +120,7 @@ def cells(config: Config) -> list[Cell]:
         if variant in config.nonlinearities:
             network = replace(network, nonlinearity=variant)
         if variant == "deep":
-            network = replace(network, beta=0.0)
+            network = replace(network, nonlinearity="relu", beta=0.0)
         widest = max(hidden)
         size = NARROW_BLOCK if variant == "narrow" else BLOCK_SIZE
         for block in blocks(range(seeds), size if widest <= WIDE else 10 if widest <= VERY_WIDE else 1):
@@ -136,7 +142,8 @@ def _ensembles(config: Config) -> dict[tuple[str, tuple[int, ...]], int]:
     found = {("main", (n,) * layers): seeds for n, seeds in zip(config.main.widths, config.main.seeds, strict=True)}
     for variant in (*config.nonlinearities, "outputs"):
         found |= {(variant, (width,) * layers): config.others.seeds for width in config.others.widths}
-    found |= {("deep", (config.deep.widths[0],) * (depth - 1)): config.deep.seeds for depth in config.depths}
+    for variant in ("deep", "biased"):
+        found |= {(variant, (config.deep.widths[0],) * (depth - 1)): config.deep.seeds for depth in config.depths}
     found |= {("unequal", tuple(widths)): config.unequal_seeds for widths in config.unequal}
     return found | {("narrow", (width,) * layers): config.narrow.seeds for width in config.narrow.widths}
 
@@ -159,8 +166,8 @@ def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] =
 
     deviation (network, entry): Θ − Θ_∞ above the diagonal and on it, the mean over the outputs' diagonal blocks;
     off_diagonal (network): root mean square over the blocks of two different outputs, NaN for n_L = 1; standard
-    (network): ‖Θ − Θ_∞‖_F in the standard parametrization, ∂/∂W⁽ˡ⁾ × √n_l; rank, truncation (network): of revealed
-    weights.
+    (network): ‖K − Θ_∞‖_F for the kernel K of one rate in the usual parametrization (Remark 1); rank, truncation
+    (network): of revealed weights.
     Raises MemoryError, naming the largest width that fits, before anything is allocated.
     """
     network_config, x = cell.network, points(cell.n_samples)
@@ -195,8 +202,8 @@ def _measure(network: Network, x: Tensor, limit: Tensor) -> xr.Dataset:
         layers = layers[:, None]
     n, n_outputs = len(x), network.widths[-1]
     kernel = layers.sum(dim=0).reshape(-1, n, n_outputs, n, n_outputs)
-    scales = torch.tensor([float(width) for width in network.widths[:-1]], dtype=torch.float64)
-    standard = (scales[:, None, None, None] * layers).sum(dim=0)
+    standard = descent_kernel(*layer_kernels(tangent), one_rate(network, 1.0)).cpu()
+    standard = standard.reshape(len(kernel), n * n_outputs, n * n_outputs)
     diagonal = torch.einsum("sikjk->sij", kernel) / n_outputs
     upper = torch.triu_indices(n, n)
     off = torch.full((len(kernel),), math.nan, dtype=torch.float64)
@@ -325,7 +332,10 @@ def arrangements(dataset: xr.Dataset) -> tuple[list[float], list[np.ndarray]]:
 def _check_convergence(dataset: xr.Dataset) -> list[Statistic]:
     widths = dataset.attrs["widths"]
     groups = [relative(select(dataset, "main", width)) for width in widths]
-    found = [rate("‖Θ − Θ_∞‖", rms, widths, groups, (-0.55, -0.45))]
+    found = [
+        rate("‖Θ − Θ_∞‖", rms, widths, groups, (-0.55, -0.45)),
+        rate("sd of Θ", lambda group: math.sqrt(variance(group)), widths, groups, (-0.55, -0.45)),
+    ]
     last = interval([groups[-1]], lambda sample: rms(sample[0]))
     return [*found, Statistic(f"rms of ‖Θ − Θ_∞‖ ÷ ‖Θ_∞‖ (n={widths[-1]})", *last, (0.0, 0.03))]
 
@@ -356,13 +366,22 @@ def _check_bias(dataset: xr.Dataset) -> list[Statistic]:
 def _check_depth(dataset: xr.Dataset) -> list[Statistic]:
     found = []
     for depth in dataset.attrs["depths"]:
-        networks = select(dataset, "deep")
-        networks = networks.isel(network=np.flatnonzero(networks.depth == depth))
+        networks = _at_depth(dataset, "deep", depth)
         expected = second_moment(depth) * float(networks.inverse_widths[0])
         estimate = interval([on_diagonal(networks)], lambda s, c=expected: log_second_moment(s[0]) / c)  # type: ignore[misc]
         name = f"ln(E[Θ²]/E[Θ]²) ÷ {second_moment(depth):.3g} Σ1/n (L={depth})"
         found.append(Statistic(name, *estimate, (1 - DEPTH, 1 + DEPTH)))
-    return found
+    depths = dataset.attrs["depths"]
+    groups = [on_diagonal(_at_depth(dataset, "biased", depth)) for depth in (depths[-1], depths[0])]
+    beta = dataset.attrs["network"]["beta"]
+    name = f"ln(E[Θ²]/E[Θ]²), β = {beta:g}: L = {depths[-1]} ÷ L = {depths[0]}"
+    growth = interval(groups, lambda pair: log_second_moment(pair[0]) / log_second_moment(pair[1]))
+    return [*found, Statistic(name, *growth, (2.0, math.inf))]
+
+
+def _at_depth(dataset: xr.Dataset, variant: str, depth: int) -> xr.Dataset:
+    networks = select(dataset, variant)
+    return networks.isel(network=np.flatnonzero(networks.depth == depth))
 
 
 def _check_unequal(dataset: xr.Dataset) -> list[Statistic]:
@@ -409,13 +428,13 @@ def _one_output(dataset: xr.Dataset) -> xr.Dataset:
 
 def _depth_free(dataset: xr.Dataset) -> xr.Dataset:
     """The shallowest networks in the place of all depths."""
-    networks = select(dataset, "deep")
-    shallow = networks.isel(network=np.flatnonzero(networks.depth == dataset.attrs["depths"][0]))
     parts = []
-    for depth in dataset.attrs["depths"]:
-        size = shallow.sizes["network"]
-        sums = [(depth - 1) / dataset.attrs["deep"]] * size
-        parts.append(shallow.assign(depth=("network", [depth] * size), inverse_widths=("network", sums)))
+    for variant in ("deep", "biased"):
+        shallow = _at_depth(dataset, variant, dataset.attrs["depths"][0])
+        for depth in dataset.attrs["depths"]:
+            size = shallow.sizes["network"]
+            sums = [(depth - 1) / dataset.attrs["deep"]] * size
+            parts.append(shallow.assign(depth=("network", [depth] * size), inverse_widths=("network", sums)))
     return xr.concat(parts, dim="network", data_vars="minimal", coords="minimal", compat="override", join="override")
 
 
@@ -432,8 +451,8 @@ CLAIMS = (
         place="Theorem 1",
         statement="At initialization the NTK tends to Θ_∞ as the width grows.",
         paper="in probability (no rate)",
-        criterion="the exponent in n of the rms of ‖Θ − Θ_∞‖ lies in [−0.55, −0.45] over all widths, and at the "
-        "largest it is below 3 % of ‖Θ_∞‖",
+        criterion="the exponents in n of the rms of ‖Θ − Θ_∞‖ and of the sd of Θ lie in [−0.55, −0.45] over all "
+        "widths, and at the largest the former is below 3 % of ‖Θ_∞‖",
         figure="theorem1",
         check=_check_convergence,
         controls=(Control("the standard parametrization, whose kernel grows with n", _standard),),
@@ -477,7 +496,8 @@ CLAIMS = (
         statement="The relative spread of Θ(x, x) without biases grows with the depth as e^{c Σ 1/n_l} − 1, with "
         "c = 5 − (4/3)(1 + 1/L): 3 for one hidden layer, and towards 11/3 for many.",
         paper="not discussed",
-        criterion=f"for ReLU and β = 0, ln(E[Θ²]/E[Θ]²) is within {DEPTH:.0%} of c Σ_l 1/n_l at every depth",
+        criterion=f"for ReLU and β = 0, ln(E[Θ²]/E[Θ]²) is within {DEPTH:.0%} of c Σ_l 1/n_l at every depth; with the "
+        "paper's β it is at least twice as large for the deepest networks as for the shallowest",
         figure="theorem1_structure",
         check=_check_depth,
         controls=(Control("the shallowest networks in the place of all", _depth_free),),

@@ -74,22 +74,22 @@ def _structure(dataset: xr.Dataset) -> Figure:
     left.set_xticks(narrow, labels=[str(width) for width in narrow])
     left.xaxis.minorticks_off()
     left.legend(fontsize=7)
-    networks = select(dataset, "deep")
-    for depth in dataset.attrs["depths"]:
-        chosen = networks.isel(network=np.flatnonzero(networks.depth == depth))
-        found = interval([on_diagonal(chosen)], lambda sample: log_second_moment(sample[0]))
-        low, middle_value, high = np.sort(found) / float(chosen.inverse_widths[0])
-        middle.errorbar(
-            depth, middle_value, [[middle_value - low], [high - middle_value]], fmt="o", color="black", ms=4
-        )
+    beta = dataset.attrs["network"]["beta"]
+    for variant, color, name in (("deep", "black", "0"), ("biased", "tab:blue", f"{beta:g}")):
+        networks, label = select(dataset, variant), rf"$\beta = {name}$"
+        for depth in dataset.attrs["depths"]:
+            chosen = networks.isel(network=np.flatnonzero(networks.depth == depth))
+            found = interval([on_diagonal(chosen)], lambda sample: log_second_moment(sample[0]))
+            value, low, high = np.array(found) / float(chosen.inverse_widths[0])
+            bars = [[value - low], [high - value]] if np.isfinite([low, high]).all() else None
+            middle.errorbar(depth, value, bars, fmt="o", color=color, ms=4, label=label)
+            label = "_"  # once in the legend
     depths = np.arange(2, max(dataset.attrs["depths"]) + 1)
     middle.plot(
         depths, [second_moment(depth) for depth in depths], color="gray", lw=0.8, label=r"$5 - \frac{4}{3}(1 + 1/L)$"
     )
     middle.axhline(11 / 3, color="gray", lw=0.8, ls="--", label="its limit, 11/3")
-    middle.set(
-        xlabel="depth $L$", ylim=(2, 4.2), title=r"$\ln(E[\Theta^2]/E[\Theta]^2) \div \sum_l 1/n_l$, $\beta = 0$"
-    )
+    middle.set(xlabel="depth $L$", ylim=(0, 4.2), title=r"$\ln(E[\Theta^2]/E[\Theta]^2) \div \sum_l 1/n_l$")
     middle.legend(fontsize=7, loc="lower right")
     sums, groups = arrangements(dataset)
     values = [variance(group) for group in groups]
