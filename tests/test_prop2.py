@@ -34,6 +34,8 @@ def test_claims_hold_and_reject_their_controls(name, dataset):
         ("sphere", lambda d: d.assign(smallest=d.smallest * 1e-13)),
         ("off_sphere", lambda d: d.assign(smallest=d.smallest * 1e-13)),
         ("polynomial", lambda d: d.assign(rank=d["rank"] + 1)),
+        # As if the degree were p(L − 1) and not p^(L − 1).
+        ("polynomial", lambda d: d.assign(predicted=1 + 2 * xr.DataArray([1, 2], dims="polynomial") * (d.depth - 1))),
         ("antipodal", lambda d: d.assign(antipodal=d.antipodal + 1e-6)),
         ("antipodal", lambda d: d.assign(antipodal=d.antipodal * 1e-13)),
         ("ray", lambda d: d.assign(ray=d.ray + 1e-6)),
@@ -71,6 +73,26 @@ def test_spectra_are_relative_and_ascending():
     assert (np.diff(found) >= 0).all()
 
 
+def test_off_the_sphere_radii_differ():
+    """The smallest eigenvalue there, recomputed from the points of the same stream."""
+    _, config = compose.typed(compose.preset("ci/prop2", "seeds=1", "depth=2"))
+    (asked,) = experiment.cells(config)
+    found = experiment.compute(asked)
+    stream = experiment.generator(experiment.NAME, asked.n_0, asked.points, 0)
+    x = experiment.sphere(asked.points, asked.n_0, stream)
+    radii = 0.5 + 1.5 * torch.rand(asked.points, 1, generator=stream, dtype=torch.float64)
+    for place, at in enumerate((x, radii * x)):
+        kernel = theta_inf(at, depth=2, nonlinearity="relu", beta=asked.beta)
+        values = torch.linalg.eigvalsh(kernel)
+        assert float(found.smallest[0, place, 0, 1]) == pytest.approx(float(values[0] / values[-1]), rel=1e-6)
+    assert float(radii.max() - radii.min()) > 0.5
+
+
+def test_ranks_tell_powers_from_products(dataset):
+    np.testing.assert_array_equal(dataset.predicted.sel(polynomial="quadratic"), [3, 5, 9])
+    np.testing.assert_array_equal(dataset.predicted.sel(polynomial="identity"), [3, 3, 3])
+
+
 def test_data_are_drawn(dataset):
     (figure,) = plots.figures(dataset).values()
     assert len(figure.axes) == 3
@@ -85,6 +107,9 @@ def test_data_are_drawn(dataset):
         ("depth", "1"),
         ("beta", "0"),
         ("nonlinearities", "[relu]"),
+        ("nonlinearities", "[relu,relu,identity,quadratic]"),
+        ("ranks.n_0", "1"),
+        ("ranks.points", "1"),
         ("pairs", "[]"),
         ("seeds", "0"),
     ],

@@ -20,7 +20,7 @@ from ..randomness import generator
 from . import BaseConfig, blocks, require, require_distinct
 
 NAME = "prop2"
-VERSION = 1
+VERSION = 2
 BLOCK_SIZE = 20
 POLYNOMIAL = {"identity": 1, "quadratic": 2}
 """Polynomial nonlinearities → degree."""
@@ -29,10 +29,18 @@ RESOLVED = 1e-13
 
 
 @dataclass(kw_only=True)
+class Ranks:
+    """Points of the unit sphere in n_0 dimensions on which the rank for polynomial σ is counted."""
+
+    n_0: int
+    points: int
+
+
+@dataclass(kw_only=True)
 class Config(BaseConfig):
     """Configurations of ``points`` random points in n_0 dimensions, ``seeds`` of them, for each σ and depth 1 … depth.
 
-    pairs: antipodal pairs ±x, for the kernel of ReLU without biases.
+    ranks: the points for polynomial σ; pairs: antipodal pairs ±x, for the kernel of ReLU without biases.
     """
 
     n_0: int
@@ -40,6 +48,7 @@ class Config(BaseConfig):
     depth: int
     beta: float
     nonlinearities: list[str]
+    ranks: Ranks
     pairs: list[int]
     seeds: int
 
@@ -49,9 +58,12 @@ class Config(BaseConfig):
         require(self.points >= self.n_0 + 2, "points", self.points, f"must be ≥ n_0 + 2 = {self.n_0 + 2}")
         require(self.depth >= 2, "depth", self.depth, "must be ≥ 2")
         require(0 < self.beta < math.inf, "beta", self.beta, "must be > 0")
-        known = set(self.nonlinearities) <= set(NONLINEARITIES) and set(POLYNOMIAL) <= set(self.nonlinearities)
-        allowed = f"must hold {', '.join(POLYNOMIAL)} and be among {', '.join(NONLINEARITIES)}"
+        distinct = len(set(self.nonlinearities) & set(NONLINEARITIES)) == len(self.nonlinearities)
+        known = distinct and {"relu", *POLYNOMIAL} <= set(self.nonlinearities)
+        allowed = f"must hold relu, {', '.join(POLYNOMIAL)} and be distinct, among {', '.join(NONLINEARITIES)}"
         require(known, "nonlinearities", list(self.nonlinearities), allowed)
+        require(self.ranks.n_0 >= 2, "ranks.n_0", self.ranks.n_0, "must be ≥ 2")
+        require(self.ranks.points >= 2, "ranks.points", self.ranks.points, "must be ≥ 2")
         require_distinct("pairs", self.pairs, 1)
         require(self.seeds >= 1, "seeds", self.seeds, "must be ≥ 1")
 
@@ -66,6 +78,7 @@ class Cell:
     depth: int
     beta: float
     nonlinearities: tuple[str, ...]
+    ranks: Ranks
     pairs: tuple[int, ...]
 
     @property
@@ -84,6 +97,7 @@ def cells(config: Config) -> list[Cell]:
             depth=config.depth,
             beta=config.beta,
             nonlinearities=tuple(config.nonlinearities),
+            ranks=config.ranks,
             pairs=tuple(config.pairs),
         )
         for block in blocks(range(config.seeds), BLOCK_SIZE)
@@ -106,8 +120,9 @@ def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] =
     """Spectra of Θ_∞ on each configuration. Runs on the CPU, in float64.
 
     smallest (configuration, place, sigma, depth): λ_min/λ_max for points on the sphere, and off it (radii 0.5 … 2);
-    rank (configuration, sigma, depth): eigenvalues above N·10⁻¹³·λ_max, on the sphere; antipodal (configuration,
-    pairs): λ_min/λ_max for ReLU, β = 0, L = 2 on pairs ±x; ray: on points of one ray without biases and with them.
+    rank (configuration, sigma, depth): eigenvalues above N·10⁻¹³·λ_max, on the points of ``ranks``; antipodal
+    (configuration, pairs): λ_min/λ_max for ReLU, β = 0, L = 2 on pairs ±x; ray: on points of one ray without biases and
+    with them.
     """
     found = []
     for i, seed in enumerate(cell.seeds):
@@ -127,12 +142,14 @@ def _measure(cell: Cell, stream: torch.Generator) -> xr.Dataset:
             for i, points in enumerate((x, radii * x)):
                 spectrum = _spectrum(points, depth, sigma, cell.beta)
                 smallest[i, j, k] = spectrum[0]
-                if i == 0:
-                    ranks[j, k] = int((spectrum > len(x) * RESOLVED).sum())
     antipodal = []
     for pairs in cell.pairs:
         half = sphere(pairs, cell.n_0, stream)
         antipodal.append(_spectrum(torch.cat([half, -half]), 2, "relu", 0.0)[0])
+    many = sphere(cell.ranks.points, cell.ranks.n_0, stream)
+    for j, sigma in enumerate(cell.nonlinearities):
+        for k, depth in enumerate(depths):
+            ranks[j, k] = int((_spectrum(many, depth, sigma, cell.beta) > len(many) * RESOLVED).sum())
     ray = torch.linspace(0.5, 2, 3, dtype=torch.float64)[:, None] * x[:1]
     return xr.Dataset(
         {
@@ -168,10 +185,13 @@ def assemble(config: Config, results: Sequence[tuple[Cell, xr.Dataset]]) -> xr.D
     found = xr.concat(parts, dim="configuration", join="exact", combine_attrs="drop")
     depths = list(range(1, config.depth + 1))
     predicted = [
-        [predicted_rank(degree, depth, config.n_0, config.points) for depth in depths] for degree in POLYNOMIAL.values()
+        [predicted_rank(degree, depth, config.ranks.n_0, config.ranks.points) for depth in depths]
+        for degree in POLYNOMIAL.values()
     ]
     found["predicted"] = (("polynomial", "depth"), np.array(predicted))
-    settings = {key: value for key, value in asdict(config).items() if key in ("n_0", "points", "beta", "pairs")}
+    settings = {
+        key: value for key, value in asdict(config).items() if key in ("n_0", "points", "beta", "ranks", "pairs")
+    }
     return found.assign_coords(
         sigma=config.nonlinearities,
         depth=depths,
@@ -316,7 +336,7 @@ CLAIMS = (
         figure="prop2",
         check=_check_antipodal,
         controls=(Control("the numbers of pairs in reverse order", _reversed_pairs),),
-        note="the odd part of the kernel is linear in x there, so that its rank is at most n_0",
+        note="for points in general position: the odd part of the kernel is linear in x, its rank at most n_0",
     ),
     Claim(
         id="prop2.ray",

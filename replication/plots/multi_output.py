@@ -16,8 +16,8 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     left, *panels = figure.subplots(1, 3)
     widths = dataset.attrs["widths"]
     trend(left, widths, [select(dataset, "least_squares", n).distance.values for n in widths], average, -0.5)
-    coupled = [average(select(dataset, "cross_entropy", n).distance.values) for n in widths]
-    left.loglog(widths, coupled, "x", color="tab:orange", ms=5, label="cross-entropy")
+    coupled = [average(select(dataset, "coupled", n).distance.values) for n in widths]
+    left.loglog(widths, coupled, "x", color="tab:orange", ms=5, label="a cost that couples them")
     left.set(xlabel="width $n$", title="distance to scalar networks")
     left.set_xticks(widths, labels=[str(width) for width in widths])
     left.xaxis.minorticks_off()

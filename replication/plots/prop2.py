@@ -32,7 +32,8 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
             depths, dataset.predicted.sel(polynomial=name), "-", color=color, lw=0.9, label=f"{name}, predicted"
         )
         middle.plot(depths, dataset["rank"].sel(sigma=name).max("configuration"), "o", color=color, ms=4, label=name)
-    middle.set(xlabel="depth $L$", title=f"rank, $N = {dataset.attrs['points']}$, $n_0 = {dataset.attrs['n_0']}$")
+    ranks = dataset.attrs["ranks"]
+    middle.set(xlabel="depth $L$", title=f"rank, $N = {ranks['points']}$, $n_0 = {ranks['n_0']}$")
     middle.legend(fontsize=7)
     pairs = dataset.pairs.values
     for values in dataset.antipodal.values:

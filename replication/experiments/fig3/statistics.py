@@ -109,7 +109,7 @@ def predict_eigenvalues(dataset: xr.Dataset, depth: int = 0) -> list[Prediction]
         bias = deviations.sum() / (1 / width).sum()
         per_width = np.square(deviations - bias / width) @ width / (len(width) - 1)
         sampled = dataset.attrs["sampled"]
-        digits = limits[:, i].var(ddof=1) * (1 + sampled) / (1 - sampled)
+        digits = limits[:, i].var(ddof=1) * ((1 + sampled) / (1 - sampled) + 1 / len(limits))
         rounding = (ROUNDING[i] / EIGENVALUES[i]) ** 2 / 3
         quantile = float(stats.t.ppf((1 + LEVEL) / 2, min(len(limits), len(width)) - 1))
         sd = math.sqrt(digits + per_width / PAPER_WIDTH + rounding)
