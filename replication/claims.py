@@ -201,11 +201,9 @@ def fall(
     """
     if len(widths) < 2:
         return undecided(f"fall of {quantity}", allowed)
-    log, low, high = interval([groups[0], groups[-1]], lambda pair: math.log(measure(pair[0]) / measure(pair[1])))
     name = f"{quantity}({variable}={widths[0]})/{quantity}({variable}={widths[-1]})"
-    if math.isinf(high):  # too few seeds
-        return Statistic(name, math.exp(log), low, high, allowed)
-    return Statistic(name, math.exp(log), math.exp(low), math.exp(min(high, 700)), allowed)
+    ends = [groups[0], groups[-1]]
+    return ratio(name, ends, lambda pair: math.log(measure(pair[0]) / measure(pair[1])), allowed)
 
 
 def rate(
@@ -223,6 +221,34 @@ def rate(
     seeds = [len(group) for group in groups]
     found = interval(groups, lambda sample: exponent(widths, [measure(group) for group in sample], seeds))
     return Statistic(f"exponent of {quantity}, {variable}={widths[0]}…{widths[-1]}", *found, allowed)
+
+
+def ratio(
+    name: str,
+    groups: Sequence[np.ndarray],
+    log: Callable[[Sequence[np.ndarray]], float],
+    allowed: tuple[float, float],
+) -> Statistic:
+    """A positive number, its interval taken on its logarithm."""
+    estimate, low, high = interval(groups, log)
+    if math.isinf(high):  # too few seeds
+        return Statistic(name, math.exp(estimate), low, high, allowed)
+    return Statistic(name, math.exp(estimate), math.exp(low), math.exp(min(high, 700)), allowed)
+
+
+def exactly(name: str, value: float, allowed: tuple[float, float]) -> Statistic:
+    """A number that is compared as it is: its uncertainty is in what it is compared with, or there is none."""
+    return Statistic(name, value, value, value, allowed)
+
+
+def geometric(values: np.ndarray) -> float:
+    """The geometric mean: the mean on the scale of exponents and ratios. 0 counts as 10⁻³⁰⁰."""
+    return math.exp(float(np.log(np.maximum(values, 1e-300)).mean()))
+
+
+def rms(values: np.ndarray) -> float:
+    """Root mean square."""
+    return math.sqrt(np.square(values).mean())
 
 
 def mean(name: str, values: np.ndarray, allowed: tuple[float, float]) -> Statistic:

@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 from scripts_fixtures import script
 
-from replication.claims import decide
+from replication.claims import decide, geometric
 from replication.experiments import WideNetworkConfig, remark4
 from replication.experiments import theorem2 as experiment
 from replication.limit import theta_inf
@@ -143,7 +143,7 @@ def test_revealed_networks_train_like_dense_ones(direction):
     seeds = tuple(range(8))
     dense = experiment.compute(cell(direction, 200, seeds))
     revealed = experiment.compute(cell(direction, 800, seeds, weights="revealed"))
-    ratio = experiment.average(revealed.change.values[:, -1]) / experiment.average(dense.change.values[:, -1])
+    ratio = geometric(revealed.change.values[:, -1]) / geometric(dense.change.values[:, -1])
     assert 0.12 < ratio < 0.5
     assert int(revealed["rank"].max()) > 0 == int(dense["rank"].max())
     assert float(revealed.truncation.max()) <= 1e-6
@@ -253,7 +253,7 @@ def test_switches_are_counted_on_the_training_points():
 
 def test_mean_field_networks_move_at_every_width():
     narrow, wide = (experiment.compute(cell(width=n, seeds=(0, 1, 2, 3), mean_field=True)) for n in (50, 200))
-    ratio = experiment.average(wide.change.values[:, -1]) / experiment.average(narrow.change.values[:, -1])
+    ratio = geometric(wide.change.values[:, -1]) / geometric(narrow.change.values[:, -1])
     assert 0.4 < ratio < 2.5
     assert math.isfinite(ratio)
 

@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..claims import Claim, Control, Statistic, rate
+from ..claims import Claim, Control, Statistic, geometric, rate
 from ..costs import Cost, CrossEntropy, LeastSquares
 from ..datasets import angle_grid, circle
 from ..kernels import KernelOnData, inner
@@ -281,17 +281,12 @@ def select(dataset: xr.Dataset, cost: str, width: int) -> xr.Dataset:
     return dataset.isel(network=np.flatnonzero((dataset.cost == cost) & (dataset.width == width)))
 
 
-def average(values: np.ndarray) -> float:
-    """Geometric mean over the networks: among narrow ones a few are far off."""
-    return math.exp(np.log(values).mean())
-
-
 def _rates(dataset: xr.Dataset, quantity: str) -> list[Statistic]:
     widths, chosen = dataset.attrs["widths"], dataset.sel(reference="limit")
     found = []
     for name in COSTS:
         groups = [select(chosen, name, width)[quantity].values for width in widths]
-        found.append(rate(f"distance ({name.replace('_', ' ')})", average, widths, groups, (-0.7, -0.3)))
+        found.append(rate(f"distance ({name.replace('_', ' ')})", geometric, widths, groups, (-0.7, -0.3)))
     return found
 
 

@@ -15,7 +15,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..claims import Claim, Control, Statistic, rate
+from ..claims import Claim, Control, Statistic, geometric, rate
 from ..costs import Cost, LeastSquares
 from ..datasets import circle
 from ..network import Network
@@ -203,7 +203,7 @@ def metrics(dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
     for width in dataset.attrs["widths"]:
         yield (
             float(width),
-            {f"distance/{cost}": average(select(dataset, cost, width).distance.values) for cost in COSTS},
+            {f"distance/{cost}": geometric(select(dataset, cost, width).distance.values) for cost in COSTS},
         )
 
 
@@ -212,15 +212,10 @@ def select(dataset: xr.Dataset, cost: str, width: int) -> xr.Dataset:
     return dataset.isel(network=np.flatnonzero((dataset.cost == cost) & (dataset.width == width)))
 
 
-def average(values: np.ndarray) -> float:
-    """Geometric mean over the networks."""
-    return math.exp(np.log(values).mean())
-
-
 def _check(dataset: xr.Dataset) -> list[Statistic]:
     widths = dataset.attrs["widths"]
     groups = [select(dataset, "least_squares", width).distance.values for width in widths]
-    return [rate("distance to scalar networks", average, widths, groups, (-0.7, -0.3))]
+    return [rate("distance to scalar networks", geometric, widths, groups, (-0.7, -0.3))]
 
 
 def _coupled(dataset: xr.Dataset) -> xr.Dataset:

@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..claims import Claim, Control, Statistic, interval, rate
+from ..claims import Claim, Control, Statistic, interval, rate, rms
 from ..datasets import circle
 from ..limit import sigma_inf
 from ..network import Network
@@ -229,11 +229,6 @@ def distance(dataset: xr.Dataset, depth: int, width: int) -> np.ndarray:
 def kurtosis(q: np.ndarray) -> float:
     """Excess kurtosis 3 Var(q)/E[q]² of an output, (seeds, points), the mean over points."""
     return float((3 * q.var(axis=0, ddof=1) / np.square(q.mean(axis=0))).mean())
-
-
-def rms(values: np.ndarray) -> float:
-    """Root mean square."""
-    return math.sqrt(np.square(values).mean())
 
 
 def correlation(outputs: np.ndarray, power: int) -> float:

@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..claims import Claim, Control, Statistic
+from ..claims import Claim, Control, Statistic, exactly
 from ..limit import theta_inf
 from ..nonlinearities import NONLINEARITIES
 from ..randomness import generator
@@ -214,10 +214,6 @@ def bound(dataset: xr.Dataset) -> float:
     return float(dataset.attrs["points"]) * RESOLVED
 
 
-def _exactly(name: str, value: float, allowed: tuple[float, float]) -> Statistic:
-    return Statistic(name, value, value, value, allowed)
-
-
 def general(dataset: xr.Dataset) -> list[str]:
     """The nonlinearities that are no polynomials."""
     return [str(name) for name in dataset.sigma.values if name not in POLYNOMIAL]
@@ -226,7 +222,7 @@ def general(dataset: xr.Dataset) -> list[str]:
 def _positive(dataset: xr.Dataset, place: str) -> list[Statistic]:
     deep = dataset.smallest.sel(place=place).isel(depth=slice(1, None))
     return [
-        _exactly(f"smallest λ_min/λ_max ÷ its rounding ({name})", float(deep.sel(sigma=name).min()) / bound(dataset),
+        exactly(f"smallest λ_min/λ_max ÷ its rounding ({name})", float(deep.sel(sigma=name).min()) / bound(dataset),
                  (10.0, math.inf))
         for name in general(dataset)
     ]  # fmt: skip
@@ -237,7 +233,7 @@ def _check_polynomial(dataset: xr.Dataset) -> list[Statistic]:
     for name in POLYNOMIAL:
         gaps = dataset["rank"].sel(sigma=name) - dataset.predicted.sel(polynomial=name)
         largest = float(np.abs(gaps).max())
-        found.append(_exactly(f"largest |rank − predicted| over L ({name})", largest, (0.0, 0.0)))
+        found.append(exactly(f"largest |rank − predicted| over L ({name})", largest, (0.0, 0.0)))
     return found
 
 
@@ -247,10 +243,10 @@ def _check_antipodal(dataset: xr.Dataset) -> list[Statistic]:
         values = dataset.antipodal.sel(pairs=pairs)
         if pairs > dataset.attrs["n_0"]:
             largest = float(np.abs(values).max()) / bound(dataset)
-            found.append(_exactly(f"largest |λ_min|/λ_max ÷ its rounding, {pairs} pairs", largest, (0.0, 1.0)))
+            found.append(exactly(f"largest |λ_min|/λ_max ÷ its rounding, {pairs} pairs", largest, (0.0, 1.0)))
         else:
             least = float(values.min()) / bound(dataset)
-            found.append(_exactly(f"smallest λ_min/λ_max ÷ its rounding, {pairs} pairs", least, (10.0, math.inf)))
+            found.append(exactly(f"smallest λ_min/λ_max ÷ its rounding, {pairs} pairs", least, (10.0, math.inf)))
     return found
 
 
@@ -258,8 +254,8 @@ def _check_ray(dataset: xr.Dataset) -> list[Statistic]:
     without = float(np.abs(dataset.ray.sel(biases="without")).max()) / bound(dataset)
     biased = float(dataset.ray.sel(biases="with").min()) / bound(dataset)
     return [
-        _exactly("largest |λ_min|/λ_max ÷ its rounding, β = 0", without, (0.0, 1.0)),
-        _exactly("smallest λ_min/λ_max ÷ its rounding, β > 0", biased, (10.0, math.inf)),
+        exactly("largest |λ_min|/λ_max ÷ its rounding, β = 0", without, (0.0, 1.0)),
+        exactly("smallest λ_min/λ_max ÷ its rounding, β > 0", biased, (10.0, math.inf)),
     ]
 
 

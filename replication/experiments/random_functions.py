@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..claims import Claim, Control, Statistic, interval, rate
+from ..claims import Claim, Control, Statistic, interval, rate, rms
 from ..costs import LeastSquares
 from ..datasets import angle_grid, circle
 from ..limit import theta_inf
@@ -194,11 +194,6 @@ def metrics(dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
 def select(dataset: xr.Dataset, kernel: str, number: int) -> xr.Dataset:
     """The models of a kernel with P functions."""
     return dataset.isel(model=np.flatnonzero((dataset.kernel == kernel) & (dataset.number == number)))
-
-
-def rms(values: np.ndarray) -> float:
-    """Root mean square over the models."""
-    return math.sqrt(np.square(values).mean())
 
 
 def _data_angles(setting: Setting) -> Tensor:

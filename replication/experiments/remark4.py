@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import xarray as xr
 
-from ..claims import Claim, Control, Statistic, mean, rate
+from ..claims import Claim, Control, Statistic, geometric, mean, rate
 from . import theorem2
-from .theorem2 import Cell, Config, assemble, average, cells, compute, select, work
+from .theorem2 import Cell, Config, assemble, cells, compute, select, work
 
 __all__ = ["CLAIMS", "NAME", "VERSION", "Cell", "Config", "assemble", "cells", "compute", "metrics", "work"]
 
@@ -31,7 +31,7 @@ def metrics(dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
             yield (
                 float(width),
                 {
-                    f"moved/{sigma}": average(networks.moved.values[:, -1]),
+                    f"moved/{sigma}": geometric(networks.moved.values[:, -1]),
                     f"lower_share/{sigma}": float(1 - networks.share.values[:, -1].mean()),
                 },
             )
@@ -48,7 +48,7 @@ def _check_activations(dataset: xr.Dataset) -> list[Statistic]:
     for sigma in dataset.attrs["nonlinearities"]:
         for l in layers(dataset):
             groups = [select(dataset, "least_squares", sigma, width).moved.values[:, l] for width in widths]
-            found.append(rate(f"movement of α⁽{l + 1}⁾ ({sigma})", average, widths, groups, (-0.65, -0.35)))
+            found.append(rate(f"movement of α⁽{l + 1}⁾ ({sigma})", geometric, widths, groups, (-0.65, -0.35)))
     return found
 
 

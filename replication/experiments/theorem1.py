@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..claims import Claim, Control, Statistic, interval, rate
+from ..claims import Claim, Control, Statistic, interval, rate, rms
 from ..datasets import circle
 from ..limit import theta_inf
 from ..network import Network
@@ -279,11 +279,6 @@ def relative(networks: xr.Dataset) -> np.ndarray:
     """(Θ − Θ_∞) ÷ rms of Θ_∞, for each network and entry."""
     found: np.ndarray = networks.deviation.values.astype(float) / networks.scale.values[:, None]
     return found
-
-
-def rms(values: np.ndarray) -> float:
-    """Root mean square."""
-    return math.sqrt(np.square(values).mean())
 
 
 def variance(networks: np.ndarray) -> float:

@@ -15,7 +15,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..claims import Claim, Control, Statistic, mean, rate
+from ..claims import Claim, Control, Statistic, geometric, mean, rate
 from ..costs import Cost, CrossEntropy, LeastSquares
 from ..datasets import circle
 from ..limit import limit
@@ -365,7 +365,7 @@ def metrics(dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
     """Mean relative change of Θ against n, for each nonlinearity and direction."""
     for width in dataset.attrs["widths"]:
         for direction, sigma in runs(dataset):
-            value = average(largest_change(select(dataset, direction, sigma, width)))
+            value = geometric(largest_change(select(dataset, direction, sigma, width)))
             yield float(width), {f"change/{direction}/{sigma}": value}
 
 
@@ -400,11 +400,6 @@ def imbalance(counts: np.ndarray) -> np.ndarray:
     return found
 
 
-def average(values: np.ndarray) -> float:
-    """Geometric mean over the networks."""
-    return math.exp(np.log(np.maximum(values, 1e-300)).mean())
-
-
 def _groups(dataset: xr.Dataset, direction: str, sigma: str) -> list[np.ndarray]:
     return [largest_change(select(dataset, direction, sigma, width)) for width in dataset.attrs["widths"]]
 
@@ -414,7 +409,7 @@ def _rates(dataset: xr.Dataset, wanted: Callable[[str, str], bool], allowed: tup
     for direction, sigma in runs(dataset):
         if wanted(direction, sigma):
             name = f"change of Θ ({sigma}, {direction.replace('_', ' ')})"
-            found.append(rate(name, average, dataset.attrs["widths"], _groups(dataset, direction, sigma), allowed))
+            found.append(rate(name, geometric, dataset.attrs["widths"], _groups(dataset, direction, sigma), allowed))
     return found
 
 
@@ -474,7 +469,7 @@ def _check_weights(dataset: xr.Dataset) -> list[Statistic]:
         return []
     for sigma in dataset.attrs["nonlinearities"]:
         groups = [select(dataset, "least_squares", sigma, width).weights.values for width in widths]
-        found.append(rate(f"‖W(t) − W(0)‖_F/√n ({sigma})", average, widths, groups, (-0.6, -0.4)))
+        found.append(rate(f"‖W(t) − W(0)‖_F/√n ({sigma})", geometric, widths, groups, (-0.6, -0.4)))
     return found
 
 

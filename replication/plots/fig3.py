@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from ..experiments.fig3.claims import geometric, predicted
+from ..claims import geometric
+from ..experiments.fig3.claims import predicted
 from ..experiments.fig3.statistics import (
     EIGENVALUES,
     Measure,

@@ -4,7 +4,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ..experiments.kernel_gradient import COSTS, average, select
+from ..claims import geometric
+from ..experiments.kernel_gradient import COSTS, select
 from . import points, trend
 
 TITLES = {"least_squares": "least squares", "cross_entropy": "cross-entropy"}
@@ -57,9 +58,9 @@ def _widths(dataset: xr.Dataset) -> Figure:
             reference: [select(dataset, name, n)[quantity].sel(reference=reference).values for n in widths]
             for reference in ("limit", "initial", "other")
         }
-        trend(axes, widths, groups["limit"], average, -0.5)
-        points(axes, widths, groups["initial"], average, color="tab:blue", label=r"with $\Theta_0$", style="s")
-        points(axes, widths, groups["other"], average, color="tab:orange", label="limit of depth $L + 1$", style="x")
+        trend(axes, widths, groups["limit"], geometric, -0.5)
+        points(axes, widths, groups["initial"], geometric, color="tab:blue", label=r"with $\Theta_0$", style="s")
+        points(axes, widths, groups["other"], geometric, color="tab:orange", label="limit of depth $L + 1$", style="x")
         axes.set_xticks(widths, labels=[str(n) for n in widths])
         axes.xaxis.minorticks_off()
         axes.set(xlabel="width $n$", title=f"{TITLES[name]}, {quantity.replace('_', ' ')}")

@@ -4,7 +4,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ..experiments.multi_output import average, select
+from ..claims import geometric
+from ..experiments.multi_output import select
 from . import trend
 
 COLORS = ("tab:blue", "tab:green", "tab:red")
@@ -15,8 +16,8 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     figure = Figure(figsize=(9.2, 3.2))
     left, *panels = figure.subplots(1, 3)
     widths = dataset.attrs["widths"]
-    trend(left, widths, [select(dataset, "least_squares", n).distance.values for n in widths], average, -0.5)
-    coupled = [average(select(dataset, "coupled", n).distance.values) for n in widths]
+    trend(left, widths, [select(dataset, "least_squares", n).distance.values for n in widths], geometric, -0.5)
+    coupled = [geometric(select(dataset, "coupled", n).distance.values) for n in widths]
     left.loglog(widths, coupled, "x", color="tab:orange", ms=5, label="a cost that couples them")
     left.set(xlabel="width $n$", title="distance to scalar networks")
     left.set_xticks(widths, labels=[str(width) for width in widths])

@@ -4,7 +4,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ..experiments.prop1 import distance, kurtosis, relative, rms, select
+from ..claims import rms
+from ..experiments.prop1 import distance, kurtosis, relative, select
 from . import points, power_law
 
 COLORS = ("tab:blue", "tab:red", "tab:green", "tab:purple")

@@ -4,7 +4,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ..experiments.random_functions import KERNELS, rms, select
+from ..claims import rms
+from ..experiments.random_functions import KERNELS, select
 
 LABELS = {"ntk": r"$\Theta_\infty$, Gaussian functions", "rbf": "radial kernel, Fourier features"}
 COLORS = {"ntk": "tab:blue", "rbf": "tab:red"}

@@ -6,11 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator
 
+from ..claims import geometric
 from ..experiments.remark1.claims import (
     DOUBLINGS,
     RUNS,
     TRAINED_ROUNDING,
-    average,
     compared,
     initial,
     share,
@@ -121,8 +121,8 @@ def _shares(axes: Axes, dataset: xr.Dataset) -> None:
 
 
 def _growth(axes: Axes, widths: list[int], groups: list[np.ndarray], theory: float, color: str, label: str) -> None:
-    label = f"{label}: {power_law(widths, groups, average)}"
-    values = points(axes, widths, groups, average, color=color, label=label)
+    label = f"{label}: {power_law(widths, groups, geometric)}"
+    values = points(axes, widths, groups, geometric, color=color, label=label)
     line = values[-1] * (np.asarray(widths) / widths[-1]) ** theory
     axes.loglog(widths, line, "--", color=color, lw=0.8, label=f"$n^{{{theory:g}}}$")
     axes.set_xticks(widths, labels=[str(width) for width in widths])

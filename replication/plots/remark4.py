@@ -4,8 +4,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from ..claims import geometric
 from ..experiments.remark4 import layers
-from ..experiments.theorem2 import average, select
+from ..experiments.theorem2 import select
 from . import points, power_law
 
 COLORS = ("tab:blue", "tab:green", "tab:purple", "tab:red", "tab:orange", "tab:brown", "tab:pink", "tab:olive")
@@ -19,13 +20,13 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     groups = [select(dataset, "least_squares", sigma, width) for width in widths]
     for color, l in zip(COLORS, layers(dataset), strict=False):
         moves = [group.moved.values[:, l] for group in groups]
-        label = f"$\\alpha^{{({l + 1})}}$: {power_law(widths, moves, average)}"
-        values = points(left, widths, moves, average, color=color, label=label)
+        label = f"$\\alpha^{{({l + 1})}}$: {power_law(widths, moves, geometric)}"
+        values = points(left, widths, moves, geometric, color=color, label=label)
     line = values[0] * (np.asarray(widths) / widths[0]) ** -0.5
     left.loglog(widths, line, "--", color="gray", lw=0.8, label="$n^{-0.5}$")
     control = dataset.isel(network=np.flatnonzero(dataset.direction == "mean_field"))
     moved = [
-        average(control.moved.values[(control.width == width).values, -1]) for width in dataset.attrs["mean_field"]
+        geometric(control.moved.values[(control.width == width).values, -1]) for width in dataset.attrs["mean_field"]
     ]
     left.loglog(dataset.attrs["mean_field"], moved, "x", color="black", ms=5, label="mean-field scaling, last layer")
     left.set(xlabel="width $n$", title=f"rms change of an activation, $\\sigma$ = {sigma}")

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from ..claims import interval
+from ..claims import interval, rms
 from ..experiments.theorem1 import (
     GROUP,
     arrangements,
@@ -14,7 +14,6 @@ from ..experiments.theorem1 import (
     log_second_moment,
     on_diagonal,
     relative,
-    rms,
     second_moment,
     select,
     variance,

@@ -5,7 +5,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..experiments.theorem2 import average, imbalance, largest_change, relu_switches, runs, select, total
+from ..claims import geometric
+from ..experiments.theorem2 import imbalance, largest_change, relu_switches, runs, select, total
 from . import points, power_law
 
 COLORS = ("tab:blue", "tab:green", "tab:purple", "tab:red", "tab:orange", "tab:brown")
@@ -70,14 +71,14 @@ def _against_width(axes: Axes, dataset: xr.Dataset, chosen: list[tuple[str, str]
     widths = dataset.attrs["widths"]
     for color, run in zip(COLORS, chosen, strict=False):
         changes = [largest_change(select(dataset, *run, width)) for width in widths]
-        name = f"{NAMES.get(run[label], run[label])}: {power_law(widths, changes, average)}"
-        values = points(axes, widths, changes, average, color=color, label=name)
+        name = f"{NAMES.get(run[label], run[label])}: {power_law(widths, changes, geometric)}"
+        values = points(axes, widths, changes, geometric, color=color, label=name)
         if run == chosen[0]:
             for theory, style in ((-1.0, "--"), (-0.5, ":")):
                 line = values[0] * (np.asarray(widths) / widths[0]) ** theory
                 axes.loglog(widths, line, style, color="gray", lw=0.8, label=f"$n^{{{theory:g}}}$")
     control = dataset.isel(network=np.flatnonzero(dataset.direction == "mean_field"))
     sizes = dataset.attrs["mean_field"]
-    moved = [average(largest_change(control.isel(network=np.flatnonzero(control.width == width)))) for width in sizes]
+    moved = [geometric(largest_change(control.isel(network=np.flatnonzero(control.width == width)))) for width in sizes]
     axes.loglog(sizes, moved, "x", color="black", ms=5, label="mean-field scaling")
     axes.set_xlabel("width $n$")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import xarray as xr
 
-from ...claims import LEVEL, Claim, Control, Statistic, interval, mean, rate
+from ...claims import LEVEL, Claim, Control, Statistic, interval, mean, rate, ratio
 from .statistics import (
     Samples,
     covariances,
@@ -59,14 +59,6 @@ def _check_nonlinearity(dataset: xr.Dataset) -> list[Statistic]:
     return [_odds_statistic("ln odds of the nonlinearity", dataset, every_hypothesis(dataset), 2, sigma)]
 
 
-def _ratio_statistic(
-    name: str, groups: Sequence[np.ndarray], log_ratio: Callable[[Sequence[np.ndarray]], float]
-) -> Statistic:
-    """A ratio that has to be below 1, its interval taken on its logarithm."""
-    log, low, high = interval(groups, log_ratio)
-    return Statistic(name, math.exp(log), math.exp(low), math.exp(min(high, 700)), (0.0, 1.0))
-
-
 def _check_compatible(dataset: xr.Dataset) -> list[Statistic]:
     found = reference_samples(dataset).at_depth(reference_index(dataset)[0])
     observed = np.log(dataset.observed.values)
@@ -75,7 +67,7 @@ def _check_compatible(dataset: xr.Dataset) -> list[Statistic]:
         law = paper_law(dataset, groups, found.widths)
         return math.log(float(law.distance2(observed)) / law.critical(LEVEL))
 
-    return [_ratio_statistic(f"d² ÷ its {LEVEL:.1%} quantile", found.groups, log_ratio)]
+    return [ratio(f"d² ÷ its {LEVEL:.1%} quantile", found.groups, log_ratio, (0.0, 1.0))]
 
 
 def _check_third(dataset: xr.Dataset) -> list[Statistic]:
@@ -101,7 +93,7 @@ def _check_third(dataset: xr.Dataset) -> list[Statistic]:
     return [
         Statistic("z of λ₃, digits alone", *z(math.inf), (-Z, Z)),
         Statistic("z of λ₃, digits and network", *z(width), (-Z, Z)),
-        _ratio_statistic("variance of ln λ₃, network ÷ digits", found.groups, log_share),
+        ratio("variance of ln λ₃, network ÷ digits", found.groups, log_share, (0.0, 1.0)),
         mean(f"change of ln λ₃ by {dataset.attrs['power_steps']} power steps", stopped, (-STOP, STOP)),
     ]
 

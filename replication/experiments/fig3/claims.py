@@ -1,12 +1,12 @@
 """The claims of Figure 3 (paper §6.3), their criteria and their negative controls."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 
-from ...claims import Claim, Control, Statistic, fall, interval, mean, rate, undecided
+from ...claims import Claim, Control, Statistic, exactly, fall, geometric, interval, mean, rate, ratio, undecided
 from .statistics import (
     EIGENVALUES,
     Measure,
@@ -46,26 +46,6 @@ CLOSE = 0.05
 INSIDE = (-1.0, 1.0)
 
 
-def geometric(values: np.ndarray) -> float:
-    """The geometric mean: the mean on the scale of exponents and ratios."""
-    return math.exp(float(np.log(values).mean()))
-
-
-def _exactly(name: str, value: float, allowed: tuple[float, float]) -> Statistic:
-    """A number that is compared as it is: its uncertainty is in what it is compared with, or there is none."""
-    return Statistic(name, value, value, value, allowed)
-
-
-def _ratio(
-    name: str, samples: Sequence[np.ndarray], log: Callable[[Sequence[np.ndarray]], float], allowed: tuple[float, float]
-) -> Statistic:
-    """A positive number, its interval taken on its logarithm."""
-    estimate, low, high = interval(samples, log)
-    if math.isinf(high):  # too few seeds
-        return Statistic(name, math.exp(estimate), low, high, allowed)
-    return Statistic(name, math.exp(estimate), math.exp(low), math.exp(min(high, 700)), allowed)
-
-
 def predicted(dataset: xr.Dataset) -> list[int]:
     """The drawn widths beyond the trend."""
     return [width for width in dataset.attrs["widths"] if width > max(dataset.attrs["trend"], default=math.inf)]
@@ -78,8 +58,8 @@ def _inside(dataset: xr.Dataset, quantity: str, measure: Measure) -> list[Statis
         prediction = predict(dataset, measure, width)
         position = prediction.position(measure(select(dataset, width=width, drawn=True)))
         worst = float(position[np.abs(position).argmax()])
-        found.append(_exactly(f"{quantity} in its prediction (±1), n={width}", worst, INSIDE))
-        found.append(_exactly("half-width of that, in ln", prediction.half_width, (0.0, WIDTH)))
+        found.append(exactly(f"{quantity} in its prediction (±1), n={width}", worst, INSIDE))
+        found.append(exactly("half-width of that, in ln", prediction.half_width, (0.0, WIDTH)))
     return found or [undecided(f"{quantity} in its prediction", INSIDE)]
 
 
@@ -87,11 +67,11 @@ def _check_eigenvalues(dataset: xr.Dataset) -> list[Statistic]:
     found = predict_eigenvalues(dataset)
     names = [f"λ_{i + 1} of the paper in its prediction {_range(item)}" for i, item in enumerate(found)]
     inside = [
-        _exactly(name, float(item.position(np.array(value))), INSIDE)
+        exactly(name, float(item.position(np.array(value))), INSIDE)
         for name, item, value in zip(names, found, EIGENVALUES, strict=True)
     ]
     widest = max(item.half_width for item in found)
-    return [*inside, _exactly("largest half-width of ln λ", widest, (0.0, 0.5))]
+    return [*inside, exactly("largest half-width of ln λ", widest, (0.0, 0.5))]
 
 
 def _range(prediction: Prediction) -> str:
@@ -111,15 +91,15 @@ def _gap(sample: np.ndarray) -> float:
 def _check_gap(dataset: xr.Dataset) -> list[Statistic]:
     plain, centred = dataset.limit_eigenvalues.values[:, 0], dataset.limit_eigenvalues_centred.values
     return [
-        _ratio("λ_1/λ_2", [plain], lambda sample: _gap(sample[0]), (10.0, math.inf)),
-        _ratio("λ_1/λ_2 of the centred kernel", [centred], lambda sample: _gap(sample[0]), (0.99, 3.0)),
+        ratio("λ_1/λ_2", [plain], lambda sample: _gap(sample[0]), (10.0, math.inf)),
+        ratio("λ_1/λ_2 of the centred kernel", [centred], lambda sample: _gap(sample[0]), (0.99, 3.0)),
     ]
 
 
 def _check_footnote3(dataset: xr.Dataset) -> list[Statistic]:
     pairs = np.stack([dataset.limit_eigenvalues_beta.values, dataset.limit_eigenvalues.values[:, 0]], axis=1)
     name = f"λ_1/λ_2 with β = {dataset.attrs['beta']:g} ÷ with β = {dataset.attrs['network']['beta']:g}"
-    return [_ratio(name, [pairs], lambda sample: _gap(sample[0][:, 0]) - _gap(sample[0][:, 1]), (5.0, 20.0))]
+    return [ratio(name, [pairs], lambda sample: _gap(sample[0][:, 0]) - _gap(sample[0][:, 1]), (5.0, 20.0))]
 
 
 def _apart(networks: xr.Dataset) -> np.ndarray:
@@ -134,9 +114,9 @@ def _check_power(dataset: xr.Dataset) -> list[Statistic]:
     widest = dataset.attrs["widths"][-1]
     worst = float(_apart(select(dataset, width=widest, drawn=True)).max())
     return [
-        _exactly("largest |λ_i by power iteration ÷ by diagonalization − 1|", error, (0.0, 1e-3)),
+        exactly("largest |λ_i by power iteration ÷ by diagonalization − 1|", error, (0.0, 1e-3)),
         rate("1 − ⟨f⁽²⁾, f_∞⁽²⟩²", geometric, widths, samples, (-math.inf, -0.5)),
-        _exactly(f"1 − ⟨f⁽²⁾, f_∞⁽²⟩² (n={widest}), the worst network", worst, (0.0, 0.05)),
+        exactly(f"1 − ⟨f⁽²⁾, f_∞⁽²⟩² (n={widest}), the worst network", worst, (0.0, 0.05)),
     ]
 
 
@@ -159,7 +139,7 @@ def _check_limit(dataset: xr.Dataset) -> list[Statistic]:
 
     name, widest = "sup|‖g‖ − limit|", dataset.attrs["widths"][-1]
     worst = float(measure(select(dataset, width=widest, drawn=True)).max())
-    close = _exactly(f"{name} (n={widest}), the worst network", worst, (0.0, CLOSE))
+    close = exactly(f"{name} (n={widest}), the worst network", worst, (0.0, CLOSE))
     return [*_falling(dataset, name, measure), close]
 
 
@@ -168,7 +148,7 @@ def _check_faster(dataset: xr.Dataset) -> list[Statistic]:
     if len(widths) < 2:
         return [undecided("half-time", (-math.inf, 1 / FALL))]
     limit = math.log(2) / float(dataset.eigenvalues_inf[1])
-    first = _ratio(
+    first = ratio(
         f"half-time ÷ limit (n={widths[0]})",
         [samples[0] / limit],
         lambda sample: math.log(geometric(sample[0])),
@@ -212,7 +192,7 @@ def _check_cross(dataset: xr.Dataset) -> list[Statistic]:
 def _check_rates(dataset: xr.Dataset) -> list[Statistic]:
     widths = dataset.attrs["rates"]
     found = [
-        _ratio(
+        ratio(
             f"largest rate ÷ (2/max λ_1(t)) (n={width})",
             [rate_ratio(dataset, width)],
             lambda sample: math.log(geometric(sample[0])),
@@ -229,7 +209,7 @@ def _check_descent(dataset: xr.Dataset) -> list[Statistic]:
     name = f"largest difference of g and ‖h‖ (n={descent['width']}, to t = {descent['t']:g})"
     if "descent_g" not in dataset:
         return [undecided(name, (0.0, AGREEMENT))]
-    return [_exactly(name, descent_error(dataset), (0.0, AGREEMENT))]
+    return [exactly(name, descent_error(dataset), (0.0, AGREEMENT))]
 
 
 def _narrow_as_all(dataset: xr.Dataset) -> xr.Dataset:

@@ -11,10 +11,11 @@ from dataclasses import asdict, replace
 
 import xarray as xr
 
+from ...claims import geometric
 from ...limit import limit
 from ...training import DivergenceError
 from .. import NetworkConfig, blocks
-from .claims import CLAIMS, RUNS, average, compared, initial, share, usual_share
+from .claims import CLAIMS, RUNS, compared, initial, share, usual_share
 from .config import NAME, Cell, Config
 from .measurements import compare, draw, map_to_usual, parts, problem
 
@@ -133,8 +134,8 @@ def metrics(dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
                 found[f"bias_share/beta={value}"] = float(share(initial(dataset, width, value)).mean())
             networks = initial(dataset, width, beta)
             found["bias_share/usual"] = float(usual_share(networks).mean())
-            found["lambda_max/ntk"] = average(networks.largest.values)
-            found["lambda_max/usual"] = average(networks.largest_usual.values)
+            found["lambda_max/ntk"] = geometric(networks.largest.values)
+            found["lambda_max/usual"] = geometric(networks.largest_usual.values)
         if width in dataset.attrs["compared"]:
             networks = compared(dataset, width, 2)
             found |= {f"speed_ratio/{run}": float(2 ** networks.doublings.sel(run=run).mean()) for run in RUNS}

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import xarray as xr
 
-from ...claims import Claim, Control, Statistic, mean, rate
+from ...claims import Claim, Control, Statistic, exactly, geometric, mean, rate
 
 RUNS = ("scaled", "zero", "unit", "slow")
 """Usual networks that are trained beside the network: see ``compare``."""
@@ -56,11 +56,6 @@ def usual_single_ratio(networks: xr.Dataset) -> np.ndarray:
     return single_ratio(_with_one_rate(networks))
 
 
-def average(values: np.ndarray) -> float:
-    """Geometric mean."""
-    return math.exp(np.log(values).mean())
-
-
 def _with_one_rate(dataset: xr.Dataset) -> xr.Dataset:
     """The parts and λ_max of the kernel that one rate for all parameters gives in the usual parametrization."""
     n_in = np.repeat(dataset.initial_width.values[:, None], dataset.sizes["layer"], axis=1)
@@ -77,8 +72,7 @@ def _with_one_rate(dataset: xr.Dataset) -> xr.Dataset:
 
 def _largest(name: str, values: xr.DataArray, allowed: float) -> Statistic:
     """The largest over all networks of what is an identity but for rounding."""
-    worst = float(values.max(skipna=False))
-    return Statistic(name, worst, worst, worst, (0.0, allowed))
+    return exactly(name, float(values.max(skipna=False)), (0.0, allowed))
 
 
 def _check_functions(dataset: xr.Dataset) -> list[Statistic]:
@@ -159,7 +153,7 @@ def _check_balance(dataset: xr.Dataset) -> list[Statistic]:
     groups = [initial(dataset, width, beta) for width in widths]
     ratios = [single_ratio(group) for group in groups]
     return [
-        rate("derivative in one weight ÷ in one bias", average, widths, ratios, (-0.55, -0.45)),
+        rate("derivative in one weight ÷ in one bias", geometric, widths, ratios, (-0.55, -0.45)),
         mean(f"share of the biases in Θ (β={beta}, n={widths[-1]})", share(groups[-1]), (0.0, SMALL_SHARE)),
     ]
 
@@ -174,8 +168,8 @@ def _check_limit(dataset: xr.Dataset) -> list[Statistic]:
     widths, beta = dataset.attrs["widths"], dataset.attrs["network"]["beta"]
     groups = [initial(dataset, width, beta) for width in widths]
     return [
-        rate("λ_max of Θ", average, widths, [group.largest.values for group in groups], (-0.1, 0.1)),
-        rate("λ_max without 1/√n_l", average, widths, [group.largest_usual.values for group in groups], (0.9, 1.1)),
+        rate("λ_max of Θ", geometric, widths, [group.largest.values for group in groups], (-0.1, 0.1)),
+        rate("λ_max without 1/√n_l", geometric, widths, [group.largest_usual.values for group in groups], (0.9, 1.1)),
     ]
 
 
@@ -253,7 +247,7 @@ CLAIMS = (
         "1/n: the usual network is slower for n_0 < n, the same for n_0 = n, faster for n_0 > n.",
         paper="nothing is said of the first layer",
         criterion=f"with biases from N(0, β²), log₂ of the ratio of initial speeds is below −{FIRST_LAYER}, within "
-        f"{ROUNDING:g} of 0, or above {FIRST_LAYER} on average, in that order",
+        f"{ROUNDING:g} of 0, or above {FIRST_LAYER} on geometric, in that order",
         figure="remark1",
         check=_check_inputs,
         controls=(Control("rate 1/n_0 for the first layer of usual networks too", _with_first_layer),),
