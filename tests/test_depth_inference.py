@@ -113,6 +113,19 @@ def test_predictive_law_has_the_tails_it_says():
     assert abs(np.mean(exceeded) - 0.1) < 4.5 * math.sqrt(0.09 / 4000)
 
 
+def test_law_covers_batches_of_new_digits():
+    """Batches of half a source of digits; a new batch of other digits is as far from their mean as the law says."""
+    rng, source, n, squares = np.random.default_rng(3), 200, 100, []
+    for _ in range(300):
+        digits = rng.standard_normal((source, 3))
+        batches = np.stack([digits[rng.permutation(source)[:n]].mean(axis=0) for _ in range(40)])
+        law = statistics.law(batches, np.zeros((40, 1, 3)), np.array([100]), 1e9, sampled=n / source)
+        squares.append(np.square(rng.standard_normal((n, 3)).mean(axis=0) - law.mean) / np.diag(law.covariance))
+    assert np.mean(squares) == pytest.approx(1, abs=0.2)
+    rounded = statistics.law(batches, np.zeros((40, 1, 3)), np.array([100]), 1e9, np.full(3, 0.3), sampled=n / source)
+    np.testing.assert_allclose(np.diag(rounded.covariance - law.covariance), 0.03)
+
+
 def test_density_of_many_networks_is_the_normal_one():
     law = statistics.Law(np.zeros(3), np.diag([1.0, 4.0, 9.0]), 10**7)
     x = np.array([0.3, -1.0, 2.0])
@@ -149,9 +162,9 @@ def test_early_stopped_power_iteration_tends_to_the_eigenvalues():
 
 
 def test_cells_measure_limits_and_networks_of_the_same_batches():
-    overrides = ("n_samples=16", "depths=[2,3]", "reference.depth=3", "batches=10", "reference_batches=10")
+    overrides = ("n_samples=16", "depths=[2,3,4]", "reference.depth=3", "batches=10", "reference_batches=10")
     overrides += ("networks={width: 8, seeds: 5}", "reference_networks={widths: [10,200], seeds: 5}")
-    overrides += ("held_out={width: 40, seeds: 5}", "scalings=[unit_interval]", "nonlinearities=[relu]")
+    overrides += ("held_out={width: 40, seeds: 5}",)
     _, config = compose.typed(compose.preset("ci/depth_inference", *overrides))
     dataset = experiment.assemble(config, [(cell, experiment.compute(cell)) for cell in experiment.cells(config)])
     wide = np.log(dataset.reference_network.sel(width=200) / dataset.reference_limit[:5].values)
@@ -168,7 +181,10 @@ def test_made_up_data_are_drawn():
     ("key", "value"),
     [
         ("depths", "[1]"),
+        ("depths", "[4,5]"),
         ("scalings", "[rotated]"),
+        ("scalings", "[unit_interval]"),
+        ("nonlinearities", "[relu]"),
         ("nonlinearities", "[relu,relu]"),
         ("reference.depth", "9"),
         ("n_samples", "5"),

@@ -21,13 +21,13 @@ from replication.experiments.fig3.config import (
     SpectrumConfig,
     TrainingConfig,
 )
-from replication.experiments.fig3.measurements import initial, limit_components, train
+from replication.experiments.fig3.measurements import initial, largest_rate, limit_components, train
 from replication.kernels import inner, norm
 from replication.mnist import mnist
 from replication.plots import fig3 as plots
 from replication.results import key
 from replication.tangent import tangent_kernel
-from replication.training import GradientFlow, follow
+from replication.training import GradientDescent, GradientFlow, follow
 
 CLAIM = {claim.id.removeprefix("fig3."): claim for claim in fig3.CLAIMS}
 NETWORK = NetworkConfig(depth=3, nonlinearity="erf", beta=0.1, dtype="float64")
@@ -277,6 +277,47 @@ def test_prediction_covers_networks_of_its_law():
     assert (np.abs(prediction.position(3 * new)) > 1).all()
 
 
+def test_eigenvalues_are_predicted_from_batches_and_networks(monkeypatch):
+    """E ln λ + a/n, and the spread of digits that are not the source's, of networks and of the rounding."""
+    monkeypatch.setattr(statistics, "PAPER_WIDTH", 5000)
+    monkeypatch.setattr(statistics, "ROUNDING", (0.0, 5e-6, 5e-6))
+    rng, f, bias, per_width = np.random.default_rng(2), 0.4, 400.0, 9.0
+    widths = np.repeat([1000, 2500], 400)
+    logs = bias / widths[:, None] + np.sqrt(per_width / widths)[:, None] * rng.standard_normal((800, 3))
+    limits = 0.05 * rng.standard_normal((800, 1, 3))
+    dataset = xr.Dataset(
+        {
+            "eigenvalues": (("network", "component"), np.exp(logs)),
+            "width": ("network", widths),
+            "limit_eigenvalues": (("batch", "depth", "component"), np.exp(limits + 1.0)),
+            "eigenvalues_inf": ("component", np.ones(3)),
+        }
+    ).assign_attrs(sampled=f)
+    (found, *_) = statistics.predict_eigenvalues(dataset)
+    assert found.log == pytest.approx(1.0 + bias / 5000, abs=0.01)
+    sd = math.sqrt(0.05**2 * (1 + f) / (1 - f) + per_width / 5000)
+    assert found.half_width == pytest.approx(3.3 * sd, rel=0.1)
+    rounded = math.sqrt(sd**2 + (5e-6 / statistics.EIGENVALUES[1]) ** 2 / 3)
+    assert statistics.predict_eigenvalues(dataset)[1].half_width == pytest.approx(3.3 * rounded, rel=0.1)
+
+
+def test_largest_rate_is_between_monotone_descent_and_descent_that_is_not():
+    rates = RatesConfig(widths=[], seeds=[], n=24, t=60.0, resolution=0.1)
+    found = largest_rate(network, X, REFERENCE, TRAINING, rates)
+    target = network()(X) + 0.5 * REFERENCE.functions[1]
+
+    def monotone(rate: float) -> bool:
+        solver = GradientDescent(rate, math.ceil(60 / rate))
+        costs = [state.cost_at(state.t) for state in solver.states(network(), X, LeastSquares(target))]
+        return bool((np.diff(costs) <= 0).all())
+
+    assert monotone(float(found.monotone * found.bound))
+    assert not monotone(float(found.broken * found.bound))
+    assert 1 < float(found.broken / found.monotone) <= 1.1
+    assert float(found.bound) <= float(found.bound_0) == pytest.approx(2 / float(
+        torch.linalg.eigvalsh(tangent_kernel(network(), X))[-1] / 24), rel=1e-4)  # fmt: skip
+
+
 def test_every_network_is_assembled_once_and_drawn():
     asked = config()
     results = [(cell, fig3.compute(cell)) for cell in fig3.cells(asked)]
@@ -329,6 +370,7 @@ def test_where_the_digits_lie_does_not_change_a_cell():
         (lambda: config(trend=SeedsPerWidth(widths=[16], seeds=[])), "trend.seeds"),
         (lambda: config(initial=SeedsPerWidth(widths=[0], seeds=[1])), "initial.widths"),
         (lambda: config(network=replace(NETWORK, depth=2)), "network.depth"),
+        (lambda: DescentConfig(width=9, seeds=[], learning_rate=3.0, t=10.0), "descent.t"),
         (lambda: DescentConfig(width=0, seeds=[], learning_rate=1.0, t=1.0), "descent.width"),
         (lambda: RatesConfig(widths=[], seeds=[], n=9, t=1.0, resolution=1.5), "rates.resolution"),
         (lambda: config(rates=RatesConfig(widths=[], seeds=[], n=25, t=1.0, resolution=0.5)), "rates.n"),

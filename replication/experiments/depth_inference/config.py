@@ -63,6 +63,13 @@ class Config(BaseConfig):
         for key, among in (("depth", self.depths), ("scaling", self.scalings), ("nonlinearity", self.nonlinearities)):
             value = getattr(self.reference, key)
             require(value in among, f"reference.{key}", value, f"must be one of {', '.join(map(str, among))}")
+        depth = self.reference.depth
+        neighbours = f"must hold {depth - 1} and {depth + 1} beside {depth}: they are the negative controls"
+        require({depth - 1, depth + 1} <= set(self.depths), "depths", list(self.depths), neighbours)
+        for key in ("scalings", "nonlinearities"):
+            require(
+                len(getattr(self, key)) > 1, key, list(getattr(self, key)), "must be at least two: one is a control"
+            )
         require(0 <= self.beta < math.inf, "beta", self.beta, "must be ≥ 0")
         require(self.dtype in ("float32", "float64"), "dtype", self.dtype, "must be float32 or float64")
         valid = 8 <= self.n_samples < SOURCE_SIZE

@@ -87,6 +87,8 @@ class DescentConfig:
             require_distinct("descent.seeds", self.seeds, 0)
         for key in ("learning_rate", "t"):
             require(0 < getattr(self, key) < math.inf, f"descent.{key}", getattr(self, key), "must be > 0")
+        whole = math.isclose(self.t / self.learning_rate, round(self.t / self.learning_rate), rel_tol=1e-9)
+        require(whole, "descent.t", self.t, f"must be a multiple of the rate {self.learning_rate}")
 
 
 @dataclass(kw_only=True)

@@ -72,7 +72,8 @@ class Config(BaseConfig):
             self.network.nonlinearity,
             f"must be one of {names}",
         )
-        require(self.network.beta > 0, "network.beta", self.network.beta, "must be > 0")
+        whole = self.network.beta > 0 and math.isclose(self.network.beta**-2, round(self.network.beta**-2))
+        require(whole, "network.beta", self.network.beta, "must be n^{-1/2} for a whole number n, like 0.1")
         require(self.n_samples >= 2, "n_samples", self.n_samples, "must be ≥ 2")
         for key, training in (("map", self.map), ("classical", self.classical)):
             rate = training.learning_rate
