@@ -20,7 +20,16 @@ TABLES = {
     "flow": (["solver", "steps", "error of f", "error of Θ", "s", "ratio"], 50, 2, 3),
     "ensemble": (["networks", "one by one ms", "together ms", "ratio"], 5, 3, 1),
     "fig3": (
-        ["step of descent s", "4000 steps s", "steps of the flow", "flow s", "difference", "ratio"],
+        [
+            "step of descent s",
+            "of product rate",
+            "4000 steps s",
+            "steps of the flow",
+            "flow s",
+            "error of descent",
+            "error of flow",
+            "ratio",
+        ],
         20,
         8,
         1,

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
+from replication import experiments
 from replication.costs import LeastSquares
 from replication.datasets import angle_grid, circle, gaussian
 from replication.experiments import ConfigError, WideNetworkConfig, require_memory
@@ -277,6 +278,16 @@ def test_what_does_not_fit_is_refused_before_it_is_allocated_naming_what_does():
     largest = int(str(error.value).split()[-1])
     assert largest > 10**5
     require_memory(largest // 2, lambda n: wide().nbytes(2, n, 1, 64, 64), "cpu")
+
+
+def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, "CGROUP", tmp_path)
+    unlimited = experiments.free_memory("cpu")
+    assert unlimited > 2**20
+    for limit, expected in (("max", unlimited), (str(2**30), 2**29), (str(2**28), 0)):
+        (tmp_path / "memory.max").write_text(limit, encoding="ascii")
+        (tmp_path / "memory.current").write_text(str(2**29), encoding="ascii")
+        assert experiments.free_memory("cpu") == pytest.approx(expected, rel=0.5)
 
 
 def test_a_wide_network_costs_what_the_bound_says():

@@ -195,15 +195,24 @@ def require_memory(width: int, nbytes: Callable[[int], int], device: str) -> Non
     )
 
 
+CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux tells the limits of this process's group."""
+
+
 def free_memory(device: str) -> int:
     """Bytes that can be allocated on a device now."""
     if torch.device(device).type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+        free = 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
     except OSError:  # not Linux: all there is
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:  # a container, or a job of a cluster, may have less
+        limit, used = (int((CGROUP / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # no limit there
+        return free
+    return min(free, max(0, limit - used))
 
 
 @dataclass(kw_only=True)
