@@ -54,7 +54,11 @@ def _widths(dataset: xr.Dataset) -> Figure:
         _fitted(right, others, samples, color, label)
     right.set(xlabel="width $n$", title="$n_L = 3$: blocks of")
     for axes in (middle, right):
-        axes.legend(fontsize=7)
+        low, high = axes.get_ylim()
+        line = 1.5 * low * (np.asarray(others) / others[-1]) ** -0.5
+        axes.loglog(others, line, "--", color="gray", lw=0.8, label="$n^{-0.5}$")
+        axes.set_ylim(low, high * (high / low) ** 0.35)
+        axes.legend(fontsize=7, loc="upper right")
     return figure
 
 
@@ -89,7 +93,7 @@ def _structure(dataset: xr.Dataset) -> Figure:
     )
     middle.axhline(11 / 3, color="gray", lw=0.8, ls="--", label="its limit, 11/3")
     middle.set(xlabel="depth $L$", ylim=(0, 4.2), title=r"$\ln(E[\Theta^2]/E[\Theta]^2) \div \sum_l 1/n_l$")
-    middle.legend(fontsize=7, loc="lower right")
+    middle.legend(fontsize=7, loc="lower left")
     sums, groups = arrangements(dataset)
     values = [variance(group) for group in groups]
     line = np.array([min(sums), max(sums)])
