@@ -156,6 +156,7 @@ def made_up(
     constant=0.998,
     descent=1.0,
     power=-1.0,
+    agreement=1.0,
 ) -> xr.Dataset:
     """Networks in which, by default, the paper is right; h, inflation and power are exponents in n."""
     rng = np.random.default_rng(0)
@@ -181,6 +182,7 @@ def made_up(
                     "eigenvalues": (("network", "component"), np.exp(logs)),
                     "eigenvalues_power": (("network", "component"), np.exp(logs)),
                     "overlap": (("network", "component"), np.sqrt(1 - missing)),
+                    "agreement": (("network", "component"), np.full_like(missing, agreement)),
                     "seed": ("network", np.arange(seeds)),
                     "width": ("network", [width] * seeds),
                     "variant": ("network", ["main"] * seeds),
@@ -239,6 +241,7 @@ def test_claims_hold_where_they_should_and_controls_are_rejected(name, true):
         ("gap", {"lambda3": 0.00083, "constant": 0.998}),
         ("footnote3", {"beta_gap": 2.0}),
         ("power_iteration", {"power": 0.0}),
+        ("power_iteration", {"agreement": 0.9}),
         ("straight", {"h": 0.0}),
         ("limit", {"inflation": 0.0}),
         ("faster", {"inflation": 0.5}),
