@@ -7,6 +7,7 @@ import xarray as xr
 from scripts_fixtures import script
 
 from replication.claims import decide, geometric
+from replication.costs import Cost
 from replication.experiments import NetworkConfig
 from replication.experiments import multi_output as experiment
 from replication.plots import multi_output as plots
@@ -89,6 +90,10 @@ def test_the_coupled_cost_and_its_derivative():
     error = f - target
     own, others = error.square().sum(), error.sum(dim=1).square().sum() - error.square().sum()
     torch.testing.assert_close(cost.value(f), 0.5 * (own + experiment.COUPLING * others) / 4)
+    kernel = torch.randn(12, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    kernel = kernel @ kernel.T
+    closed, numerical = cost.frozen_flow(kernel, f.detach(), 3.0), Cost.frozen_flow(cost, kernel, f.detach(), 3.0)
+    torch.testing.assert_close(closed(1.7), numerical(1.7), rtol=1e-6, atol=1e-8)
     assert cost.curvature() == pytest.approx(float(torch.linalg.eigvalsh(cost.matrix)[-1]))
 
 

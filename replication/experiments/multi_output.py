@@ -106,10 +106,10 @@ class Coupled(Cost):
 
     def __init__(self, target: Tensor):
         self.target = target
-        outputs = target.shape[1]
-        self.matrix = COUPLING * torch.ones(outputs, outputs).to(target) + (1 - COUPLING) * torch.eye(outputs).to(
-            target
-        )
+        identity = torch.eye(target.shape[1]).to(target)
+        self.matrix = COUPLING * torch.ones_like(identity) + (1 - COUPLING) * identity
+        values, vectors = torch.linalg.eigh(self.matrix)
+        self.root = (vectors * values.sqrt()) @ vectors.mT
 
     def value(self, f: Tensor) -> Tensor:
         return 0.5 * ((f - self.target) * self.direction(f)).sum(dim=-1).mean(dim=-1)
@@ -119,6 +119,12 @@ class Coupled(Cost):
 
     def curvature(self) -> float:
         return 1 + (len(self.matrix) - 1) * COUPLING
+
+    def frozen_flow(self, kernel: Tensor, f_0: Tensor, duration: float) -> Callable[[float], Tensor]:
+        """Least squares in the coordinates f M^{1/2}, in which the kernel is (Id ⊗ M^{1/2}) K (Id ⊗ M^{1/2})."""
+        root = torch.kron(torch.eye(len(f_0)).to(self.root), self.root)
+        flow = LeastSquares(self.target @ self.root).frozen_flow(root @ kernel @ root, f_0 @ self.root, duration)
+        return lambda s: flow(s) @ self.root
 
 
 def scalar_networks(network: Network) -> list[Network]:
