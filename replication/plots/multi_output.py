@@ -33,5 +33,7 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
                 axes.plot(dataset.time, network.scalar[:, point, k], ":", color=color, lw=1.6)
         axes.plot([], [], ":", color="black", lw=1.6, label="scalar networks")
         axes.set(xlabel="$t$", title=f"$f_t$ at three points, $n = {width}$")
-    panels[0].legend(fontsize=7)
+    low, high = panels[0].get_ylim()
+    panels[0].set_ylim(low - 0.4 * (high - low), high)
+    panels[0].legend(fontsize=7, loc="lower left")
     return {"multi_output": figure}

@@ -261,6 +261,6 @@ CLAIMS = (
         figure="depth_inference_checks",
         check=_check_width,
         controls=(Control("one width compared with itself", _one_width_as_all),),
-        note="over all depths at once: the deepest networks are not yet in that regime at the narrowest width",
+        note="over all depths at once; below n = 400 the deepest networks are not yet in that regime",
     ),
 )
