@@ -85,13 +85,13 @@ def _answer(dataset: xr.Dataset) -> Figure:
     ]
     star = Line2D([], [], ls="", marker="*", color=PAPER, ms=8, label="the paper's network")
     left.set_ylim(bottom=1e-6)
-    left.legend(handles=[*handles, star], loc="lower right", fontsize=7, ncols=2)
+    left.legend(handles=[*handles, star], loc="lower right", fontsize=6.5, ncols=2, handlelength=1.3, columnspacing=0.8)
     middle.set(xlim=observed[0] * np.array([0.7, 1.5]), ylim=observed[1] * np.array([0.35, 5]))
     middle.set_title(f"{NONLINEARITIES[str(dataset.nonlinearity.values[sigma])]}: a dot is a batch of digits")
     ellipse = Line2D(
         [], [], color="black", lw=0.9, label=f"{LEVEL:.1%} of one network, $L={dataset.depth.values[depth]}$"
     )
-    middle.legend(handles=[star, ellipse], loc="upper left")
+    middle.legend(handles=[star, ellipse], loc="upper left", fontsize=7, handlelength=1.3)
     middle.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:.2f}"))
     middle.tick_params(axis="x", which="minor", labelsize=7)
     _odds_table(right, dataset, law.log_density(np.log(observed)))
