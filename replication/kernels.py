@@ -16,6 +16,7 @@ from .costs import Cost
 from .randomness import generator
 
 _ASYMMETRY = 1e-6  # relative to the largest entry: a kernel of a float32 network is symmetric to about 1e-7
+_SWEEP = 8  # steps of power iteration between two diagonalizations
 
 
 class Kernel(Protocol):
@@ -164,10 +165,10 @@ def power_iteration(
     """The ``count`` largest kernel principal components from products with Π alone, one after the other.
 
     v ← Πv, made orthogonal to the components found (deflation), until ‖Πv − λv‖_{p^in} ≤ tolerance·λ (paper §6.3).
-    Each step diagonalizes Π on the span of v and those found: else an error of relative size tolerance in f⁽¹⁾ would
-    keep the residual of f⁽²⁾ above tolerance·λ_1. pi: (N, n_L) → (N, n_L), e.g. ``KernelOnData.pi``, or through a
-    Jacobian; shape: (N, n_L); limit: of the iterations per component, started from a fixed stream. Raises ValueError if
-    Π turns out not symmetric, positive, finite, or of rank ≥ count, RuntimeError if the limit is exceeded.
+    Every few steps Π is diagonalized on the span of v and those found: else an error of relative size tolerance in f⁽¹⁾
+    would keep the residual of f⁽²⁾ above tolerance·λ_1. pi: (N, n_L) → (N, n_L), e.g. ``KernelOnData.pi``, or through a
+    Jacobian; shape: (N, n_L); limit: of these diagonalizations per component, started from a fixed stream. Raises
+    ValueError if Π turns out not symmetric, positive, finite, or of rank ≥ count, RuntimeError past the limit.
     """
     n, size = shape[0], shape[0] * shape[1]
     if not (n >= 1 and 1 <= count <= size and limit >= 1):
@@ -183,8 +184,11 @@ def power_iteration(
     basis = images = starts[:0]
     for i, v in enumerate(starts[:count]):
         for iteration in range(limit):
-            v = v - (basis @ v / n) @ basis
-            v = v / (v.norm() / n**0.5).clamp(min=1e-300)
+            for step in range(_SWEEP if iteration else 1):
+                if step:
+                    v = product(v)
+                v = v - (basis @ v / n) @ basis
+                v = v / (v.norm() / n**0.5).clamp(min=1e-300)
             basis, images = torch.cat([basis, v[None]]), torch.cat([images, product(v)[None]])
             eigenvalues, rotation = _descending((basis @ images.mT + images @ basis.mT) / (2 * n))
             basis, images = rotation.mT @ basis, rotation.mT @ images

@@ -40,6 +40,7 @@ def draw(experiment: str, dataset: Any, folder: Path) -> dict[str, Path]:
         for name, figure in figures.items():
             paths[name] = folder / f"{name}.png"
             figure.savefig(paths[name], metadata={"Software": None})
+            figure.set_layout_engine("none")  # the axes stay where the first drawing put them
             figure.savefig(folder / f"{name}.pdf", metadata={"Creator": None, "Producer": None, "CreationDate": None})
     return paths
 
