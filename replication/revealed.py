@@ -206,7 +206,7 @@ class _Side:
         return basis, torch.cat([empty.reshape(0, self.image_size), *self.images])
 
     def express(self, v: Tensor, other: "_Side") -> tuple[Tensor, Tensor]:
-        """Rows v in the basis, (N, rank), grown by the part of them that is new; and what was dropped, (N, size)."""
+        """Rows v in the basis, (N, rank), grown by the part that is new; and, if tolerance > 0, the rest, (N, size)."""
         norms = torch.linalg.vector_norm(v, dim=1, keepdim=True, dtype=torch.float64)
         unit = v / torch.where(norms > 0, norms, 1.0).to(v.dtype)
         coefficients = _inner(unit, self.basis)
@@ -216,11 +216,14 @@ class _Side:
             if len(new):
                 self._reveal(new, other)
                 shares = _inner(unit, [new])
-                residual -= shares.to(new.dtype) @ new
                 coefficients = torch.cat([coefficients, shares], dim=1)
-        return coefficients * norms, residual.mul_(norms.to(v.dtype))
+                if self.weight.tolerance > 0:
+                    residual = residual - shares.to(new.dtype) @ new
+        return coefficients * norms, residual * norms.to(v.dtype) if self.weight.tolerance > 0 else residual
 
     def _outside(self, v: Tensor, coefficients: Tensor) -> Tensor:
+        if not self.basis:
+            return v
         outside: Tensor = v - _combine(coefficients, self.basis, self.size, self.weight)
         return outside
 

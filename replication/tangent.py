@@ -17,6 +17,8 @@ from torch import Tensor
 
 from .network import Network
 
+_CHUNK = 8192
+
 
 class Tangent:
     """The linearization of a network at its present parameters, on N inputs: the output and the Jacobian J's factors.
@@ -98,6 +100,11 @@ def tangent_kernel(network: Network, x: Tensor, x2: Tensor | None = None, *, blo
 
 
 def _gram(a: Tensor, b: Tensor) -> Tensor:
-    """A Bᵀ in float64: the kernel's sums run over up to millions of terms."""
-    left = a.double()
-    return left @ (left if b is a else b.double()).mT
+    """A Bᵀ in float64: the kernel's sums run over up to millions of terms, taken so many at a time as fit a cache."""
+    found: Tensor | None = None
+    for part, other in zip(torch.split(a, _CHUNK, dim=-1), torch.split(b, _CHUNK, dim=-1), strict=True):
+        left = part.double()
+        term = left @ (left if b is a else other.double()).mT
+        found = term if found is None else found.add_(term)
+    assert found is not None
+    return found

@@ -25,6 +25,7 @@ TABLES = {
             "of product rate",
             "4000 steps s",
             "steps of the flow",
+            "t",
             "flow s",
             "error of descent",
             "error of flow",
