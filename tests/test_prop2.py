@@ -88,6 +88,13 @@ def test_off_the_sphere_radii_differ():
     assert float(radii.max() - radii.min()) > 0.5
 
 
+def test_points_are_spread_out():
+    x = experiment.spread_out(20, 2, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(x.norm(dim=1), torch.ones(20, dtype=torch.float64))
+    apart = torch.cdist(x, x) + 9 * torch.eye(20, dtype=torch.float64)
+    assert float(apart.min()) > 0.4 * 2 * np.pi / 20
+
+
 def test_ranks_tell_powers_from_products(dataset):
     np.testing.assert_array_equal(dataset.predicted.sel(polynomial="quadratic"), [3, 5, 9])
     np.testing.assert_array_equal(dataset.predicted.sel(polynomial="identity"), [3, 3, 3])

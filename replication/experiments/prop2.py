@@ -20,7 +20,7 @@ from ..randomness import generator
 from . import BaseConfig, blocks, require, require_distinct
 
 NAME = "prop2"
-VERSION = 2
+VERSION = 3
 BLOCK_SIZE = 20
 POLYNOMIAL = {"identity": 1, "quadratic": 2}
 """Polynomial nonlinearities → degree."""
@@ -116,6 +116,19 @@ def sphere(n: int, n_0: int, stream: torch.Generator) -> Tensor:
     return unit
 
 
+def spread_out(n: int, n_0: int, stream: torch.Generator) -> Tensor:
+    """Random points of the unit sphere, (n, n_0), each the one of 30 that is farthest from those before.
+
+    Two that nearly coincide would make the rank less than rounding can tell.
+    """
+    found = sphere(1, n_0, stream)
+    while len(found) < n:
+        candidates = sphere(30, n_0, stream)
+        nearest = torch.cdist(candidates, found).amin(dim=1)
+        found = torch.cat([found, candidates[nearest.argmax()][None]])
+    return found
+
+
 def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] = lambda fraction: None) -> xr.Dataset:
     """Spectra of Θ_∞ on each configuration. Runs on the CPU, in float64.
 
@@ -146,7 +159,7 @@ def _measure(cell: Cell, stream: torch.Generator) -> xr.Dataset:
     for pairs in cell.pairs:
         half = sphere(pairs, cell.n_0, stream)
         antipodal.append(_spectrum(torch.cat([half, -half]), 2, "relu", 0.0)[0])
-    many = sphere(cell.ranks.points, cell.ranks.n_0, stream)
+    many = spread_out(cell.ranks.points, cell.ranks.n_0, stream)
     for j, sigma in enumerate(cell.nonlinearities):
         for k, depth in enumerate(depths):
             ranks[j, k] = int((_spectrum(many, depth, sigma, cell.beta) > len(many) * RESOLVED).sum())
