@@ -28,6 +28,8 @@ VERSION = 2
 DENSE, BLOCK_SIZE, WIDE, VERY_WIDE = 256, 200, 2000, 50_000
 """Up to DENSE networks are one tensor program; networks of a cell; 20 of them above WIDE, 1 above VERY_WIDE."""
 OUTPUTS = 2
+FEWER = 100
+"""Resamples for the thousands of networks whose outputs are compared."""
 SHARED_BIAS = 1.0
 """Size of the bias that all neurons of the last hidden layer share in the control."""
 
@@ -277,9 +279,9 @@ def _check_outputs(dataset: xr.Dataset) -> list[Statistic]:
     found = []
     for depth in dataset.depth.values:
         sample = outputs_and_q(dataset, "outputs", depth, width)
-        zero = interval([sample[:, :2]], lambda groups: correlation(groups[0], 1))
+        zero = interval([sample[:, :2]], lambda groups: correlation(groups[0], 1), resamples=FEWER)
         found.append(Statistic(f"correlation of two outputs (L={depth}, n={width})", *zero, (-0.05, 0.05)))
-        ratio = interval([sample], lambda groups: dependence(groups[0]))
+        ratio = interval([sample], lambda groups: dependence(groups[0]), resamples=FEWER)
         found.append(Statistic(f"Cov(f_1², f_2²) ÷ Var(q) (L={depth}, n={width})", *ratio, (0.6, 1.5)))
     return found
 
