@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import io
 import itertools
 import json
 import logging
@@ -23,6 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
+import netCDF4
 import numpy as np
 import xarray as xr
 
@@ -41,7 +41,7 @@ _STALE_AFTER = 3600.0  # seconds; by age and not by process id, which means noth
 NOT_IDENTITY = {"identity": False}
 """Metadata of a dataclass field that bears on no number of its cell, such as where data lie on this machine."""
 
-_PACKAGES = ("torch", "numpy", "scipy", "xarray", "h5netcdf", "h5py")
+_PACKAGES = ("torch", "numpy", "scipy", "xarray", "netCDF4")
 
 
 class CorruptFileError(Exception):
@@ -130,7 +130,7 @@ def provenance(*, device: str, wall_time: float) -> dict[str, Any]:
         "commit": commit,
         "dirty": dirty,
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "packages": _packages(),
         "platform": platform.platform(),
         "device": device,
         "threads": torch.get_num_threads() if torch else None,
@@ -153,7 +153,7 @@ def write_dataset(path: Path | str, dataset: xr.Dataset) -> None:
     for variable in plain.variables.values():
         variable.attrs = _encode_attributes(variable.attrs)
     with _replacing(path) as temporary:
-        plain.to_netcdf(temporary, engine="h5netcdf", encoding={n: _encoding(v) for n, v in plain.variables.items()})
+        plain.to_netcdf(temporary, engine="netcdf4", encoding={n: _encoding(v) for n, v in plain.variables.items()})
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
         with temporary.open("ab") as file:
             file.write(_TRAILER % digest.encode())
@@ -175,8 +175,8 @@ def _verified(path: Path) -> bytes:
 def _decode(data: bytes) -> xr.Dataset:
     # From memory, so that what is decoded is what was verified, and no file stays open. Times are left alone: xarray
     # would take a variable with units "seconds" for a time delta.
-    source = io.BytesIO(data)
-    dataset = xr.load_dataset(source, engine="h5netcdf", decode_times=False, mask_and_scale=False).drop_encoding()
+    source = xr.backends.NetCDF4DataStore(netCDF4.Dataset("in memory", memory=data))  # type: ignore[no-untyped-call]
+    dataset = xr.load_dataset(source, decode_times=False, mask_and_scale=False).drop_encoding()
     dataset.attrs = _decode_attributes(dataset.attrs)
     for variable in dataset.variables.values():
         variable.attrs = _decode_attributes(variable.attrs)
@@ -288,6 +288,11 @@ def _plain(value: Any) -> Any:
     raise TypeError(
         f"a cell cannot hold {value!r}: only dataclasses, mappings from strings, tuples, numbers, strings, None"
     )
+
+
+@functools.cache
+def _packages() -> dict[str, str]:
+    return {name: metadata.version(name) for name in _PACKAGES}
 
 
 @functools.cache
