@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 import xarray as xr
-from scipy import stats
+from scipy.special import stdtrit
 
 LEVEL = 0.999
 MIN_SEEDS = 5
@@ -144,7 +144,7 @@ def interval(
     rng = np.random.default_rng(0)
     replicates = [statistic([group[_resampled(len(group), rng)] for group in groups]) for _ in range(resamples)]
     error = float(np.std(replicates, ddof=1)) * math.sqrt(seeds / (seeds - 1))
-    margin = float(stats.t.ppf((1 + LEVEL) / 2, seeds - 1)) * error
+    margin = float(stdtrit(seeds - 1, (1 + LEVEL) / 2)) * error
     return estimate, estimate - margin, estimate + margin
 
 

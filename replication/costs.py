@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.integrate import solve_ivp
 from torch import Tensor
 
 
@@ -35,6 +34,8 @@ class Cost(ABC):
         descent). Here by integrating ẇ = d|_{f_0 − K w}/N numerically (LSODA, relative tolerance 1e-9).
         Raises RuntimeError if the integration fails.
         """
+        from scipy.integrate import solve_ivp  # takes a while, and only costs without a closed form need it
+
         shape, n = f_0.shape, f_0.shape[-2]
 
         def output(w: Tensor) -> Tensor:

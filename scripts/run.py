@@ -11,10 +11,10 @@ import os
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hydra
+from cells import compute_missing
 from compose import CONF, RunError, UserError, one_line, typed
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -22,7 +22,6 @@ from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
     from replication.experiments import BaseConfig
-    from replication.results import Store
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -71,7 +70,7 @@ def run_experiment(composed: DictConfig) -> None:
     write_dataset(folder / f"{module.NAME}.nc", dataset)
     section = Section(config.preset, dataset.attrs, outcomes, figures)
     (folder / "CLAIMS.md").write_text(markdown([section], folder), encoding="utf-8")
-    wall_time, peak = time.perf_counter() - start, peak_memory()
+    wall_time, peak = time.perf_counter() - start, peak_memory(config.workers)
     try:
         with tracked(
             mode=config.tracking.mode,  # type: ignore[arg-type]
@@ -111,53 +110,12 @@ def run_folder(root: Path, config: "BaseConfig") -> Path:
     return root / "runs" / f"{config.preset.replace('/', '-')}-{digest}"
 
 
-def compute_missing(module: ModuleType, config: "BaseConfig", store: "Store") -> tuple[int, list[str]]:
-    """Compute and store the cells that are missing; returns how many were, and a line for each that failed."""
-    from tqdm import tqdm
-
-    from replication.results import provenance
-    from replication.training import DivergenceError
-
-    cells = module.cells(config)
-    missing = store.missing(module.NAME, module.VERSION, cells)
-    computed, failures = 0, []
-    total = sum(map(module.work, missing))
-    layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-    with tqdm(total=total, desc=module.NAME, bar_format=layout, disable=None) as bar:
-        for i, cell in enumerate(missing):
-            bar.set_postfix_str(f" cell {len(cells) - len(missing) + i + 1}/{len(cells)}")
-            # Another run on the same store may have finished it in the meantime.
-            if not store.missing(module.NAME, module.VERSION, [cell]):
-                bar.update(module.work(cell))
-                continue
-            done = 0.0
-            began = time.perf_counter()
-            with tqdm(total=1.0, desc=f"  {cell.label}", bar_format=layout, leave=False, disable=None) as inner:
-
-                def progress(fraction: float, cell: Any = cell, inner: Any = inner) -> None:
-                    nonlocal done
-                    inner.update(fraction - done)
-                    bar.update((fraction - done) * module.work(cell))
-                    done = fraction
-
-                try:
-                    dataset = module.compute(cell, config.device, progress)
-                except (DivergenceError, MemoryError) as error:
-                    failures.append(str(error) or f"{cell.label}: out of memory")
-                    continue
-            wall_time = time.perf_counter() - began
-            store.save(
-                module.NAME, module.VERSION, cell, dataset, provenance(device=config.device, wall_time=wall_time)
-            )
-            computed += 1
-    return computed, failures
-
-
-def peak_memory() -> float:
-    """Peak resident memory of this process, GiB."""
+def peak_memory(workers: int) -> float:
+    """Peak resident memory, GiB, of this process and its workers; at most, because what they share counts twice."""
     import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    peak = peaks[0] + (workers * peaks[1] if workers > 1 else 0)
     return peak / (2**30 if sys.platform == "darwin" else 2**20)
 
 

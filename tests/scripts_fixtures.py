@@ -25,6 +25,7 @@ TINY = (
     "+exp=ci/fig1",
     "tracking=disabled",
     "threads=1",
+    "workers=1",
     "widths=[16,32]",
     "seeds=[0,1,2]",
     "narrow_seeds=10",

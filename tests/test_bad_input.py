@@ -57,6 +57,7 @@ REFUSED = {
     "unknown device": ([CI, "device=abacus"], ["device=abacus", "cpu, cuda or cuda:<index>"]),
     "unsupported device": ([CI, "device=mps"], ["device=mps", "cpu, cuda or cuda:<index>"]),
     "threads 0": ([CI, "threads=0"], ["threads=0", "≥ 1"]),
+    "no workers": ([CI, "workers=0"], ["workers=0", "≥ 1"]),
     "threads in words": ([CI, "threads=many"], ["threads=many", "Integer"]),
     "tolerance 0": ([CI, "training.tolerance=0"], ["training.tolerance=0", "> 0"]),
     "tolerance not a number": ([CI, "training.tolerance=nan"], ["training.tolerance=nan", "> 0"]),
@@ -181,10 +182,11 @@ def test_a_bad_value_in_a_sweep(tmp_path: Path) -> None:
     assert stored(results)
 
 
-def test_divergence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_divergence(tmp_path: Path, workers: int) -> None:
     """One line for each cell that failed; the others are stored, and nothing is drawn."""
     rates = ("training.solver=gradient_descent", "training.t=1000", "training.learning_rate=50")
-    done = call(*TINY, *rates, f"results={tmp_path}")
+    done = call(*TINY, *rates, f"workers={workers}", f"results={tmp_path}")
     assert done.returncode == 1
     *failures, last = done.stderr.removeprefix("error: ").splitlines()
     assert last == "the other cells are stored; nothing was drawn"

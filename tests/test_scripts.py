@@ -191,20 +191,28 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, xr.Dataset]:
     return cells
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("signals", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
-def test_resume(whole: dict[str, xr.Dataset], tmp_path: Path, signals: signal.Signals) -> None:
+def test_resume(whole: dict[str, xr.Dataset], tmp_path: Path, signals: signal.Signals, workers: int) -> None:
     results = tmp_path / "results"
-    process = start(*TINY, f"results={results}", place=tmp_path / "place")
+    process = start(*TINY, f"workers={workers}", f"results={results}", place=tmp_path / "place")
     while process.poll() is None and len(list(results.rglob("*.nc"))) < 3:
         time.sleep(0.002)
+    children = running_children(process.pid)
     process.send_signal(signals)
     done = finish(process)
     if signals == signal.SIGINT:
         line = "error: interrupted; what was finished is stored, and the same command goes on from there\n"
         assert (done.returncode, done.stdout, done.stderr) == (130, "", line)
-        assert not list(results.rglob("*.tmp"))
+        if workers == 1:
+            assert not list(results.rglob("*.tmp"))
     else:
         assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGKILL, "", "")
+    assert len(children) == (workers if workers > 1 else 0)
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{child}").exists() for child in children):  # no worker outlives its parent
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     finished = stored(results)
     assert 3 <= len(finished) < len(whole)
     assert not list(results.rglob("*.png"))
@@ -214,6 +222,34 @@ def test_resume(whole: dict[str, xr.Dataset], tmp_path: Path, signals: signal.Si
     assert computed(again) == (len(whole) - len(finished), len(whole))
     assert_same(stored(results), whole)
     assert all(data == before[name] for name, data in files(results).items() if name in before)
+
+
+def running_children(process: int) -> list[int]:
+    """The processes that a process has started."""
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def test_workers(whole: dict[str, xr.Dataset], tmp_path: Path) -> None:
+    done = call(*TINY, "workers=2", f"results={tmp_path}", terminal=True)
+    assert computed(done) == (len(whole), len(whole))
+    assert re.search(r"fig1: 100%.* cell 12/12", done.stderr)
+    assert_same(stored(tmp_path), whole)
+
+
+def test_a_killed_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, and what was finished is stored."""
+    compute = fig1.compute
+
+    def killed_at_32(cell: fig1.Cell, *rest: Any) -> xr.Dataset:
+        if cell.width == 32:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return compute(cell, *rest)
+
+    monkeypatch.setattr(fig1, "compute", killed_at_32)
+    done = call(*TINY, "workers=2", f"results={tmp_path}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: a worker was killed, maybe for want of memory: try fewer workers\n"
+    assert not any("n32" in name for name in stored(tmp_path))
 
 
 def test_two_runs_at_once_on_one_store(whole: dict[str, xr.Dataset], tmp_path: Path) -> None:

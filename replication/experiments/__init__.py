@@ -66,11 +66,13 @@ class BaseConfig:
     results: str
     device: str
     threads: int | None
+    workers: int = 1
     tracking: TrackingConfig
 
     def __post_init__(self) -> None:
         require(self.results != "", "results", self.results, "must be a folder")
         require(self.threads is None or self.threads >= 1, "threads", self.threads, "must be null (all) or ≥ 1")
+        require(self.workers >= 1, "workers", self.workers, "must be ≥ 1")
         try:
             device = torch.device(self.device)
         except RuntimeError:

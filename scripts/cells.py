@@ -1,0 +1,128 @@
+"""Compute the cells of a config that are not stored yet: one after the other, or side by side in worker processes."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from compose import RunError
+
+if TYPE_CHECKING:
+    from replication.experiments import BaseConfig
+    from replication.results import Store
+
+_LAYOUT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+
+
+def compute_missing(module: ModuleType, config: "BaseConfig", store: "Store") -> tuple[int, list[str]]:
+    """Compute and store the cells that are missing; returns how many were, and a line for each that failed.
+
+    Raises RunError if a worker process is killed.
+    """
+    from tqdm import tqdm
+
+    cells = module.cells(config)
+    missing = store.missing(module.NAME, module.VERSION, cells)
+    computed, failures = 0, []
+
+    def count(result: Callable[[], bool]) -> None:
+        nonlocal computed
+        try:
+            computed += result()
+        except RunError as error:
+            failures.append(str(error))
+
+    with tqdm(total=sum(map(module.work, missing)), desc=module.NAME, bar_format=_LAYOUT, disable=None) as bar:
+
+        def show(position: int) -> None:
+            bar.set_postfix_str(f" cell {len(cells) - len(missing) + position}/{len(cells)}")
+
+        # A process with a GPU cannot be forked, and has work for all of it.
+        workers = min(config.workers, len(missing)) if config.device.startswith("cpu") else 1
+        if workers > 1:
+            with _workers(workers) as pool:
+                task = module.NAME, config.device, store
+                futures = {pool.submit(compute, cell, *task): module.work(cell) for cell in missing}
+                for i, future in enumerate(as_completed(futures), start=1):
+                    count(future.result)
+                    bar.update(futures[future])
+                    show(i)
+        else:
+            for i, cell in enumerate(missing, start=1):
+                show(i)
+                done = 0.0
+                with tqdm(total=1.0, desc=f"  {cell.label}", bar_format=_LAYOUT, leave=False, disable=None) as inner:
+
+                    def progress(fraction: float, cell: Any = cell, inner: Any = inner) -> None:
+                        nonlocal done
+                        inner.update(fraction - done)
+                        bar.update((fraction - done) * module.work(cell))
+                        done = fraction
+
+                    count(lambda: compute(cell, module.NAME, config.device, store, progress))  # noqa: B023
+    return computed, failures
+
+
+def compute(
+    cell: Any, experiment: str, device: str, store: "Store", progress: Callable[[float], None] = lambda fraction: None
+) -> bool:
+    """Compute and store a cell; False if another run on the same store has done so in the meantime.
+
+    Raises RunError, in one line, if the cell diverges or there is not memory enough.
+    """
+    from replication.experiments import load
+    from replication.results import provenance
+    from replication.training import DivergenceError
+
+    module = load(experiment)
+    if not store.missing(module.NAME, module.VERSION, [cell]):
+        progress(1.0)
+        return False
+    began = time.perf_counter()
+    try:
+        dataset = module.compute(cell, device, progress)
+    except (DivergenceError, MemoryError) as error:
+        raise RunError(str(error) or f"{cell.label}: out of memory") from None
+    wall_time = time.perf_counter() - began
+    store.save(module.NAME, module.VERSION, cell, dataset, provenance(device=device, wall_time=wall_time))
+    return True
+
+
+@contextmanager
+def _workers(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that compute, which end with this one, however it ends."""
+    # A forked process starts at once, with everything imported. That is safe on Linux for one that uses a single thread
+    # (it has none of the parent's); elsewhere processes are started afresh, which takes seconds.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    with ProcessPoolExecutor(count, context, _begin_worker, (os.getpid(),)) as pool:
+        try:
+            yield pool
+        except BrokenProcessPool:
+            raise RunError("a worker was killed, maybe for want of memory: try fewer workers") from None
+        except BaseException:
+            # Nobody waits for what they are at; the store holds whole cells only.
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+
+
+def _begin_worker(parent: int) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word; the parent says what there is to say
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
