@@ -118,7 +118,14 @@ def test_models_are_the_same_in_any_block_and_descend_along_their_own_kernel():
 
 def test_assembled_data_have_every_model_once_and_are_drawn():
     config = experiment.Config(
-        **{"experiment": "random_functions", "preset": "x", "results": "r", "device": "cpu", "threads": 1},
+        **{
+            "experiment": "random_functions",
+            "preset": "x",
+            "results": "r",
+            "device": "cpu",
+            "threads": 1,
+            "workers": 1,
+        },
         tracking=None,
         setting=SETTING,
         numbers=[200, 20],

@@ -38,6 +38,7 @@ def config(**changes):
         "results": "r",
         "device": "cpu",
         "threads": 1,
+        "workers": 1,
         "tracking": None,
         "network": NETWORK,
         "data": DATA,

@@ -48,6 +48,7 @@ def config(**changes) -> Config:
         "results": "r",
         "device": "cpu",
         "threads": 1,
+        "workers": 1,
         "tracking": None,
         "network": NETWORK,
         "data": DATA,

@@ -105,7 +105,7 @@ def test_the_cost_stalls_with_a_deficient_kernel_only():
 
 def test_assembled_data_have_every_network_once_and_are_drawn():
     config = experiment.Config(
-        **{"experiment": "kernel_gradient", "preset": "x", "results": "r", "device": "cpu", "threads": 1},
+        **{"experiment": "kernel_gradient", "preset": "x", "results": "r", "device": "cpu", "threads": 1, "workers": 1},
         tracking=None,
         setting=SETTING,
         widths=[16, 8],

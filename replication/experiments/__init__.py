@@ -66,7 +66,7 @@ class BaseConfig:
     results: str
     device: str
     threads: int | None
-    workers: int = 1
+    workers: int
     tracking: TrackingConfig
 
     def __post_init__(self) -> None:

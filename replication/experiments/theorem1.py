@@ -197,11 +197,8 @@ def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] =
 
 def _measure(network: Network, x: Tensor, limit: Tensor) -> xr.Dataset:
     tangent = Tangent(network, x)
-    layers = torch.stack([layer.cpu() for layer in tangent.layers_with(tangent)])
-    if layers.ndim == 3:  # one network, not an ensemble
-        layers = layers[:, None]
     n, n_outputs = len(x), network.widths[-1]
-    kernel = layers.sum(dim=0).reshape(-1, n, n_outputs, n, n_outputs)
+    kernel = tangent.kernel.cpu().reshape(-1, n, n_outputs, n, n_outputs)  # of one network, or of an ensemble
     standard = descent_kernel(*layer_kernels(tangent), one_rate(network, 1.0)).cpu()
     standard = standard.reshape(len(kernel), n * n_outputs, n * n_outputs)
     diagonal = torch.einsum("sikjk->sij", kernel) / n_outputs
