@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -136,3 +137,18 @@ def assert_same(found: dict[str, xr.Dataset], expected: dict[str, xr.Dataset], n
         assert found.keys() == expected.keys()
     for name in names or expected:
         xr.testing.assert_identical(found[name], expected[name])
+
+
+def copy_repository(folder: Path) -> Path:
+    """What figures.py works on: a copy of the repository, without data."""
+    root = folder / "repository"
+    for name in ("scripts", "conf"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "README.md", root)
+    (root / "figures").mkdir()
+    return root
+
+
+def redraw(root: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """``python scripts/figures.py arguments`` of a copy of the repository."""
+    return call("--tracking", "disabled", *arguments, module=script("figures", root))

@@ -141,7 +141,7 @@ class TestKey:
         ]
         assert inside[0] == inside[1] != inside[2]
 
-    @pytest.mark.parametrize("value", [{1: 2}, {1, 2}, np.float32(1), np.zeros(2), object(), Path(), Descent], ids=repr)
+    @pytest.mark.parametrize("value", [{1: 2}, {1, 2}, np.float32(1), np.zeros(2), object(), Path(), Descent], ids=type)
     def test_refuses_what_json_would_change(self, value: object) -> None:
         with pytest.raises(TypeError, match="cannot hold"):
             key("fig1", 1, replace(Cell(), target=value))  # type: ignore[arg-type]

@@ -10,13 +10,24 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import xarray as xr
 from omegaconf import OmegaConf
-from scripts_fixtures import ROOT, TINY, assert_same, call, files, finish, script, start, stored
+from scripts_fixtures import (
+    ROOT,
+    TINY,
+    assert_same,
+    call,
+    copy_repository,
+    files,
+    finish,
+    redraw,
+    script,
+    start,
+    stored,
+)
 
 from replication.claims import decide
 from replication.experiments import fig1
@@ -350,18 +361,7 @@ def test_help_is_quick_and_says_how_to_choose() -> None:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """What figures.py works on: a copy of the repository, without data."""
-    root = tmp_path / "repository"
-    for name in ("scripts", "conf"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "README.md", root)
-    (root / "figures").mkdir()
-    return root
-
-
-def redraw(root: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    module: ModuleType = script("figures", root)
-    return call("--tracking", "disabled", *arguments, module=module)
+    return copy_repository(tmp_path)
 
 
 def test_figures_redraws_the_same_bytes(copy: Path, reduced: Reduced) -> None:
@@ -406,41 +406,3 @@ def test_publish_writes_figures_and_the_table_of_the_readme(copy: Path, reduced:
     published = files(copy)
     assert redraw(copy, "--publish").returncode == 0
     assert files(copy) == published
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (["--publish", "fig1"], 1, r"error: fig1: \S+ is not in \S+: run `python scripts/run.py \+exp=fig1` first"),
-        (["--publish", "ci/fig1"], 2, "error: ci/fig1: a reduced preset is not published"),
-        (["--publish", "gif1"], 2, r"error: gif1: choose one of .*ci/fig1, .*\bfig1, .*\bliteral/fig1.*"),
-        ([], 1, r"error: there are no data in \S+figures"),
-    ],
-)
-def test_figures_refuses(copy: Path, tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
-    before = files(copy)
-    done = redraw(copy, *arguments, "--results", tmp_path / "empty")
-    assert (done.returncode, done.stdout) == (code, "")
-    assert re.fullmatch(message + "\n", done.stderr)
-    assert files(copy) == before
-    assert not (tmp_path / "empty").exists()
-
-
-def test_figures_refuses_presets_without_publish(copy: Path) -> None:
-    done = redraw(copy, "fig1")
-    assert done.returncode == 2
-    assert done.stderr.endswith("error: presets are taken from the store with --publish only\n")
-    assert not (copy / "results").exists()
-
-
-@pytest.mark.skipif(not list((ROOT / "figures").rglob("*.nc")), reason="no data are published yet")
-def test_published_tables_are_those_of_the_published_data(copy: Path) -> None:
-    for path in [*(ROOT / "figures").rglob("*.nc"), *(ROOT / "figures").glob("*.json")]:
-        target = copy / "figures" / path.relative_to(ROOT / "figures")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, target)
-    assert redraw(copy, "--publish").returncode == 0
-    for name in ("README.md", "figures/CLAIMS.md"):
-        assert (copy / name).read_text(encoding="utf-8") == (ROOT / name).read_text(encoding="utf-8")
-    drawn = {path.relative_to(copy).as_posix() for path in (copy / "figures").rglob("*.p*")}
-    assert drawn == {path.relative_to(ROOT).as_posix() for path in (ROOT / "figures").rglob("*.p*")}
