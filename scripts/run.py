@@ -5,6 +5,7 @@ claims and Weights & Biases record. Only ``scripts/figures.py --publish`` writes
 """
 
 import dataclasses
+import gc
 import hashlib
 import json
 import os
@@ -52,6 +53,7 @@ def run_experiment(composed: DictConfig) -> None:
     from replication.tracking import TrackingError
     from replication.tracking import run as tracked
 
+    gc.freeze()  # what was imported stays: nothing to look through at the end, nothing for a worker to copy
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
     store = Store(config.results)
     try:
