@@ -1,7 +1,7 @@
 """How one Gaussian weight matrix W⁽ˡ⁾ is held: three operations, all that training and the NTK ever need.
 
-``Network`` is written against the protocol ``Weight``; ``DenseWeight`` keeps the matrix itself, ``RevealedWeight`` (in
-``revealed``) what it was asked for.
+``Network`` is written against the protocol ``Weight``; ``DenseWeight`` keeps the matrix itself, ``DeferredWeight`` its
+latest updates apart, ``RevealedWeight`` (in ``revealed``) what it was asked for.
 """
 
 from collections.abc import Sequence
@@ -109,6 +109,69 @@ class DenseWeight:
     def normalize_columns(self) -> None:
         """Rescale the weights that leave each input unit to unit root mean square: W_·j ← W_·j / rms(W_·j)."""
         self.values /= self.values.square().mean(dim=-2, keepdim=True).sqrt()
+
+
+class DeferredWeight:
+    """A matrix and, apart from it, its latest updates: W = W₀ + Σ_k L_kᵀ R_k.
+
+    For the few steps of a gradient flow in a wide network. N inputs update a matrix by rank N; a product of N vectors
+    with L_kᵀ R_k costs 4 n N² operations, adding it to the matrix 2 n² N. Updates with the same R, a tensor that must
+    not change, are one; while the ranks exceed a third of the matrix's together, the oldest is added to it. Raises
+    ValueError for an ensemble.
+    """
+
+    _part = 1 / 3
+
+    def __init__(self, matrix: DenseWeight):
+        if matrix.values.ndim != 2:
+            raise ValueError(f"only a single matrix can be updated later, not {tuple(matrix.values.shape)}")
+        self.matrix = matrix
+        self.factors: list[tuple[Tensor, Tensor]] = []
+
+    @classmethod
+    def draw(
+        cls,
+        n_out: int,
+        n_in: int,
+        generator: torch.Generator | Sequence[torch.Generator],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Self:
+        """The same matrix that ``DenseWeight`` draws."""
+        return cls(DenseWeight.draw(n_out, n_in, generator, dtype, device))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.matrix.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.matrix.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.matrix.device
+
+    def apply(self, v: Tensor) -> Tensor:
+        out = self.matrix.apply(v)
+        for left, right in self.factors:
+            out.mT.addmm_(left.mT, right @ v.mT)
+        return out
+
+    def apply_transpose(self, v: Tensor) -> Tensor:
+        out = self.matrix.apply_transpose(v)
+        for left, right in self.factors:
+            out.mT.addmm_(right.mT, left @ v.mT)
+        return out
+
+    def update(self, left: Tensor, right: Tensor, scale: float) -> None:
+        for known, other in self.factors:
+            if other is right:
+                known.add_(left, alpha=scale)
+                return
+        self.factors.append((scale * left, right))
+        while sum(right.shape[-2] for _, right in self.factors) > self._part * min(self.shape):
+            self.matrix.update(*self.factors.pop(0), 1.0)
 
 
 def _product(v: Tensor, matrix: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from replication import weights
 from replication.randomness import generator
-from replication.weights import DenseWeight, Weight
+from replication.weights import DeferredWeight, DenseWeight, Weight
 
 F64 = torch.float64
 # Sums of at most a few thousand products in float64, compared with the same sums in another order.
@@ -149,6 +149,53 @@ class TestDenseWeightInBlocks(TestDenseWeight):
     @pytest.fixture(autouse=True)
     def _narrow_blocks(self, monkeypatch):
         monkeypatch.setattr(weights, "BLOCK", 7)
+
+
+class TestDeferredWeight(WeightContract):
+    def make_weight(self, n_out, n_in, seed=0):
+        return DeferredWeight.draw(n_out, n_in, generator("weight", n_out, n_in, seed), F64)
+
+    def to_dense(self, weight):
+        return sum((left.T @ right for left, right in weight.factors), start=weight.matrix.values.clone())
+
+    def test_draws_the_same_matrix_as_the_dense_weight(self):
+        dense = TestDenseWeight().make_weight(7, 5)
+        assert torch.equal(self.make_weight(7, 5).matrix.values, dense.values)
+
+    def test_keeps_a_third_of_the_rank_apart_and_adds_the_oldest_to_the_matrix(self):
+        """Rank 30 of the smaller side: two updates of rank 4 are kept, and both the third and the fourth fold one."""
+        weight = self.make_weight(40, 30)
+        before, updates = weight.matrix.values.clone(), []
+        for i in range(4):
+            updates.append((rows(4, 40, "left", i), rows(4, 30, "right", i)))
+            weight.update(*updates[-1], 0.5)
+        assert [right is kept for (_, right), (_, kept) in zip(updates[2:], weight.factors, strict=True)] == [
+            True,
+            True,
+        ]
+        expected = before + 0.5 * sum(left.T @ right for left, right in updates[:2])
+        torch.testing.assert_close(weight.matrix.values, expected, **EXACT)
+
+    def test_updates_with_the_same_right_side_are_one(self):
+        weight = self.make_weight(40, 30)
+        left, right = rows(4, 40, "left"), rows(4, 30, "right")
+        for scale in (0.3, -0.1):
+            weight.update(left, right, scale)
+        ((sum_of_left, kept),) = weight.factors
+        assert kept is right
+        torch.testing.assert_close(sum_of_left, 0.2 * left, **EXACT)
+
+    def test_refuses_an_ensemble(self):
+        with pytest.raises(ValueError, match=r"single matrix.*\(2, 5, 4\)"):
+            DeferredWeight.draw(5, 4, [generator("ensemble", s) for s in range(2)], F64)
+
+    def test_the_left_side_may_change_afterwards(self):
+        weight = self.make_weight(40, 30)
+        left = rows(4, 40, "left")
+        weight.update(left, rows(4, 30, "right"), 1.0)
+        before = self.to_dense(weight)
+        left.zero_()
+        assert torch.equal(self.to_dense(weight), before)
 
 
 @pytest.mark.parametrize(("n_out", "n_in"), [(2 * weights.BLOCK + 1, 3), (3, 2 * weights.BLOCK + 1)])
