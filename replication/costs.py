@@ -5,11 +5,17 @@ are (N n_L, N n_L), in the layout of ``tangent``.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+
+
+class FrozenFlow(Protocol):
+    """(s, m) ↦ w_m(s) = (1/N) ∫₀ˢ s'^m d|_{f(s')} ds' along the flow at a fixed kernel, for m = 0 and 1; shape of f."""
+
+    def __call__(self, s: float, moment: int = 0) -> Tensor: ...
 
 
 class Cost(ABC):
@@ -27,7 +33,7 @@ class Cost(ABC):
         """An upper bound of ∂d/∂f: kernel gradient descent with rate η is stable for η·λ_max(Θ/N)·curvature < 2."""
         return 1.0
 
-    def frozen_flow(self, kernel: Tensor, f_0: Tensor, duration: float) -> Callable[[float], Tensor]:
+    def frozen_flow(self, kernel: Tensor, f_0: Tensor, duration: float) -> FrozenFlow:
         """s ↦ w(s) = (1/N) ∫₀ˢ d|_{f(s')} ds' along ∂_s f = −(1/N) K d|_f at a fixed kernel K, for 0 ≤ s ≤ duration.
 
         Then f(s) = f_0 − K w(s) on the data, and off the data with the cross kernel (paper §3, kernel gradient
@@ -50,7 +56,17 @@ class Cost(ABC):
         )
         if not solution.success:
             raise RuntimeError(f"the flow at a fixed kernel could not be integrated: {solution.message}")
-        return lambda s: torch.tensor(solution.sol(s)).to(f_0).reshape(shape)
+
+        def moment_of(s: float, moment: int = 0) -> Tensor:
+            found = solution.sol(s)
+            if moment == 1 and s > 0:  # by parts; between two points of the integrator w is a polynomial
+                ends = np.append(solution.t[solution.t < s], s)
+                half, (nodes, weights) = np.diff(ends)[:, None] / 2, np.polynomial.legendre.leggauss(8)
+                points = ends[:-1, None] + half * (1 + nodes)
+                found = s * found - solution.sol(points.ravel()) @ (half * weights).ravel()
+            return torch.tensor(found).to(f_0).reshape(shape)
+
+        return moment_of
 
 
 class LeastSquares(Cost):
@@ -78,17 +94,16 @@ class LeastSquares(Cost):
     def curvature(self) -> float:
         return 2 * self.factor
 
-    def frozen_flow(self, kernel: Tensor, f_0: Tensor, duration: float) -> Callable[[float], Tensor]:
+    def frozen_flow(self, kernel: Tensor, f_0: Tensor, duration: float) -> FrozenFlow:
         """The closed form: w(s) = s·(c/N) φ₁(−s c K/N)(f_0 − f*), c = 2·factor, φ₁(z) = (e^z − 1)/z (paper §5)."""
         eigenvalues, eigenvectors = torch.linalg.eigh(kernel)
         rates = 2 * self.factor / f_0.shape[-2] * eigenvalues
         error = f_0 - self.target
         components = 2 * self.factor / f_0.shape[-2] * (eigenvectors.mT @ error.reshape(*error.shape[:-2], -1, 1))
 
-        def w(s: float) -> Tensor:
-            z = rates * s
-            phi = torch.where(z.abs() < 1e-12, 1.0, -torch.expm1(-z) / torch.where(z == 0, 1.0, z))
-            integral: Tensor = eigenvectors @ (s * phi[..., None] * components)
+        def w(s: float, moment: int = 0) -> Tensor:
+            decay = s ** (moment + 1) * _moment_of_decay(rates * s, moment)
+            integral: Tensor = eigenvectors @ (decay[..., None] * components)
             return integral.reshape(error.shape)
 
         return w
@@ -111,3 +126,11 @@ class CrossEntropy(Cost):
 
     def direction(self, f: Tensor) -> Tensor:
         return f.softmax(dim=-1) - self.onehot
+
+
+def _moment_of_decay(z: Tensor, moment: int) -> Tensor:
+    """∫₀¹ uᵐ e^{−zu} du for m = 0 and 1: (1 − e^{−z})/z and (1 − (1 + z)e^{−z})/z², by their series near 0."""
+    if moment == 0:
+        return torch.where(z.abs() < 1e-12, 1.0, -torch.expm1(-z) / torch.where(z == 0, 1.0, z))
+    closed = (-torch.expm1(-z) - z * torch.exp(-z)) / torch.where(z == 0, 1.0, z.square())
+    return torch.where(z.abs() < 1e-3, 1 / 2 - z / 3 + z.square() / 8 - z**3 / 30, closed)

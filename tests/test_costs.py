@@ -1,11 +1,13 @@
 """Costs against automatic differentiation, and their flows at a fixed kernel against a Runge–Kutta integration."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from replication.costs import Cost, CrossEntropy, LeastSquares
+from replication.costs import Cost, CrossEntropy, LeastSquares, _moment_of_decay
 from replication.randomness import generator
 
 F64 = torch.float64
@@ -57,15 +59,17 @@ def outputs_of(name):
 
 
 def reference_flow(cost, kernel, f_0, s):
-    """w(s) by DOP853 at tolerances far below those that are asserted."""
+    """w_0(s) and w_1(s) by DOP853 at tolerances far below those that are asserted."""
+    size = f_0.numel()
 
-    def rate(_, w):
-        f = f_0 - (kernel @ torch.from_numpy(w)).reshape(f_0.shape)
-        return (cost.direction(f) / f_0.shape[0]).flatten().numpy()
+    def rate(s, w):
+        f = f_0 - (kernel @ torch.from_numpy(w[:size])).reshape(f_0.shape)
+        d = (cost.direction(f) / f_0.shape[0]).flatten().numpy()
+        return np.concatenate([d, s * d])
 
-    solution = solve_ivp(rate, (0, s), np.zeros(f_0.numel()), "DOP853", rtol=1e-12, atol=1e-14)
+    solution = solve_ivp(rate, (0, s), np.zeros(2 * size), "DOP853", rtol=1e-12, atol=1e-14)
     assert solution.success
-    return torch.from_numpy(solution.y[:, -1].copy()).reshape(f_0.shape)
+    return torch.from_numpy(solution.y[:, -1].copy()).reshape(2, *f_0.shape)
 
 
 @every_cost
@@ -116,7 +120,7 @@ def test_cross_entropy_of_large_outputs_is_finite():
 
 
 class TestFrozenFlow:
-    """w(s) = (1/N)∫₀ˢ d ds' with f(s) = f_0 − K w(s)."""
+    """w_m(s) = (1/N)∫₀ˢ s'^m d ds' with f(s) = f_0 − K w_0(s)."""
 
     @every_cost
     @pytest.mark.parametrize("rank", [None, 2])
@@ -127,8 +131,10 @@ class TestFrozenFlow:
         f_0, kernel = normal(N, n_outputs), positive(N * n_outputs, rank)
         expected = reference_flow(cost, kernel, f_0, s)
         closed = isinstance(cost, LeastSquares)
-        error = (cost.frozen_flow(kernel, f_0, 1.5 * s)(s) - expected).abs().max() / expected.abs().max()
-        assert error < (1e-10 if closed else 1e-7)
+        w = cost.frozen_flow(kernel, f_0, 1.5 * s)
+        for moment in (0, 1):
+            error = (w(s, moment) - expected[moment]).abs().max() / expected[moment].abs().max()
+            assert error < (1e-10 if closed else 1e-7)
 
     @pytest.mark.parametrize("factor", [0.5, 1.0])
     @pytest.mark.parametrize("rank", [None, 4])
@@ -137,6 +143,7 @@ class TestFrozenFlow:
         closed, generic = cost.frozen_flow(kernel, f_0, 4.0), Cost.frozen_flow(cost, kernel, f_0, 4.0)
         for s in (0.0, 0.01, 1.0, 4.0):
             torch.testing.assert_close(closed(s), generic(s), rtol=1e-7, atol=1e-8)
+            torch.testing.assert_close(closed(s, 1), generic(s, 1), rtol=1e-7, atol=1e-8)
 
     @every_cost
     def test_the_rate_of_w_is_the_direction_along_the_way(self, name):
@@ -155,8 +162,9 @@ class TestFrozenFlow:
     def test_starts_at_zero(self, name):
         cost, n_outputs = COSTS[name](), outputs_of(name)
         f_0, kernel = normal(N, n_outputs), positive(N * n_outputs)
-        assert torch.equal(cost.frozen_flow(kernel, f_0, 1.0)(0.0), torch.zeros_like(f_0))
-        assert torch.equal(cost.frozen_flow(kernel, f_0, 0.0)(0.0), torch.zeros_like(f_0))
+        for moment, duration in product((0, 1), (0.0, 1.0)):
+            w = cost.frozen_flow(kernel, f_0, duration)
+            assert torch.equal(w(0.0, moment), torch.zeros_like(f_0))
 
     @every_cost
     def test_ensemble_is_each_one(self, name):
@@ -165,8 +173,9 @@ class TestFrozenFlow:
         kernel = torch.stack([positive(N * n_outputs, key=f"member {s}") for s in range(3)])
         together = cost.frozen_flow(kernel, f_0, 2.0)
         for s in range(3):
-            alone = cost.frozen_flow(kernel[s], f_0[s], 2.0)(1.3)
-            torch.testing.assert_close(together(1.3)[s], alone, rtol=1e-7, atol=1e-8)
+            alone = cost.frozen_flow(kernel[s], f_0[s], 2.0)
+            for moment in (0, 1):
+                torch.testing.assert_close(together(1.3, moment)[s], alone(1.3, moment), rtol=1e-7, atol=1e-8)
 
     @pytest.mark.parametrize("name", ["least squares, 1", "one output", "quartic"])
     def test_nothing_moves_where_the_direction_is_zero(self, name):
@@ -205,6 +214,16 @@ class TestFrozenFlow:
         values = [cost.value(f_0 - (kernel @ w(s).flatten()).reshape(f_0.shape)).item() for s in (0, 1, 1e2, 1e4, 1e5)]
         assert values == sorted(values, reverse=True)
         assert values[-1] == pytest.approx(values[-2] / 10, rel=0.2)
+
+
+@pytest.mark.parametrize("moment", [0, 1])
+def test_moments_of_a_decay_for_small_and_large_rates(moment):
+    """∫₀¹ uᵐ e^{−zu} du by Gauss–Legendre quadrature, around the places where a series takes over and at 0."""
+    z = torch.tensor([0.0, 1e-300, 1e-13, 1e-11, 1e-6, 0.999e-3, 1.001e-3, 0.1, 1.0, 30.0], dtype=F64)
+    nodes, weights = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(60))
+    u = (1 + nodes) / 2
+    expected = (torch.exp(-z[:, None] * u) * u**moment) @ weights / 2
+    torch.testing.assert_close(_moment_of_decay(z, moment), expected, rtol=1e-11, atol=0)
 
 
 @pytest.mark.parametrize("factor", [0.0, -1.0, float("nan")])

@@ -16,7 +16,7 @@ import xarray as xr
 from torch import Tensor
 
 from ..claims import Claim, Control, Statistic, geometric, rate
-from ..costs import Cost, LeastSquares
+from ..costs import Cost, FrozenFlow, LeastSquares
 from ..datasets import circle
 from ..network import Network
 from ..randomness import generator
@@ -120,11 +120,11 @@ class Coupled(Cost):
     def curvature(self) -> float:
         return 1 + (len(self.matrix) - 1) * COUPLING
 
-    def frozen_flow(self, kernel: Tensor, f_0: Tensor, duration: float) -> Callable[[float], Tensor]:
+    def frozen_flow(self, kernel: Tensor, f_0: Tensor, duration: float) -> FrozenFlow:
         """Least squares in the coordinates f M^{1/2}, in which the kernel is (Id ⊗ M^{1/2}) K (Id ⊗ M^{1/2})."""
         root = torch.kron(torch.eye(len(f_0)).to(self.root), self.root)
         flow = LeastSquares(self.target @ self.root).frozen_flow(root @ kernel @ root, f_0 @ self.root, duration)
-        return lambda s: flow(s) @ self.root
+        return lambda s, moment=0: flow(s, moment) @ self.root
 
 
 def scalar_networks(network: Network) -> list[Network]:
