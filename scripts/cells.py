@@ -1,4 +1,4 @@
-"""Compute the cells of a config that are not stored yet: one after the other, or side by side in worker processes."""
+"""Compute the cells of a config that are not stored yet, side by side in worker processes or one after the other."""
 
 import multiprocessing
 import os
@@ -20,18 +20,24 @@ if TYPE_CHECKING:
     from replication.results import Store
 
 _LAYOUT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+_ALONE = 0.4
+"""A cell with more than this part of a worker's share of the work is computed alone, with all threads and memory."""
 
 
-def compute_missing(module: ModuleType, config: "BaseConfig", store: "Store") -> tuple[int, list[str]]:
-    """Compute and store the cells that are missing; returns how many were, and a line for each that failed.
+def compute_missing(module: ModuleType, config: "BaseConfig", store: "Store") -> tuple[int, list[str], float]:
+    """Compute and store the cells that are missing: how many were, a line for each that failed, the workers' peak.
 
-    Raises RunError if a worker process is killed.
+    Side by side in worker processes where the config asks for several, then, one after the other with all threads, the
+    cells that would keep one worker busy too long. Raises RunError if a worker process is killed. The peak is that of
+    the memory, GiB, while there were workers.
     """
     from tqdm import tqdm
 
     cells = module.cells(config)
     missing = store.missing(module.NAME, module.VERSION, cells)
-    computed, failures = 0, []
+    # A process with a GPU cannot be forked, and has work for all of it.
+    shared, alone = _divided(missing, module.work, config.workers if config.device.startswith("cpu") else 1)
+    computed, failures, peak = 0, [], 0.0
 
     def count(result: Callable[[], bool]) -> None:
         nonlocal computed
@@ -45,30 +51,47 @@ def compute_missing(module: ModuleType, config: "BaseConfig", store: "Store") ->
         def show(position: int) -> None:
             bar.set_postfix_str(f" cell {len(cells) - len(missing) + position}/{len(cells)}")
 
-        # A process with a GPU cannot be forked, and has work for all of it.
-        workers = min(config.workers, len(missing)) if config.device.startswith("cpu") else 1
-        if workers > 1:
+        if shared:
+            workers = min(config.workers, len(shared))
             with _workers(workers) as pool:
                 task = module.NAME, config.device, store
-                futures = {pool.submit(compute, cell, *task): module.work(cell) for cell in missing}
+                futures = {pool.submit(compute, cell, *task): module.work(cell) for cell in shared}
                 for i, future in enumerate(as_completed(futures), start=1):
                     count(future.result)
                     bar.update(futures[future])
                     show(i)
-        else:
-            for i, cell in enumerate(missing, start=1):
-                show(i)
-                done = 0.0
-                with tqdm(total=1.0, desc=f"  {cell.label}", bar_format=_LAYOUT, leave=False, disable=None) as inner:
+            peak = peak_memory(workers)
+        for i, cell in enumerate(alone, start=len(shared) + 1):
+            show(i)
+            done = 0.0
+            with tqdm(total=1.0, desc=f"  {cell.label}", bar_format=_LAYOUT, leave=False, disable=None) as inner:
 
-                    def progress(fraction: float, cell: Any = cell, inner: Any = inner) -> None:
-                        nonlocal done
-                        inner.update(fraction - done)
-                        bar.update((fraction - done) * module.work(cell))
-                        done = fraction
+                def progress(fraction: float, cell: Any = cell, inner: Any = inner) -> None:
+                    nonlocal done
+                    inner.update(fraction - done)
+                    bar.update((fraction - done) * module.work(cell))
+                    done = fraction
 
-                    count(lambda: compute(cell, module.NAME, config.device, store, progress))  # noqa: B023
-    return computed, failures
+                count(lambda: compute(cell, module.NAME, config.device, store, progress))  # noqa: B023
+                progress(1.0)
+    return computed, failures, peak
+
+
+def _divided(cells: list[Any], work: Callable[[Any], float], workers: int) -> tuple[list[Any], list[Any]]:
+    """The cells to share among workers, and those to compute alone: all if there is nothing to share."""
+    limit = _ALONE * sum(map(work, cells)) / workers
+    shared = [cell for cell in cells if work(cell) <= limit]
+    if workers == 1 or len(shared) < 2:
+        return [], cells
+    return shared, [cell for cell in cells if work(cell) > limit]
+
+
+def peak_memory(workers: int = 0) -> float:
+    """Peak resident memory, GiB, of this process and so many workers; at most, because what they share counts twice."""
+    import resource
+
+    own, largest = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return (own + workers * largest) / (2**30 if sys.platform == "darwin" else 2**20)
 
 
 def compute(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
-from cells import compute_missing
+from cells import compute_missing, peak_memory
 from compose import CONF, RunError, UserError, one_line, typed
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -61,7 +61,7 @@ def run_experiment(composed: DictConfig) -> None:
     except UnwritableStoreError as error:
         raise UserError(str(error)) from None
 
-    computed, failures = compute_missing(module, config, store)
+    computed, failures, shared_peak = compute_missing(module, config, store)
     if failures:
         raise RunError("\n".join([*failures, "the other cells are stored; nothing was drawn"]))
 
@@ -72,7 +72,7 @@ def run_experiment(composed: DictConfig) -> None:
     write_dataset(folder / f"{module.NAME}.nc", dataset)
     section = Section(config.preset, dataset.attrs, outcomes, figures)
     (folder / "CLAIMS.md").write_text(markdown([section], folder), encoding="utf-8")
-    wall_time, peak = time.perf_counter() - start, peak_memory(config.workers)
+    wall_time, peak = time.perf_counter() - start, max(shared_peak, peak_memory())
     try:
         with tracked(
             mode=config.tracking.mode,  # type: ignore[arg-type]
@@ -110,15 +110,6 @@ def run_folder(root: Path, config: "BaseConfig") -> Path:
     own = {name: value for name, value in dataclasses.asdict(config).items() if name not in shared}
     digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]
     return root / "runs" / f"{config.preset.replace('/', '-')}-{digest}"
-
-
-def peak_memory(workers: int) -> float:
-    """Peak resident memory, GiB, of this process and its workers; at most, because what they share counts twice."""
-    import resource
-
-    peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    peak = peaks[0] + (workers * peaks[1] if workers > 1 else 0)
-    return peak / (2**30 if sys.platform == "darwin" else 2**20)
 
 
 def entry() -> int:

@@ -247,6 +247,44 @@ def test_workers(whole: dict[str, xr.Dataset], tmp_path: Path) -> None:
     assert_same(stored(tmp_path), whole)
 
 
+def test_the_largest_cells_are_computed_alone(
+    whole: dict[str, xr.Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, with its threads, after the workers have done the others."""
+    compute, here = fig1.compute, []
+
+    def record(cell: fig1.Cell, *rest: Any) -> xr.Dataset:
+        here.append((cell.width, len(stored(tmp_path))))  # of a worker: to a list of its own
+        return compute(cell, *rest)
+
+    monkeypatch.setattr(fig1, "compute", record)
+    monkeypatch.setattr(fig1, "work", lambda cell: 50.0 if cell.width == 64 else 1.0)
+    large = sum("n64" in name for name in whole)
+    assert 0 < large < len(whole)
+    done = call(*TINY, "workers=2", f"results={tmp_path}", terminal=True)
+    assert computed(done) == (len(whole), len(whole))
+    assert here == [(64, len(whole) - large + i) for i in range(large)]
+    assert re.search(r"fig1: 100%.* cell 12/12", done.stderr)
+    assert_same(stored(tmp_path), whole)
+
+
+@pytest.mark.parametrize(
+    ("work", "workers", "shared", "alone"),
+    [
+        ([1, 2, 3], 1, [], [1, 2, 3]),
+        ([1, 1, 1, 1, 1], 2, [1, 1, 1, 1, 1], []),
+        ([10, 1, 1, 9, 1], 2, [1, 1, 1], [10, 9]),
+        ([10, 1], 2, [], [10, 1]),
+        ([5], 2, [], [5]),
+        ([], 2, [], []),
+    ],
+)
+def test_cells_are_divided_by_their_part_of_the_work(
+    work: list[int], workers: int, shared: list[int], alone: list[int]
+) -> None:
+    assert script("cells")._divided(work, float, workers) == (shared, alone)
+
+
 def test_a_killed_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line, and what was finished is stored."""
     compute = fig1.compute
