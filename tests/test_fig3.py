@@ -27,11 +27,11 @@ from replication.mnist import mnist
 from replication.plots import fig3 as plots
 from replication.results import key
 from replication.tangent import tangent_kernel
-from replication.training import GradientDescent, GradientFlow, follow
+from replication.training import GradientDescent, follow
 
 CLAIM = {claim.id.removeprefix("fig3."): claim for claim in fig3.CLAIMS}
 NETWORK = NetworkConfig(depth=3, nonlinearity="erf", beta=0.1, dtype="float64")
-TRAINING = TrainingConfig(solver="gradient_flow", t=200.0, tolerance=1e-4, learning_rate=2.0, goal=0.5)
+TRAINING = TrainingConfig(solver="gradient_flow", t=200.0, tolerance=1e-4, order=2, learning_rate=2.0, goal=0.5)
 X = mnist(24, 0).images
 REFERENCE = limit_components(X, NETWORK)
 DATA = DataConfig(path=None, n=24, seed=0, scaling="unit_interval")
@@ -74,7 +74,7 @@ def test_g_and_h_are_the_parts_of_the_error(curves):
     trained = network()
     target = trained(X) + 0.5 * REFERENCE.functions[1]
     times = np.linspace(0, 200, len(curves.g))
-    f = follow(GradientFlow(200.0, 1e-4).states(trained, X, LeastSquares(target)), times)
+    f = follow(TRAINING.flow.states(trained, X, LeastSquares(target)), times)
     total = norm(f - target).square().numpy()
     np.testing.assert_allclose(curves.g.values**2 + curves.h.values**2, total, rtol=1e-4)
     np.testing.assert_allclose(curves.g.values, inner(REFERENCE.functions[1], f - target), atol=1e-5)
@@ -368,6 +368,7 @@ def test_where_the_digits_lie_does_not_change_a_cell():
         (lambda: replace(DATA, path="tests"), "data.path"),
         (lambda: replace(TRAINING, solver="adam"), "training.solver"),
         (lambda: replace(TRAINING, goal=0.0), "training.goal"),
+        (lambda: replace(TRAINING, order=3), "training.order"),
         (lambda: replace(TRAINING, solver="gradient_descent", learning_rate=3.0), "training.t"),
         (lambda: config(widths=[]), "widths"),
         (lambda: config(seeds=[0, 0]), "seeds"),

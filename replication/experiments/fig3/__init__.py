@@ -21,6 +21,7 @@ from ...randomness import generator
 from ...results import NOT_IDENTITY
 from ...tangent import tangent_kernel
 from ...training import DivergenceError
+from ...weights import DeferredWeight, DenseWeight
 from .. import NetworkConfig, blocks
 from .claims import CLAIMS
 from .config import Config, RatesConfig, TrainingConfig
@@ -128,16 +129,16 @@ def _training(config: Config, variant: str) -> TrainingConfig | None:
 def work(cell: Cell) -> float:
     """Relative cost of a cell, for the time left: products with n × n matrices, kernels and diagonalizations."""
     if cell.variant == "spectrum":
-        return 2e9 * len(cell.seeds)
+        return 300.0 * cell.batch.n**3 * len(cell.seeds)
     n, size = cell.width, cell.batch.n
     step = 9 * 2.0 * n**2 * size + 12.0 * n * size * 784
-    kernel = 40.0 * n * size**2 + 20 * size**3
-    flow_steps = 9 + 160 / n**0.5
+    kernel = 40.0 * n * size**2 + 50 * size**3
+    flow_steps = 6 + 65 / n**0.5
     passes = kernel + step
     if cell.variant == "rates":
         passes += flow_steps * (step + kernel) + 150 * step
     elif cell.training is not None and cell.training.solver == "gradient_descent":
-        passes += cell.training.steps * step + TIMES * kernel
+        passes += cell.training.steps * step + min(TIMES, cell.training.steps) * kernel
     elif cell.training is not None:
         passes += flow_steps * (step + kernel)
     return len(cell.seeds) * passes
@@ -179,10 +180,13 @@ def _reference(batch: Batch, depth: int, nonlinearity: str, beta: float, dtype: 
 def _measure(
     cell: Cell, seed: int, x: Tensor, reference: PrincipalComponents, device: str, progress: Callable[[float], None]
 ) -> xr.Dataset:
+    flow = cell.variant == "main" and cell.training is not None and cell.training.solver == "gradient_flow"
+    weight = DeferredWeight if flow else DenseWeight
+
     def draw() -> Network:
         # Not the networks on which the criteria were explored.
         stream = generator(NAME, "fresh network", cell.width, seed)
-        return cell.network.draw(x.shape[1], cell.width, generator=stream, device=device)
+        return cell.network.draw(x.shape[1], cell.width, generator=stream, device=device, weight=weight.draw)
 
     if cell.training is None:
         return xr.Dataset(initial(tangent_kernel(draw(), x.to(device)), reference)).drop_vars("functions")

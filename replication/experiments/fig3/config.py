@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...mnist import SCALINGS, mnist, size
+from ...training import GradientFlow
 from .. import BaseConfig, ConfigError, NetworkConfig, require, require_distinct
 
 
@@ -33,12 +34,13 @@ class DataConfig:
 class TrainingConfig:
     """How the networks are trained, to time t = learning rate × steps, towards f* = f_θ(0) + goal · f⁽²⁾.
 
-    solver: gradient_flow (with tolerance) or gradient_descent (with learning_rate).
+    solver: gradient_flow (with tolerance and order) or gradient_descent (with learning_rate).
     """
 
     solver: str
     t: float
     tolerance: float
+    order: int
     learning_rate: float
     goal: float
 
@@ -47,9 +49,15 @@ class TrainingConfig:
         require(self.solver in solvers, "training.solver", self.solver, f"must be one of {', '.join(solvers)}")
         for key in ("t", "tolerance", "learning_rate", "goal"):
             require(0 < getattr(self, key) < math.inf, f"training.{key}", getattr(self, key), "must be > 0")
+        require(self.order in (1, 2), "training.order", self.order, "must be 1 or 2")
         if self.solver == "gradient_descent":
             whole = math.isclose(self.t / self.learning_rate, self.steps, rel_tol=1e-9)
             require(whole, "training.t", self.t, f"must be a multiple of the rate {self.learning_rate}")
+
+    @property
+    def flow(self) -> GradientFlow:
+        """Gradient flow to time t."""
+        return GradientFlow(self.t, self.tolerance, order=self.order)
 
     @property
     def steps(self) -> int:

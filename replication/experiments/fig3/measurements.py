@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,7 +13,8 @@ from ...costs import LeastSquares
 from ...kernels import PrincipalComponents, inner, norm, power_iteration, principal_components
 from ...limit import limit, theta_inf
 from ...network import Network
-from ...training import DivergenceError, GradientDescent, GradientFlow, State
+from ...tangent import Tangent
+from ...training import DivergenceError, GradientDescent, State
 from .. import NetworkConfig
 from .config import RatesConfig, TrainingConfig
 
@@ -99,12 +101,12 @@ def train(
     """
     device = network.weights[0].device
     x, direction = x.to(device), reference.functions[1].to(device)
-    target = network(x).double() + training.goal * direction
+    target, states = _towards(direction, network, x, training)
     times = np.linspace(0, training.t, TIMES)
     found: dict[str, list[float]] = {name: [] for name in ("g", "h", "rate", "cross", "largest")}
     start: dict[str, tuple[tuple[str, ...], np.ndarray | float]] = {}
     t_0, image_0, largest_0, top, steps = 0.0, direction, 0.0, reference.functions[:1].to(device), -1
-    for state in _states(network, x, LeastSquares(target), training):
+    for state in states:
         steps += 1
         if len(found["g"]) == TIMES or times[len(found["g"])] > state.t * (1 + 1e-12):
             continue
@@ -154,7 +156,7 @@ def largest_rate(
     target = network(x).double() + training.goal * direction
     cost = LeastSquares(target)
     top, largest = reference.functions[:1].to(device), []
-    for state in GradientFlow(rates.t, training.tolerance).states(network, x, cost):
+    for state in replace(training.flow, t=rates.t).states(network, x, cost):
         value, top = _largest(state.tangent.kernel, top)
         largest.append(value)
     bound = 2 / max(largest)
@@ -189,10 +191,15 @@ def largest_rate(
     )
 
 
-def _states(network: Network, x: Tensor, cost: LeastSquares, training: TrainingConfig) -> Iterator[State]:
+def _towards(
+    direction: Tensor, network: Network, x: Tensor, training: TrainingConfig
+) -> tuple[Tensor, Iterator[State]]:
+    """The target f* = f_θ(0) + goal · direction, and the training towards it."""
+    tangent = Tangent(network, x)
+    target = tangent.output + training.goal * direction
     if training.solver == "gradient_flow":
-        return GradientFlow(training.t, training.tolerance).states(network, x, cost)
-    return GradientDescent(training.learning_rate, training.steps).states(network, x, cost)
+        return target, training.flow.states(network, x, LeastSquares(target), tangent)
+    return target, GradientDescent(training.learning_rate, training.steps).states(network, x, LeastSquares(target))
 
 
 def _largest(kernel: Tensor, start: Tensor) -> tuple[float, Tensor]:
