@@ -254,7 +254,10 @@ def _kernel_after(s: float, tangent: Tangent, before: _Before | None) -> Tensor:
 
 
 def _moves(step: float, w: FrozenFlow, tangent: Tangent, before: _Before | None) -> list[tuple[Tangent, Tensor]]:
-    """−(1/N) ∫ J(s)ᵀ d ds over a step, as coefficients of Jᵀ and, for J(s) = J + (s/h)(J − J_before), of J_beforeᵀ."""
+    """−(1/N) ∫ J(s)ᵀ d ds over a step, as coefficients of Jᵀ and, for J(s) = J + (s/h)(J − J_before), of J_beforeᵀ.
+
+    That comes first: a ``DeferredWeight`` still has its factors then, to which it adds.
+    """
     if before is None:
         return [(tangent, -w(step))]
     extrapolated = w(step, 1) / before.step

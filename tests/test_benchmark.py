@@ -19,22 +19,7 @@ TABLES = {
     "kernel": (["difference", "ms", "torch.func ms", "ratio", "MiB", "torch.func MiB"], 100, 8, 1),
     "flow": (["solver", "steps", "error of f", "error of Θ", "s", "ratio"], 50, 2, 3),
     "ensemble": (["networks", "one by one ms", "together ms", "ratio"], 5, 3, 1),
-    "fig3": (
-        [
-            "step of descent s",
-            "of product rate",
-            "4000 steps s",
-            "steps of the flow",
-            "t",
-            "flow s",
-            "error of descent",
-            "error of flow",
-            "ratio",
-        ],
-        20,
-        8,
-        1,
-    ),
+    "fig3": (["solver", "steps", "s", "of product rate", "t", "error", "ratio"], 20, 8, 4),
     "revealed": (
         ["revealed s", "revealed MiB", "dense s", "dense MiB", "exponent(s)", "exponent(MiB)"],
         (50, 500, 5000, 20_000),
