@@ -224,7 +224,7 @@ def _speed(dataset: xr.Dataset) -> Figure:
     course.plot(dataset.t, inflation, color="tab:red", label=r"$\lambda_2(t) - \lambda_2^\infty$")
     course.plot(dataset.t, cross, color="tab:blue", label=r"$\langle f^{(2)}, h_t\rangle_{\Theta_t}/g_t$")
     course.plot(dataset.t, inflation + cross, color="black", label=r"their sum, $-\dot g/g - \lambda_2^\infty$")
-    course.set(xlim=(0, dataset.t.values[-1]), xlabel="$t$", ylabel=r"÷ $\lambda_2^\infty$")
+    course.set(xlim=(0, dataset.t.values[-1]), xlabel="$t$ (kinks: the solver's steps)", ylabel=r"÷ $\lambda_2^\infty$")
     course.set_title(f"one network, $n = {dataset.attrs['widths'][0]}$")
     top = 1.1 * float(np.nanmax(np.abs(inflation)))
     course.set_ylim(-top, 2 * top)
