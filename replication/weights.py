@@ -5,7 +5,7 @@ latest updates apart, ``RevealedWeight`` (in ``revealed``) what it was asked for
 """
 
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -126,31 +126,13 @@ class DeferredWeight:
         if matrix.values.ndim != 2:
             raise ValueError(f"only a single matrix can be updated later, not {tuple(matrix.values.shape)}")
         self.matrix = matrix
+        self.shape, self.dtype, self.device = matrix.shape, matrix.dtype, matrix.device
         self.factors: list[tuple[Tensor, Tensor]] = []
 
     @classmethod
-    def draw(
-        cls,
-        n_out: int,
-        n_in: int,
-        generator: torch.Generator | Sequence[torch.Generator],
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-    ) -> Self:
-        """The same matrix that ``DenseWeight`` draws."""
-        return cls(DenseWeight.draw(n_out, n_in, generator, dtype, device))
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.matrix.shape
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.matrix.dtype
-
-    @property
-    def device(self) -> torch.device:
-        return self.matrix.device
+    def draw(cls, *arguments: Any, **keywords: Any) -> Self:
+        """The matrix that ``DenseWeight.draw`` draws, with the same arguments."""
+        return cls(DenseWeight.draw(*arguments, **keywords))
 
     def apply(self, v: Tensor) -> Tensor:
         out = self.matrix.apply(v)
