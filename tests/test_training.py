@@ -341,6 +341,22 @@ class TestGradientFlow:
         run(EqualSteps(2 * h, 2, order=2), net, exact.cost)
         torch.testing.assert_close(oracle(net).theta, expected, rtol=1e-8, atol=1e-8)
 
+    @pytest.mark.parametrize(("step", "power"), [(1, 2), (2, 3)])
+    def test_dense_output_is_the_frozen_flow_and_the_defect_as_it_grows(self, exact, step, power):
+        """Halfway, f − Kw + defect/2^power: in the first step, of order 1, and in the second, of order 2."""
+        net, h = exact.network(), 0.5
+        solver = EqualSteps(2 * h, 2, order=2)
+        kernels, outputs = [], []
+        for state in islice(solver.states(net, X, exact.cost), step):
+            kernels.append(state.tangent.kernel)
+            outputs.append(state.f)
+        kernel = kernels[0] if step == 1 else 1.5 * kernels[1] - 0.5 * kernels[0]
+        w = exact.cost.frozen_flow(kernel, outputs[-1], h)
+        half, whole = (outputs[-1] - (kernel @ w(s).flatten()).reshape(outputs[-1].shape) for s in (h / 2, h))
+        *_, last = islice(solver.states(exact.network(), X, exact.cost), step + 1)
+        expected = half + (last.f - whole) / 2**power
+        torch.testing.assert_close(last.between((step - 0.5) * h), expected, rtol=1e-9, atol=1e-9)
+
 
 @both_orders
 @pytest.mark.parametrize("kind", ["½", "1"])

@@ -169,10 +169,7 @@ class TestDeferredWeight(WeightContract):
         for i in range(4):
             updates.append((rows(4, 40, "left", i), rows(4, 30, "right", i)))
             weight.update(*updates[-1], 0.5)
-        assert [right is kept for (_, right), (_, kept) in zip(updates[2:], weight.factors, strict=True)] == [
-            True,
-            True,
-        ]
+        assert all(right is kept for (_, right), (_, kept) in zip(updates[2:], weight.factors, strict=True))
         expected = before + 0.5 * sum(left.T @ right for left, right in updates[:2])
         torch.testing.assert_close(weight.matrix.values, expected, **EXACT)
 
