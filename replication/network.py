@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Self
 
 import torch
 from torch import Tensor
 
 from .nonlinearities import Nonlinearity, nonlinearity
-from .weights import DenseWeight, Weight, WeightDraw
+from .weights import NOTHING_SAVED, DenseWeight, Weight, WeightDraw
 
 
 @dataclass(frozen=True)
 class Forward:
-    """What a forward pass leaves behind: all that the backward pass, the NTK and a gradient step need.
+    """Tensors that one forward pass keeps for the backward pass, the NTK and the update.
 
     activations: α⁽⁰⁾ … α⁽ᴸ⁻¹⁾, each (N, n_l); slopes: σ̇(α̃⁽¹⁾) … σ̇(α̃⁽ᴸ⁻¹⁾); output: f_θ(x), (N, n_L).
     """
@@ -29,7 +29,8 @@ class Network:
 
     Paper §2, with an output scale s that is 1 there (s = n^{−1/2}, with time × n, is the mean-field scaling).
     ``weights[l]`` is W⁽ˡ⁾ of shape (n_{l+1}, n_l), ``biases[l]`` is b⁽ˡ⁾ as a row, (1, n_{l+1}); batches are rows. An
-    ensemble of S networks carries a leading dimension S on its weights and biases, hence on its outputs.
+    ensemble of S networks carries a leading dimension S on its weights and biases, hence on its outputs. ``version``
+    names the present parameters: every change gives a new one, ``rollback`` the one of then.
 
     Raises ValueError for no layer, shapes that do not chain, or β < 0.
     """
@@ -54,6 +55,9 @@ class Network:
         self.nonlinearity = nonlinearity
         self.beta = beta
         self.output_scale = output_scale
+        self.version = 0
+        self._saved: tuple[int, list[Tensor]] | None = None
+        self._versions = count(1)
 
     @classmethod
     def init(
@@ -98,7 +102,7 @@ class Network:
         return sum((n_in + 1) * n_out for n_out, n_in in (weight.shape for weight in self.weights))
 
     def _affine(self, l: int, activation: Tensor) -> Tensor:
-        """α̃⁽ˡ⁺¹⁾ from α⁽ˡ⁾; activation is scratch space, except the input."""
+        """α̃⁽ˡ⁺¹⁾ from α⁽ˡ⁾."""
         weight = self.weights[l]
         out = weight.apply(activation)
         return out.mul_(weight.shape[1] ** -0.5).add_(self.biases[l], alpha=self.beta)
@@ -159,6 +163,30 @@ class Network:
             delta = derivatives[l]
             weight.update(delta, forward.activations[l], scale * weight.shape[1] ** -0.5)
             bias.add_(delta.sum(dim=-2, keepdim=True), alpha=scale * self.beta)
+        self.version = next(self._versions)
+
+    def begin(self) -> None:
+        """Remember all parameters, so that what follows can be kept (``commit``) or taken back (``rollback``)."""
+        for weight in self.weights:
+            weight.begin()
+        self._saved = self.version, [bias.clone() for bias in self.biases]
+
+    def commit(self) -> None:
+        """Keep what was done since ``begin``."""
+        for weight in self.weights:
+            weight.commit()
+        self._saved = None
+
+    def rollback(self) -> None:
+        """All parameters exactly as they were at ``begin``. Raises RuntimeError without one."""
+        if self._saved is None:
+            raise RuntimeError(NOTHING_SAVED)
+        for weight in self.weights:
+            weight.rollback()
+        self.version, biases = self._saved
+        for bias, saved in zip(self.biases, biases, strict=True):
+            bias.copy_(saved)
+        self._saved = None
 
     def normalize_hidden_weights(self) -> None:
         """Rescale every dense weight matrix but the last to unit root mean square per input unit.
@@ -169,6 +197,7 @@ class Network:
             if not isinstance(weight, DenseWeight):
                 raise TypeError(f"{type(weight).__name__} cannot be rescaled column by column")
             weight.normalize_columns()
+        self.version = next(self._versions)
 
 
 def _resolve(choice: str | Nonlinearity) -> Nonlinearity:

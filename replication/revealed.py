@@ -11,7 +11,16 @@ v = A a + ρ q, with q a unit vector orthogonal to A, has W v = Y a + ρ W q, an
     W q = D (Zᵀ q) + (I − D Dᵀ) g,    g ~ N(0, I);
 
 q joins A, W q joins Y, and likewise for Wᵀ. Vectors may depend on all earlier answers, as those of a network do: each
-is fixed before its answer is drawn. This is conditioning on linear observations, as Bolthausen ("An iterative
+is fixed before its answer is drawn.
+
+The matrix is a function of its seed and of what it was asked, to rounding. The new directions Q of N vectors, whose new
+parts are the rows of R = U S Q, can be chosen in many ways: each may change its sign, and those of equal singular
+values may rotate. So no fresh numbers belong to a direction. They belong to the vectors: G has one row of n_out numbers
+for each, and the directions have the images UᵀG. Signs and rotations cancel in W Rᵀ = Gᵀ (R Rᵀ)^{1/2}, which depends
+continuously on R, and UᵀG has i.i.d. N(0, 1) entries, whatever U is. Each product has a random stream of its own, so
+that one product that reveals more changes no number of the others.
+
+This is conditioning on linear observations, as Bolthausen ("An iterative
 construction of solutions of the TAP equations", 2014, arXiv 1201.2891) did for message passing, the argument behind
 Yang's Tensor Programs (arXiv 2009.10685); that it simulates dense random matrices exactly and without forming them is
 due to Lu ("Householder dice", arXiv 2101.07464).
@@ -29,7 +38,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .weights import DenseWeight, Weight, WeightDraw
+from .randomness import generator as stream
+from .weights import NOTHING_SAVED, DenseWeight, Weight, WeightDraw
 
 # Relative size up to which the new part of a vector may be rounding, in units of the dtype's ε.
 _ROUNDING = 64.0
@@ -69,7 +79,9 @@ class RevealedWeight:
         self.device = torch.device(device)
         self.tolerance = tolerance
         self.truncation = 0.0
-        self._generator = generator
+        self._seed = int(torch.randint(2**63 - 1, (), generator=generator))
+        self._products = 0  # asked for so far: each one has a random stream of its own
+        self._saved: Tensor | None = None  # C at ``begin``
         self._right = _Side(n_in, n_out, self)  # A and Y = W A, by rows
         self._left = _Side(n_out, n_in, self)  # D and Z = Wᵀ D, by rows
         self._core = torch.zeros(0, 0, dtype=torch.float64, device=device)  # C
@@ -102,6 +114,22 @@ class RevealedWeight:
         d = self._coefficients(self._left, left)
         a = self._coefficients(self._right, right)
         self._core += scale * d.mT @ a
+
+    def begin(self) -> None:
+        """Remember C: all that an update changes."""
+        self._saved = self._core.clone()
+
+    def commit(self) -> None:
+        self._saved = None
+
+    def rollback(self) -> None:
+        """C as it was; directions revealed since then stay, and are as if C had never acted on them."""
+        if self._saved is None:
+            raise RuntimeError(NOTHING_SAVED)
+        rows, columns = self._saved.shape
+        self._core.zero_()
+        self._core[:rows, :columns] = self._saved
+        self._saved = None
 
     def completed(self, generator: torch.Generator, *, trained: bool = True) -> Tensor:
         """A dense matrix, (n_out, n_in), that agrees with all that is revealed, the rest drawn from the generator.
@@ -149,8 +177,8 @@ class RevealedWeight:
 def revealing(tolerance: float = 0.0) -> WeightDraw:
     """For ``Network.init(weight=…)``: a fresh ``RevealedWeight``, or a tensor where one side of W has ``SMALL`` units.
 
-    Each matrix has a random stream of its own, seeded by one draw from the generator. Raises ValueError for an
-    ensemble: its networks would reveal different directions.
+    Each matrix is seeded by one draw from the generator. Raises ValueError for an ensemble: its networks would reveal
+    different directions.
     """
 
     def draw(
@@ -164,8 +192,7 @@ def revealing(tolerance: float = 0.0) -> WeightDraw:
             raise ValueError("networks of revealed weights are drawn one by one, not as an ensemble")
         if min(n_out, n_in) <= SMALL:
             return DenseWeight.draw(n_out, n_in, generator, dtype, device)
-        seed = int(torch.randint(2**63 - 1, (), generator=generator))
-        return RevealedWeight(n_out, n_in, torch.Generator().manual_seed(seed), dtype, device, tolerance=tolerance)
+        return RevealedWeight(n_out, n_in, generator, dtype, device, tolerance=tolerance)
 
     return draw
 
@@ -211,10 +238,11 @@ class _Side:
         unit = v / torch.where(norms > 0, norms, 1.0).to(v.dtype)
         coefficients = _inner(unit, self.basis)
         residual = self._outside(unit, coefficients)
+        self.weight._products += 1
         if self.rank < self.size:
-            new = self._directions(residual)
+            new, shares_of_rows = self._directions(residual)
             if len(new):
-                self._reveal(new, other)
+                self._reveal(new, shares_of_rows, other)
                 shares = _inner(unit, [new])
                 coefficients = torch.cat([coefficients, shares], dim=1)
                 if self.weight.tolerance > 0:
@@ -227,35 +255,43 @@ class _Side:
         outside: Tensor = v - _combine(coefficients, self.basis, self.size, self.weight)
         return outside
 
-    def _directions(self, residual: Tensor) -> Tensor:
-        """Orthonormal rows, orthogonal to the basis, of which every row of the residual is made up to the tolerance."""
+    def _directions(self, residual: Tensor) -> tuple[Tensor, Tensor]:
+        """Orthonormal rows Q, orthogonal to the basis, of which every row of R is made up to the tolerance; and Uᵀ.
+
+        R, the residual, is U S Q up to the tolerance; Uᵀ (count, N) has orthonormal rows.
+        """
         tolerance = max(self.weight.tolerance, _ROUNDING * torch.finfo(residual.dtype).eps)
         largest = torch.linalg.vector_norm(residual, dim=1).max()
         if largest <= tolerance:
             self._truncated(largest)
-            return residual[:0]
+            return residual[:0], residual[:0]
         # Triangular factors, chunk by chunk: a Gram matrix would hide directions below √ε in its rounding.
         factors = [torch.linalg.qr(part.mT, mode="r").R for part in torch.split(residual, _CHUNK, dim=1)]
-        _, s, vh = torch.linalg.svd(torch.cat(factors).double(), full_matrices=False)
+        _, s, vh = torch.linalg.svd(torch.cat(factors).double(), full_matrices=False)  # of Rᵀ: the rows of vh are Uᵀ
         # Singular directions are taken, the largest first, until each row is left with no more than the tolerance.
         shares = (s[:, None] * vh).square()
         left = torch.cat([shares.flip(0).cumsum(0).flip(0), torch.zeros_like(shares[:1])]).amax(dim=1).sqrt()
         count = min(int((left > tolerance).sum()), self.size - self.rank)
         self._truncated(left[count])
         new = (vh[:count] / s[:count, None]).to(residual.dtype) @ residual
-        # Where s is small, these are orthonormal, and orthogonal to the basis, only up to ε / s: once more.
+        # Where s is small, these are orthonormal, and orthogonal to the basis, only up to ε / s: once more. By Gram and
+        # Schmidt in the order of s (a Cholesky factor of a Gram matrix near Id), so that the first ones stay as exact.
         new = self._outside(new, _inner(new, self.basis))
-        squares, rotation = torch.linalg.eigh(_inner(new, [new]))
-        kept = squares > 0.25  # all, unless what seemed new was rounding
-        orthonormal: Tensor = (rotation[:, kept] / squares[kept].sqrt()).mT.to(new.dtype) @ new
-        return orthonormal
+        lower, info = torch.linalg.cholesky_ex(_inner(new, [new]))
+        sound = lower.diagonal() > 0.5  # all, unless what seemed new was rounding
+        sound[int(info) - 1 if info else count :] = False
+        count = int(sound.cumprod(0).sum())
+        inverse = torch.linalg.inv(lower[:count, :count])
+        return inverse.to(new.dtype) @ new[:count], vh[:count]
 
     def _truncated(self, part: Tensor) -> None:
         self.weight.truncation = max(self.weight.truncation, float(part))
 
-    def _reveal(self, new: Tensor, other: "_Side") -> None:
-        """W q = g + D (Zᵀq − Dᵀg) for the rows q of ``new``."""
-        images = torch.randn(len(new), self.image_size, generator=self.weight._generator, dtype=new.dtype).to(new)
+    def _reveal(self, new: Tensor, shares_of_rows: Tensor, other: "_Side") -> None:
+        """W q = g + D (Zᵀq − Dᵀg) for the rows q of ``new``, where g = UᵀG for one row of fresh numbers G a vector."""
+        generator = stream("revealed", self.weight._seed, self.weight._products)
+        fresh = torch.randn(shares_of_rows.shape[1], self.image_size, generator=generator, dtype=new.dtype).to(new)
+        images = shares_of_rows.to(new.dtype) @ fresh
         if other.basis:
             missing = _inner(new, other.images) - _inner(images, other.basis)
             images += _combine(missing, other.basis, self.image_size, self.weight)

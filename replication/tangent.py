@@ -23,13 +23,14 @@ _CHUNK = 8192
 class Tangent:
     """The linearization of a network at its present parameters, on N inputs: the output and the Jacobian J's factors.
 
-    J is the (N n_L, P) matrix ∂f/∂θ on the inputs. The derivatives are computed when first needed, which must be
-    before the parameters move.
+    J is the (N n_L, P) matrix ∂f/∂θ on the inputs. The derivatives are computed when first needed; that raises
+    RuntimeError once the network has moved, because they would mix the activations of then with the weights of now.
     """
 
     def __init__(self, network: Network, x: Tensor):
         self.network = network
         self.forward = network.forward(x)
+        self._version = network.version
 
     @cached_property
     def output(self) -> Tensor:
@@ -39,6 +40,11 @@ class Tangent:
     @cached_property
     def derivatives(self) -> list[Tensor]:
         """δ⁽¹⁾ … δ⁽ᴸ⁾ of every output, each (N n_L, n_l)."""
+        if self.network.version != self._version:
+            raise RuntimeError(
+                "the network has moved since this linearization was made: use its derivatives or kernel before, or "
+                "make a new Tangent"
+            )
         return self.network.backward(self.forward)
 
     @cached_property

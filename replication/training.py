@@ -16,6 +16,9 @@ from .costs import Cost, FrozenFlow
 from .network import Network
 from .tangent import Tangent
 
+# An extrapolated kernel under which f would grow by more than this part in a step is not used.
+_GROWTH = 0.1
+
 
 class DivergenceError(RuntimeError):
     """Training left the finite numbers, or cannot reach its tolerance. ``t`` is the time at which it stopped."""
@@ -135,7 +138,8 @@ class GradientFlow:
     ``tolerance`` (in the units of f; of the worst network of an ensemble): the lazier the network, the longer they are.
 
     order: 1, or 2: J is not frozen but extrapolated linearly from the state before, and K is that of the step's middle
-    (an exponential Adams–Bashforth method); the defect is then O(Δt³). A step costs a second update of the weights,
+    (an exponential Adams–Bashforth method); the defect is then O(Δt³). A step whose extrapolated K has a negative
+    eigenvalue, along which f would grow without bound, is one of order 1. A step costs a second update of the weights,
     and the derivatives before are kept. It pays where Θ changes smoothly in time.
     first_step: length of the first step, by default 2/λ_max(K/N), twice the fastest relaxation time.
     Raises ValueError for t ≤ 0, tolerance ≤ 0 or another order.
@@ -178,19 +182,24 @@ class GradientFlow:
             step = self.t - t if step > 0.99 * (self.t - t) else min(step, (self.t - t) / 2)
             kernel, w = tangent.kernel, None
             while True:
-                if w is None or before is not None:  # a frozen J serves all lengths up to the first that is tried
-                    kernel = _kernel_after(step / 2, tangent, before)
+                if before is not None:
+                    growth = step / f.shape[-2] * cost.curvature()
+                    extrapolated = _kernel_within(step, tangent, before, growth)
+                    if extrapolated is None:
+                        before, extrapolated = None, tangent.kernel
+                    kernel, w = extrapolated, None
+                if w is None:  # with J frozen, w of the first trial serves every shorter step
                     w = cost.frozen_flow(kernel, f, step)
                 predicted = f - _act(kernel, w(step))
-                moves = _moves(step, w, tangent, before)
-                for linearization, coefficients in moves:
+                network.begin()
+                for linearization, coefficients in _moves(step, w, tangent, before):
                     linearization.move(coefficients)
                 moved = Tangent(network, x)
                 defect = _rms(moved.output - predicted)  # not finite where the step was far too long
                 if defect <= self.tolerance:
+                    network.commit()
                     break
-                for linearization, coefficients in moves:
-                    linearization.move(-coefficients)
+                network.rollback()
                 shrink = self._change(defect) if math.isfinite(defect) else 0.0
                 step *= max(self._shrink, shrink)
                 if step < 1e-9 * self.t:
@@ -246,11 +255,21 @@ class _Before(NamedTuple):
     step: float
 
 
-def _kernel_after(s: float, tangent: Tangent, before: _Before | None) -> Tensor:
-    """Θ on the data after a time s: as it is or, given the state before, extrapolated linearly."""
-    if before is None:
-        return tangent.kernel
-    return tangent.kernel + s / before.step * (tangent.kernel - before.tangent.kernel)
+def _kernel_within(step: float, tangent: Tangent, before: _Before, growth: float) -> Tensor | None:
+    """Θ on the data in the middle of a step, extrapolated linearly from the state before; None where it is no kernel.
+
+    Negative eigenvalues count as 0 where f would grow along them by at most a factor 1 + ``_GROWTH`` over the step,
+    ``growth`` being the step's length over N times the cost's curvature; else there is nothing to use.
+    """
+    kernel = tangent.kernel + step / 2 / before.step * (tangent.kernel - before.tangent.kernel)
+    # A factorization shows that a matrix is positive at a tenth of the cost of its eigenvalues.
+    if not torch.linalg.cholesky_ex(kernel).info.any():
+        return kernel
+    eigenvalues, eigenvectors = torch.linalg.eigh(kernel)
+    if float(eigenvalues.min()) * growth < -_GROWTH:
+        return None
+    positive: Tensor = (eigenvectors * eigenvalues.clamp(min=0)[..., None, :]) @ eigenvectors.mT
+    return positive
 
 
 def _moves(step: float, w: FrozenFlow, tangent: Tangent, before: _Before | None) -> list[tuple[Tangent, Tensor]]:

@@ -1,4 +1,7 @@
-"""How one Gaussian weight matrix W⁽ˡ⁾ is held: three operations, all that training and the NTK ever need.
+"""How one Gaussian weight matrix W⁽ˡ⁾ is held: two products and an update, all that training and the NTK ever need.
+
+A step that may be taken back stands between ``begin`` and ``commit`` or ``rollback``. To subtract it again would leave
+rounding behind and, where the step was far too long, destroy the matrix.
 
 ``Network`` is written against the protocol ``Weight``; ``DenseWeight`` keeps the matrix itself, ``DeferredWeight`` its
 latest updates apart, ``RevealedWeight`` (in ``revealed``) what it was asked for.
@@ -13,6 +16,7 @@ from torch import Tensor
 # A product of a thin batch with a wide matrix runs at up to twice the rate when the matrix is taken in blocks of this
 # many output units and the batch is stored by columns (`scripts/benchmark.py products`).
 BLOCK = 2000
+NOTHING_SAVED = "there is nothing to go back to: begin() comes first"
 
 
 class Weight(Protocol):
@@ -36,6 +40,15 @@ class Weight(Protocol):
 
     def update(self, left: Tensor, right: Tensor, scale: float) -> None:
         """W ← W + scale · leftᵀ right in place; left (N, n_out), right (N, n_in)."""
+
+    def begin(self) -> None:
+        """Remember W as it is now."""
+
+    def commit(self) -> None:
+        """Keep what was added since ``begin``."""
+
+    def rollback(self) -> None:
+        """W exactly as it was at ``begin``. Raises RuntimeError without one."""
 
 
 class WeightDraw(Protocol):
@@ -61,6 +74,7 @@ class DenseWeight:
         if values.ndim not in (2, 3):
             raise ValueError(f"a weight has shape (n_out, n_in) or (S, n_out, n_in), not {tuple(values.shape)}")
         self.values = values
+        self._saved: Tensor | None = None
 
     @classmethod
     def draw(
@@ -106,6 +120,18 @@ class DenseWeight:
             left, right = (v.expand(ensemble, *v.shape[-2:]) for v in (left, right))
             self.values.baddbmm_(left.mT, right, alpha=scale)
 
+    def begin(self) -> None:
+        self._saved = self.values.clone()
+
+    def commit(self) -> None:
+        self._saved = None
+
+    def rollback(self) -> None:
+        if self._saved is None:
+            raise RuntimeError(NOTHING_SAVED)
+        self.values.copy_(self._saved)
+        self._saved = None
+
     def normalize_columns(self) -> None:
         """Rescale the weights that leave each input unit to unit root mean square: W_·j ← W_·j / rms(W_·j)."""
         self.values /= self.values.square().mean(dim=-2, keepdim=True).sqrt()
@@ -116,8 +142,8 @@ class DeferredWeight:
 
     For the few steps of a gradient flow in a wide network. N inputs update a matrix by rank N; a product of N vectors
     with L_kᵀ R_k costs 4 n N² operations, adding it to the matrix 2 n² N. Updates with the same R, a tensor that must
-    not change, are one; while the ranks exceed a third of the matrix's together, the oldest is added to it. Raises
-    ValueError for an ensemble.
+    not change, are one. While the ranks together exceed a third of the matrix's, the oldest is added to it; not between
+    ``begin`` and ``commit``, so that going back costs nothing. Raises ValueError for an ensemble.
     """
 
     _part = 1 / 3
@@ -128,6 +154,7 @@ class DeferredWeight:
         self.matrix = matrix
         self.shape, self.dtype, self.device = matrix.shape, matrix.dtype, matrix.device
         self.factors: list[tuple[Tensor, Tensor]] = []
+        self._saved: list[tuple[Tensor, Tensor]] | None = None
 
     @classmethod
     def draw(cls, *arguments: Any, **keywords: Any) -> Self:
@@ -147,11 +174,28 @@ class DeferredWeight:
         return out
 
     def update(self, left: Tensor, right: Tensor, scale: float) -> None:
-        for known, other in self.factors:
+        for k, (known, other) in enumerate(self.factors):
             if other is right:
-                known.add_(left, alpha=scale)
-                return
-        self.factors.append((scale * left, right))
+                self.factors[k] = (torch.add(known, left, alpha=scale), right)  # not in place: it may be saved
+                break
+        else:
+            self.factors.append((scale * left, right))
+        if self._saved is None:
+            self._fold()
+
+    def begin(self) -> None:
+        self._saved = list(self.factors)
+
+    def commit(self) -> None:
+        self._saved = None
+        self._fold()
+
+    def rollback(self) -> None:
+        if self._saved is None:
+            raise RuntimeError(NOTHING_SAVED)
+        self.factors, self._saved = self._saved, None
+
+    def _fold(self) -> None:
         while sum(right.shape[-2] for _, right in self.factors) > self._part * min(self.shape):
             self.matrix.update(*self.factors.pop(0), 1.0)
 

@@ -193,6 +193,49 @@ def test_duplicates_near_duplicates_and_zero_reveal_nothing_twice():
     torch.testing.assert_close(image[7], image[0] + image[1])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("tolerance", [0.0, 1e-3])
+@pytest.mark.parametrize("batch", ["independent", "orthonormal", "duplicates", "near duplicates", "symmetric"])
+def test_a_product_is_continuous_in_its_input(batch, dtype, tolerance):
+    """Two matrices of one seed, asked for the same vectors to rounding, are the same to rounding.
+
+    Orthonormal vectors have equal singular values, whose directions rounding alone decides; duplicates have singular
+    values that are rounding. A vector that lies ε off the others has its new direction to rounding ÷ ε.
+    """
+    v = gaussian(8, 200, stream(1))
+    if batch == "orthonormal":
+        v = torch.linalg.qr(v.mT).Q.mT
+    if batch == "duplicates":
+        v[3:] = v[:5].clone()
+    if batch == "near duplicates":
+        v[3:] = v[:5].clone() + 1e-2 * v[3:]
+    if batch == "symmetric":
+        v = torch.cat([v[:4], v[:4] @ torch.eye(200, dtype=v.dtype).flip(0)])
+    eps, images = torch.finfo(dtype).eps, []
+    for k in range(2):
+        w = weight(150, 200, dtype=dtype, tolerance=tolerance)
+        noise = 1 + 4 * k * eps * torch.rand(v.shape, generator=stream(2), dtype=torch.float64)
+        forward = w.apply((v * noise).to(dtype))
+        backward = w.apply_transpose(torch.tanh(forward / 14))
+        again = w.apply(torch.tanh(backward / 12))
+        images.append((forward, backward, again, torch.tensor([float(w.rank)])))
+    bound = 100 * eps / (1e-2 if batch == "near duplicates" else 1)
+    for one, other in zip(*images, strict=True):
+        assert float((one - other).norm() / one.norm()) < max(bound, 3 * tolerance * (batch == "duplicates"))
+
+
+def test_what_one_product_reveals_changes_no_number_of_the_others():
+    """Each product has a stream of its own: a part just above the tolerance is revealed, one just below is not."""
+    v, q, later = torch.linalg.qr(gaussian(3, 25, stream(1)).mT).Q.mT.split(1)
+    images = []
+    for part in (0.9e-3, 1.1e-3):
+        w = weight(tolerance=1e-3)
+        w.apply(v), w.apply(v + part * q)
+        images.append(w.apply(later))
+        assert w.rank == (2 if part < 1e-3 else 3)
+    torch.testing.assert_close(*images)
+
+
 def test_products_are_adjoint_and_repeat_themselves():
     w, v, u = weight(), gaussian(4, 25, stream(1)), gaussian(5, 30, stream(2))
     first = w.apply(v)

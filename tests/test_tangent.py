@@ -227,3 +227,30 @@ def test_refuses_inputs_of_a_wrong_shape(shape):
         tangent_kernel(net, torch.zeros(shape))
     with pytest.raises(ValueError, match="inputs must be"):
         tangent_kernel(net, inputs(4), torch.zeros(shape))
+
+
+def test_derivatives_are_refused_once_the_network_has_moved():
+    net, x = network([3, 6, 2]), inputs(4)
+    before, used = Tangent(net, x), Tangent(net, x)
+    kernel = used.kernel
+    used.move(torch.ones(4, 2, dtype=F64))
+    with pytest.raises(RuntimeError, match="has moved"):
+        _ = before.kernel
+    assert used.kernel is kernel  # what was computed in time stays
+    assert not torch.equal(Tangent(net, x).kernel, kernel)
+    net.normalize_hidden_weights()
+    moved = Tangent(net, x)
+    net.normalize_hidden_weights()
+    with pytest.raises(RuntimeError, match="has moved"):
+        _ = moved.derivatives
+
+
+def test_a_linearization_is_good_again_when_the_network_is_back():
+    net, x = network([3, 6, 2]), inputs(4)
+    expected, tangent = Tangent(net, x).kernel, Tangent(net, x)
+    net.begin()
+    Tangent(net, x).move(torch.ones(4, 2, dtype=F64))
+    net.rollback()
+    assert torch.equal(tangent.kernel, expected)
+    with pytest.raises(RuntimeError, match="begin"):
+        net.rollback()

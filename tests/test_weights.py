@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from replication import weights
 from replication.randomness import generator
+from replication.revealed import RevealedWeight
 from replication.weights import DeferredWeight, DenseWeight, Weight
 
 F64 = torch.float64
@@ -35,8 +36,8 @@ class WeightContract(ABC):
     tolerance = EXACT
 
     @abstractmethod
-    def make_weight(self, n_out: int, n_in: int, seed: int = 0) -> Weight:
-        """A fresh weight in float64; other seeds give independent ones."""
+    def make_weight(self, n_out: int, n_in: int, seed: int = 0, dtype: torch.dtype = F64) -> Weight:
+        """A fresh weight; other seeds give independent ones."""
 
     @abstractmethod
     def to_dense(self, weight: Weight) -> Tensor:
@@ -114,6 +115,32 @@ class WeightContract(ABC):
         self.close(weight.apply(right), forward)
         self.close(weight.apply_transpose(left), backward)
 
+    @pytest.mark.parametrize("size", [1.0, 1e30])
+    @pytest.mark.parametrize("dtype", [torch.float32, F64])
+    def test_rollback_brings_back_the_same_bits(self, size, dtype):
+        """However large the updates were, in whatever precision; earlier updates stay."""
+        weight = self.make_weight(40, 30, dtype=dtype)
+        left, right = rows(4, 40, "left", dtype=dtype), rows(4, 30, "right", dtype=dtype)
+        weight.apply(right), weight.apply_transpose(left)
+        weight.update(left, right, 0.3)
+        before = weight.apply(right), weight.apply_transpose(left), self.to_dense(weight)
+        for _ in range(2):
+            weight.begin()
+            weight.update(left, right, size)
+            weight.update(left.flip(0), right.flip(0), -size)
+            weight.rollback()
+            after = weight.apply(right), weight.apply_transpose(left), self.to_dense(weight)
+            assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
+
+    def test_what_is_committed_stays(self, weight, left, right):
+        forward = weight.apply(right)
+        weight.begin()
+        weight.update(left, right, 0.7)
+        weight.commit()
+        self.close(weight.apply(right), forward + 0.7 * right @ right.T @ left)
+        with pytest.raises(RuntimeError, match="begin"):
+            weight.rollback()
+
     def test_entries_are_standard_normal_and_independent(self):
         """Moments over 20 matrices of 60 × 50, used in products first: each within 4 standard errors."""
         n_out, n_in, count = 60, 50, 20
@@ -136,8 +163,8 @@ class WeightContract(ABC):
 
 
 class TestDenseWeight(WeightContract):
-    def make_weight(self, n_out, n_in, seed=0):
-        return DenseWeight.draw(n_out, n_in, generator("weight", n_out, n_in, seed), F64)
+    def make_weight(self, n_out, n_in, seed=0, dtype=F64):
+        return DenseWeight.draw(n_out, n_in, generator("weight", n_out, n_in, seed), dtype)
 
     def to_dense(self, weight):
         return weight.values.clone()
@@ -152,8 +179,8 @@ class TestDenseWeightInBlocks(TestDenseWeight):
 
 
 class TestDeferredWeight(WeightContract):
-    def make_weight(self, n_out, n_in, seed=0):
-        return DeferredWeight.draw(n_out, n_in, generator("weight", n_out, n_in, seed), F64)
+    def make_weight(self, n_out, n_in, seed=0, dtype=F64):
+        return DeferredWeight.draw(n_out, n_in, generator("weight", n_out, n_in, seed), dtype)
 
     def to_dense(self, weight):
         return sum((left.T @ right for left, right in weight.factors), start=weight.matrix.values.clone())
@@ -182,6 +209,18 @@ class TestDeferredWeight(WeightContract):
         assert kept is right
         torch.testing.assert_close(sum_of_left, 0.2 * left, **EXACT)
 
+    def test_nothing_is_added_to_the_matrix_before_the_commit(self):
+        weight = self.make_weight(40, 30)
+        matrix = weight.matrix.values.clone()
+        weight.begin()
+        for i in range(4):
+            weight.update(rows(4, 40, "left", i), rows(4, 30, "right", i), 0.5)
+        assert torch.equal(weight.matrix.values, matrix)
+        before = self.to_dense(weight)
+        weight.commit()
+        assert len(weight.factors) == 2
+        torch.testing.assert_close(self.to_dense(weight), before, **EXACT)
+
     def test_refuses_an_ensemble(self):
         with pytest.raises(ValueError, match=r"single matrix.*\(2, 5, 4\)"):
             DeferredWeight.draw(5, 4, [generator("ensemble", s) for s in range(2)], F64)
@@ -193,6 +232,18 @@ class TestDeferredWeight(WeightContract):
         before = self.to_dense(weight)
         left.zero_()
         assert torch.equal(self.to_dense(weight), before)
+
+
+class TestRevealedWeight(WeightContract):
+    """``to_dense`` completes the matrix from what is revealed, by a stream of each weight's own."""
+
+    def make_weight(self, n_out, n_in, seed=0, dtype=F64):
+        weight = RevealedWeight(n_out, n_in, generator("weight", n_out, n_in, seed), dtype)
+        weight.seed_of_the_rest = seed
+        return weight
+
+    def to_dense(self, weight):
+        return weight.completed(generator("rest", weight.seed_of_the_rest))
 
 
 @pytest.mark.parametrize(("n_out", "n_in"), [(2 * weights.BLOCK + 1, 3), (3, 2 * weights.BLOCK + 1)])
