@@ -36,15 +36,15 @@ import torch
 from torch import Tensor
 from torch.func import jacrev, vmap
 
-from replication.claims import exponent
 from replication.costs import LeastSquares
 from replication.datasets import angle_grid, circle, gaussian, mnist
-from replication.experiments import free_memory
 from replication.kernels import principal_components
 from replication.limit import theta_inf
 from replication.network import Network
 from replication.randomness import generator
 from replication.revealed import revealing
+from replication.study.memory import free_memory
+from replication.study.statistics import exponent
 from replication.tangent import tangent_kernel
 from replication.training import GradientDescent, GradientFlow, Solver, State, follow
 from replication.weights import DeferredWeight, DenseWeight, WeightDraw

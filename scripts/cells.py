@@ -10,21 +10,23 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from compose import RunError
 
 if TYPE_CHECKING:
-    from replication.experiments import BaseConfig
-    from replication.results import Store
+    from replication.study.experiment import Cell, Experiment
+    from replication.study.settings import BaseConfig
+    from replication.study.store import Store
 
 _LAYOUT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 _ALONE = 0.4
 """A cell with more than this part of a worker's share of the work is computed alone, with all threads and memory."""
 
 
-def compute_missing(module: ModuleType, config: "BaseConfig", store: "Store") -> tuple[int, list[str], float]:
+def compute_missing(
+    experiment: "Experiment[Any, Any]", config: "BaseConfig", store: "Store"
+) -> tuple[int, list[str], float]:
     """Compute and store the cells that are missing: how many were, a line for each that failed, the workers' peak.
 
     Side by side in worker processes where the config asks for several, then, one after the other with all threads, the
@@ -33,10 +35,10 @@ def compute_missing(module: ModuleType, config: "BaseConfig", store: "Store") ->
     """
     from tqdm import tqdm
 
-    cells = module.cells(config)
-    missing = store.missing(module.NAME, module.VERSION, cells)
+    cells = experiment.cells(config)
+    missing = store.missing(cells)
     # A process with a GPU cannot be forked, and has work for all of it.
-    shared, alone = _divided(missing, module.work, config.workers if config.device.startswith("cpu") else 1)
+    shared, alone = _divided(missing, config.workers if config.device.startswith("cpu") else 1)
     computed, failures, peak = 0, [], 0.0
 
     def count(result: Callable[[], bool]) -> None:
@@ -46,7 +48,7 @@ def compute_missing(module: ModuleType, config: "BaseConfig", store: "Store") ->
         except RunError as error:
             failures.append(str(error))
 
-    with tqdm(total=sum(map(module.work, missing)), desc=module.NAME, bar_format=_LAYOUT, disable=None) as bar:
+    with tqdm(total=sum(cell.work for cell in missing), desc=experiment.name, bar_format=_LAYOUT, disable=None) as bar:
 
         def show(position: int) -> None:
             bar.set_postfix_str(f" cell {len(cells) - len(missing) + position}/{len(cells)}")
@@ -54,8 +56,8 @@ def compute_missing(module: ModuleType, config: "BaseConfig", store: "Store") ->
         if shared:
             workers = min(config.workers, len(shared))
             with _workers(workers) as pool:
-                task = module.NAME, config.device, store
-                futures = {pool.submit(compute, cell, *task): module.work(cell) for cell in shared}
+                task = experiment.name, config.device, store
+                futures = {pool.submit(compute, cell, *task): cell.work for cell in shared}
                 for i, future in enumerate(as_completed(futures), start=1):
                     count(future.result)
                     bar.update(futures[future])
@@ -69,21 +71,21 @@ def compute_missing(module: ModuleType, config: "BaseConfig", store: "Store") ->
                 def progress(fraction: float, cell: Any = cell, inner: Any = inner) -> None:
                     nonlocal done
                     inner.update(fraction - done)
-                    bar.update((fraction - done) * module.work(cell))
+                    bar.update((fraction - done) * cell.work)
                     done = fraction
 
-                count(lambda: compute(cell, module.NAME, config.device, store, progress))  # noqa: B023
+                count(lambda: compute(cell, experiment.name, config.device, store, progress))  # noqa: B023
                 progress(1.0)
     return computed, failures, peak
 
 
-def _divided(cells: list[Any], work: Callable[[Any], float], workers: int) -> tuple[list[Any], list[Any]]:
+def _divided(cells: "list[Cell[Any]]", workers: int) -> "tuple[list[Cell[Any]], list[Cell[Any]]]":
     """The cells to share among workers, and those to compute alone: all if there is nothing to share."""
-    limit = _ALONE * sum(map(work, cells)) / workers
-    shared = [cell for cell in cells if work(cell) <= limit]
+    limit = _ALONE * sum(cell.work for cell in cells) / workers
+    shared = [cell for cell in cells if cell.work <= limit]
     if workers == 1 or len(shared) < 2:
         return [], cells
-    return shared, [cell for cell in cells if work(cell) > limit]
+    return shared, [cell for cell in cells if cell.work > limit]
 
 
 def peak_memory(workers: int = 0) -> float:
@@ -95,27 +97,34 @@ def peak_memory(workers: int = 0) -> float:
 
 
 def compute(
-    cell: Any, experiment: str, device: str, store: "Store", progress: Callable[[float], None] = lambda fraction: None
+    cell: "Cell[Any]",
+    experiment: str,
+    device: str,
+    store: "Store",
+    progress: Callable[[float], None] = lambda fraction: None,
 ) -> bool:
     """Compute and store a cell; False if another run on the same store has done so in the meantime.
 
-    Raises RunError, in one line, if the cell diverges or there is not memory enough.
+    Raises RunError, in one line that names the cell, whatever goes wrong in it.
     """
     from replication.experiments import load
-    from replication.results import provenance
+    from replication.study.provenance import provenance
     from replication.training import DivergenceError
 
-    module = load(experiment)
-    if not store.missing(module.NAME, module.VERSION, [cell]):
+    if not store.missing([cell]):
         progress(1.0)
         return False
     began = time.perf_counter()
     try:
-        dataset = module.compute(cell, device, progress)
-    except (DivergenceError, MemoryError) as error:
-        raise RunError(str(error) or f"{cell.label}: out of memory") from None
-    wall_time = time.perf_counter() - began
-    store.save(module.NAME, module.VERSION, cell, dataset, provenance(device=device, wall_time=wall_time))
+        dataset = load(experiment).compute(cell, device, progress)
+        wall_time = time.perf_counter() - began
+        store.save(cell, dataset, provenance(device=device, wall_time=wall_time))
+    except DivergenceError as error:
+        raise RunError(str(error)) from None
+    except Exception as error:  # the other cells go on, whatever it was
+        reason = " ".join(str(error).split()) or "out of memory" * isinstance(error, MemoryError)
+        name = "" if isinstance(error, MemoryError) else f"{type(error).__name__}: "
+        raise RunError(f"{cell.label}: {name}{reason}") from None
     return True
 
 

@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
@@ -10,7 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 if TYPE_CHECKING:
-    from replication.experiments import BaseConfig
+    from replication.study.experiment import Experiment
+    from replication.study.settings import BaseConfig
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -34,8 +34,8 @@ def presets() -> list[str]:
     return options("exp")
 
 
-def typed(config: DictConfig) -> "tuple[ModuleType, BaseConfig]":
-    """The experiment's module and its typed config; raises UserError for an unknown key or a value out of domain."""
+def typed(config: DictConfig) -> "tuple[Experiment[Any, Any], BaseConfig]":
+    """The experiment and its typed config; raises UserError for an unknown key or a value out of domain."""
     # Hydra's "+key=value" adds any key, and plain YAML checks no type: the dataclass rejects what got through.
     try:
         plain: Any = OmegaConf.to_container(config, resolve=True)
@@ -43,11 +43,12 @@ def typed(config: DictConfig) -> "tuple[ModuleType, BaseConfig]":
         raise UserError(f"{error.full_key}: {one_line(error)}") from None
     if "experiment" not in plain:
         raise UserError(f"choose an experiment with +exp=<name>: {', '.join(presets())}")
-    from replication.experiments import ConfigError, load
+    from replication.experiments import load
+    from replication.study.settings import ConfigError
 
     try:
-        module = load(plain["experiment"])
-        return module, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(module.Config), plain))  # type: ignore[return-value]
+        experiment = load(plain["experiment"])
+        return experiment, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(experiment.config), plain))  # type: ignore[return-value]
     except Exception as error:
         # OmegaConf has many classes of errors, and may wrap those of the config's own checks.
         causes = [error, error.__cause__, error.__context__]

@@ -23,40 +23,43 @@ COST = PUBLISHED / "width.json"
 
 def collect(name: str, results: str) -> None:
     """Copy the assembled data of a preset from the store to the published ones."""
-    from replication.experiments import gather
-    from replication.results import Store, write_dataset
+    from replication.study.gather import gather
+    from replication.study.provenance import objections
+    from replication.study.store import Store, write_dataset
 
     if name.startswith("ci/"):
         raise UserError(f"{name}: a reduced preset is not published")
-    module, config = typed(preset(name))
+    experiment, config = typed(preset(name))
     try:
-        dataset = gather(module, config, Store(results))
+        dataset = gather(experiment, config, Store(results))
     except KeyError as error:
         raise RunError(f"{error.args[0]}: run `python scripts/run.py +exp={name}` first") from None
+    if reasons := objections(dataset):
+        raise RunError("\n".join(f"{name} cannot be published: {reason}" for reason in reasons))
     write_dataset(PUBLISHED / f"{name}.nc", dataset)
 
 
 def redraw(target: Path, tracking: str) -> None:
     """Every figure, CLAIMS.md and report.html from the published data."""
-    from replication.claims import decide
     from replication.experiments import load
     from replication.plots import draw
-    from replication.report import Section, markdown, page
-    from replication.results import read_dataset
-    from replication.tracking import run as tracked
+    from replication.study.claims import decide
+    from replication.study.report import Section, markdown, page
+    from replication.study.store import read_dataset
+    from replication.study.tracking import run as tracked
 
     sections = []
     for path in sorted(PUBLISHED.rglob("*.nc"), key=lambda path: (len(path.parts), path)):
         name = path.relative_to(PUBLISHED).with_suffix("").as_posix()
         dataset = read_dataset(path)
-        module = load(dataset.attrs["experiment"])
-        outcomes = decide(module.CLAIMS, dataset)
-        figures = draw(module.NAME, dataset, (target / name).parent)
+        experiment = load(dataset.attrs["experiment"])
+        outcomes = decide(experiment.claims, dataset)
+        figures = draw(experiment.name, dataset, (target / name).parent)
         sections.append(Section(name, dataset.attrs, outcomes, figures))
         with tracked(
             mode=tracking,  # type: ignore[arg-type]
             project="ntk-replication",
-            experiment=module.NAME,
+            experiment=experiment.name,
             job_type="figures",
             config={"preset": name},
             directory=ROOT / "results" / "figures",
@@ -75,7 +78,7 @@ def redraw(target: Path, tracking: str) -> None:
         (target / file).write_text(content, encoding="utf-8")
         print(target / file)
     if target == PUBLISHED:
-        from replication.report import readme
+        from replication.study.report import readme
 
         README.write_text(readme(README.read_text(encoding="utf-8"), sections), encoding="utf-8")
 

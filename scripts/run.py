@@ -22,7 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
-    from replication.experiments import BaseConfig
+    from replication.study.settings import BaseConfig
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -42,16 +42,16 @@ _failed: list[UserError | RunError] = []
 def run_experiment(composed: DictConfig) -> None:
     """Compute what is missing, then draw, decide, track and print."""
     start = time.perf_counter()
-    module, config = typed(composed)
+    experiment, config = typed(composed)
     import torch
 
-    from replication.claims import decide
-    from replication.experiments import gather
     from replication.plots import draw
-    from replication.report import Section, markdown, text
-    from replication.results import Store, UnwritableStoreError, write_dataset
-    from replication.tracking import TrackingError
-    from replication.tracking import run as tracked
+    from replication.study.claims import decide
+    from replication.study.gather import gather
+    from replication.study.report import Section, markdown, text
+    from replication.study.store import Store, UnwritableStoreError, write_dataset
+    from replication.study.tracking import TrackingError
+    from replication.study.tracking import run as tracked
 
     gc.freeze()  # what was imported stays: nothing to look through at the end, nothing for a worker to copy
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
@@ -61,15 +61,15 @@ def run_experiment(composed: DictConfig) -> None:
     except UnwritableStoreError as error:
         raise UserError(str(error)) from None
 
-    computed, failures, shared_peak = compute_missing(module, config, store)
+    computed, failures, shared_peak = compute_missing(experiment, config, store)
     if failures:
         raise RunError("\n".join([*failures, "the other cells are stored; nothing was drawn"]))
 
-    dataset = gather(module, config, store)
-    outcomes = decide(module.CLAIMS, dataset)
+    dataset = gather(experiment, config, store)
+    outcomes = decide(experiment.claims, dataset)
     folder = run_folder(store.root, config)
-    figures = draw(module.NAME, dataset, folder)
-    write_dataset(folder / f"{module.NAME}.nc", dataset)
+    figures = draw(experiment.name, dataset, folder)
+    write_dataset(folder / f"{experiment.name}.nc", dataset)
     section = Section(config.preset, dataset.attrs, outcomes, figures)
     (folder / "CLAIMS.md").write_text(markdown([section], folder), encoding="utf-8")
     wall_time, peak = time.perf_counter() - start, max(shared_peak, peak_memory())
@@ -78,13 +78,13 @@ def run_experiment(composed: DictConfig) -> None:
             mode=config.tracking.mode,  # type: ignore[arg-type]
             project=config.tracking.project,
             entity=config.tracking.entity,
-            experiment=module.NAME,
+            experiment=experiment.name,
             job_type="run",
             config=OmegaConf.to_container(composed, resolve=True),  # type: ignore[arg-type]
             directory=folder,
             tags=[config.preset, *config.tracking.tags],
         ) as run:
-            run.metrics(module.metrics(dataset))
+            run.metrics(experiment.metrics(dataset))
             for name, path in figures.items():
                 run.figure(name, path)
             run.claims([outcome.row() for outcome in outcomes])
@@ -98,18 +98,19 @@ def run_experiment(composed: DictConfig) -> None:
         print(f"           {path}")
     print(f"claims     {folder / 'CLAIMS.md'}")
     cells = f"{computed} of {dataset.attrs['cells']} cells computed now"
-    print(f"results    {store.root / module.NAME / f'v{module.VERSION}'} ({cells})")
+    print(f"results    {store.root / experiment.cells(config)[0].folder} ({cells})")
     print(f"wall time  {time.perf_counter() - start:.1f} s, peak memory {peak:.2f} GiB")
 
 
 def run_folder(root: Path, config: "BaseConfig") -> Path:
     """Folder of a config's figures and claims: its preset, and a hash of all that bears on the numbers."""
-    from replication.experiments import BaseConfig
+    from replication.study.settings import BaseConfig
 
     shared = {field.name for field in dataclasses.fields(BaseConfig)}
     own = {name: value for name, value in dataclasses.asdict(config).items() if name not in shared}
     digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]
-    return root / "runs" / f"{config.preset.replace('/', '-')}-{digest}"
+    draw = f"draw{config.draw}-" if config.draw else ""
+    return root / "runs" / f"{config.preset.replace('/', '-')}-{draw}{digest}"
 
 
 def entry() -> int:

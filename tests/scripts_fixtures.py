@@ -11,12 +11,14 @@ from contextlib import redirect_stderr, redirect_stdout
 from importlib import util
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from unittest.mock import patch
 
 import torch
 import xarray as xr
 
-from replication.results import read_dataset
+from replication.study.experiment import Cell, Experiment
+from replication.study.store import read_dataset
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))  # the scripts import one another
@@ -137,6 +139,22 @@ def assert_same(found: dict[str, xr.Dataset], expected: dict[str, xr.Dataset], n
         assert found.keys() == expected.keys()
     for name in names or expected:
         xr.testing.assert_identical(found[name], expected[name])
+
+
+def cell_of(
+    experiment: Experiment[Any, Any], setting: Any, seeds: tuple[int, ...] = (0,), kind: str = "network", **labels: Any
+) -> Cell[Any]:
+    """A cell of an experiment that no config asks for."""
+    return Cell(
+        experiment=experiment.name,
+        version=experiment.version,
+        draw=0,
+        kind=kind,
+        labels=labels,
+        setting=setting,
+        seeds=seeds,
+        constants=experiment.constants,
+    )
 
 
 def copy_repository(folder: Path) -> Path:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from scripts_fixtures import call, script
 
-from replication.claims import decide
 from replication.experiments import load
-from replication.results import read_dataset
+from replication.study.claims import decide
+from replication.study.store import read_dataset
 
 # test_scripts.py has the reduced Figure 1, in a process of its own.
 NAMES = [name for name in script("compose").presets() if name.startswith("ci/") and name != "ci/fig1"]
@@ -29,7 +29,7 @@ def test_claims_of_a_reduced_preset_hold(name: str, tmp_path: Path) -> None:
     done = call(f"+exp={name}", "tracking=disabled", "threads=1", f"results={tmp_path}")
     assert done.returncode == 0, done.stderr
     (data,) = tmp_path.glob("runs/*/*.nc")
-    outcomes = decide(load(name.removeprefix("ci/")).CLAIMS, read_dataset(data))
+    outcomes = decide(load(name.removeprefix("ci/")).claims, read_dataset(data))
     for outcome in outcomes:
         few = {name, outcome.claim.id} & TOO_FEW
         assert outcome.verdict in ({"holds", "undecided"} if few else {"holds"}), outcome.statistics

@@ -8,19 +8,8 @@ import xarray as xr
 from scipy import stats
 
 from replication import claims
-from replication.claims import (
-    Claim,
-    Control,
-    Outcome,
-    Statistic,
-    decide,
-    exponent,
-    fall,
-    interval,
-    mean,
-    rate,
-    simultaneous_band,
-)
+from replication.study.claims import Claim, Control, Outcome, decide
+from replication.study.statistics import Statistic, exponent, fall, interval, mean, rate, simultaneous_band
 
 INF, NAN = math.inf, math.nan
 

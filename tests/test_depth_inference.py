@@ -9,12 +9,12 @@ import xarray as xr
 from scipy import stats
 from scripts_fixtures import script
 
-from replication.claims import decide
 from replication.experiments import depth_inference as experiment
 from replication.experiments.depth_inference import statistics
 from replication.experiments.depth_inference.nonlinearity import NONLINEARITIES
 from replication.gaussian import GaussianPairs
 from replication.plots import depth_inference as plots
+from replication.study.claims import decide
 
 compose = script("compose")
 CLAIM = {claim.id.removeprefix("depth_inference."): claim for claim in experiment.CLAIMS}

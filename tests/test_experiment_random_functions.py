@@ -7,13 +7,13 @@ import pytest
 import torch
 import xarray as xr
 
-from replication.claims import decide
 from replication.costs import LeastSquares
-from replication.experiments import ConfigError, NetworkConfig
 from replication.experiments import random_functions as experiment
 from replication.kernels import KernelOnData
 from replication.plots import random_functions as plots
 from replication.random_functions import tabulated
+from replication.study.claims import decide
+from replication.study.settings import ConfigError, NetworkConfig
 
 NUMBERS = [10, 100, 1000, 10000]
 CLAIM = {claim.id.removeprefix("random_functions."): claim for claim in experiment.CLAIMS}

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from replication.claims import decide
 from replication.datasets import angle_grid
 from replication.experiments.fig1.claims import BAND, CLAIMS, INFLATION
 from replication.experiments.fig1.statistics import change, initial_kernels, roughness, select, spread
+from replication.study.claims import decide
 
 ANGLES = angle_grid(24).numpy()
 WIDTHS, TREND, INITIAL, MEAN_FIELD = [500, 10000], [125, 250, 500], [64, 250, 1000, 2000], [125, 500]

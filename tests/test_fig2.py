@@ -7,10 +7,11 @@ import pytest
 import torch
 import xarray as xr
 
-from replication.claims import decide
-from replication.experiments import ConfigError, Ensemble, NetworkConfig, fig2
+from replication.experiments import fig2
 from replication.experiments.fig2 import claims
 from replication.plots import fig2 as plots
+from replication.study.claims import decide
+from replication.study.settings import ConfigError, NetworkConfig, SeedsAtWidths
 
 CLAIM = {claim.id.removeprefix("fig2."): claim for claim in fig2.CLAIMS}
 NETWORK = NetworkConfig(depth=3, nonlinearity="relu", beta=0.1, dtype="float64")
@@ -46,9 +47,9 @@ def config(**changes):
         "widths": [16, 64],
         "seeds": [12, 6],
         "drawn": 3,
-        "initial": Ensemble(widths=[32], seeds=8),
-        "estimate": Ensemble(widths=[400], seeds=5),
-        "narrow_estimate": Ensemble(widths=[4], seeds=5),
+        "initial": SeedsAtWidths(widths=[32], seeds=8),
+        "estimate": SeedsAtWidths(widths=[400], seeds=5),
+        "narrow_estimate": SeedsAtWidths(widths=[4], seeds=5),
         "intervals": INTERVALS,
     }
     return fig2.Config(**base | changes)
@@ -222,8 +223,8 @@ def test_assembled_data_have_every_network_once_and_are_drawn():
         (lambda: config(seeds=[3]), "seeds"),
         (lambda: config(drawn=0), "drawn"),
         (lambda: config(intervals=7), "intervals"),
-        (lambda: config(initial=Ensemble(widths=[0], seeds=1)), "initial.widths"),
-        (lambda: config(estimate=Ensemble(widths=[9], seeds=0)), "estimate.seeds"),
+        (lambda: config(initial=SeedsAtWidths(widths=[0], seeds=1)), "initial.widths"),
+        (lambda: config(estimate=SeedsAtWidths(widths=[9], seeds=0)), "estimate.seeds"),
     ],
 )
 def test_bad_values_are_refused(make, key):

@@ -8,9 +8,8 @@ import pytest
 import torch
 import xarray as xr
 
-from replication.claims import decide
 from replication.costs import LeastSquares
-from replication.experiments import ConfigError, NetworkConfig, fig3
+from replication.experiments import fig3
 from replication.experiments.fig3 import statistics
 from replication.experiments.fig3.config import (
     Config,
@@ -25,7 +24,9 @@ from replication.experiments.fig3.measurements import initial, largest_rate, lim
 from replication.kernels import inner, norm
 from replication.mnist import mnist
 from replication.plots import fig3 as plots
-from replication.results import key
+from replication.study.claims import decide
+from replication.study.settings import ConfigError, NetworkConfig
+from replication.study.store import key
 from replication.tangent import tangent_kernel
 from replication.training import GradientDescent, follow
 

@@ -8,11 +8,11 @@ import torch
 import xarray as xr
 from scipy.integrate import solve_ivp
 
-from replication.claims import decide
-from replication.experiments import ConfigError, NetworkConfig
 from replication.experiments import kernel_gradient as experiment
 from replication.plots import kernel_gradient as plots
 from replication.randomness import generator
+from replication.study.claims import decide
+from replication.study.settings import ConfigError, NetworkConfig
 
 WIDTHS = [64, 256, 1024]
 CLAIM = {claim.id.removeprefix("kernel_gradient."): claim for claim in experiment.CLAIMS}

@@ -8,14 +8,14 @@ import torch
 import xarray as xr
 from scripts_fixtures import script
 
-from replication.claims import decide
-from replication.experiments import ConfigError
 from replication.experiments import least_squares as experiment
 from replication.experiments.least_squares import limit, statistics
 from replication.experiments.least_squares.config import CircleConfig, FewConfig, SamplesConfig, TrainingConfig
 from replication.limit import sigma_inf, theta_inf
 from replication.plots import least_squares as plots
 from replication.regression import LeastSquaresFlow
+from replication.study.claims import decide
+from replication.study.settings import ConfigError
 
 compose = script("compose")
 CLAIM = {claim.id.removeprefix("least_squares."): claim for claim in experiment.CLAIMS}

@@ -4,23 +4,31 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from scripts_fixtures import script
+from scripts_fixtures import cell_of, script
 
-from replication.claims import decide, geometric
 from replication.costs import Cost
-from replication.experiments import NetworkConfig
 from replication.experiments import multi_output as experiment
 from replication.plots import multi_output as plots
+from replication.randomness import generator
+from replication.study.claims import decide
+from replication.study.settings import NetworkConfig
+from replication.study.statistics import geometric
 
 compose = script("compose")
-(CLAIM,) = experiment.CLAIMS
+EXPERIMENT = experiment.EXPERIMENT
+(CLAIM,) = EXPERIMENT.claims
 SETTING = experiment.Setting(
     network=NetworkConfig(depth=3, nonlinearity="relu", beta=0.1, dtype="float64"), n_samples=4, t=3.0, tolerance=1e-3
 )
 
 
-def cell(width=30, seeds=(0,), cost="least_squares"):
-    return experiment.Cell(cost=cost, width=width, seeds=seeds, setting=SETTING)
+def measured(width=30, seeds=(0,), cost="least_squares"):
+    cell = cell_of(EXPERIMENT, experiment.Trained(cost=cost, width=width, setting=SETTING), seeds)
+    return EXPERIMENT.compute(cell)
+
+
+def problem():
+    return experiment.problem(SETTING, generator("multi_output", "data"))
 
 
 def made_up(exponent=-0.5) -> xr.Dataset:
@@ -51,7 +59,7 @@ def test_the_claim_fails_where_it_is_broken():
 
 def test_scalar_networks_start_as_the_outputs_and_share_nothing_that_moves():
     network = SETTING.network.draw(2, 20, 3, generator=torch.Generator().manual_seed(0))
-    x, _ = experiment.problem(SETTING)
+    x, _ = problem()
     apart = experiment.scalar_networks(network)
     before = network(x)
     torch.testing.assert_close(torch.cat([one(x) for one in apart], dim=1), before)
@@ -63,19 +71,19 @@ def test_scalar_networks_start_as_the_outputs_and_share_nothing_that_moves():
 
 def test_one_output_is_its_scalar_network(monkeypatch):
     """With the other outputs' targets at their own values, what else pulls is the NTK's blocks of two outputs: less."""
-    x, target = experiment.problem(SETTING)
-    network = SETTING.network.draw(2, 30, 3, generator=experiment.generator(experiment.NAME, 30, 0))
+    x, target = problem()
+    network = SETTING.network.draw(2, 30, 3, generator=generator("multi_output", 30, 0))
     own = network(x).double()
     still = torch.cat([target[:, :1], own[:, 1:]], dim=1)
-    monkeypatch.setattr(experiment, "problem", lambda setting: (x, still))
-    found = experiment.compute(cell())
+    monkeypatch.setattr(experiment, "problem", lambda setting, stream: (x, still))
+    found = measured()
     first = np.abs(found.f - found.scalar)[0, :, :, 0]
     assert float(first.max()) < 0.5 * float(np.abs(found.f[0, -1, :, 0] - own[:, 0].numpy()).max())
 
 
 @pytest.mark.parametrize("cost", experiment.COSTS)
 def test_distance_is_the_largest_over_time(cost):
-    found = experiment.compute(cell(width=12, cost=cost))
+    found = measured(12, cost=cost)
     gaps = np.sqrt(np.square(found.f - found.scalar).mean(("point", "output")))[0]
     assert float(found.distance[0]) == pytest.approx(float(gaps.max()), rel=1e-5)
     np.testing.assert_allclose(found.f[0, 0], found.scalar[0, 0])
@@ -100,18 +108,18 @@ def test_the_coupled_cost_and_its_derivative():
 
 def test_wide_networks_are_nearer():
     seeds = (0, 1, 2, 3, 4, 5)
-    narrow, wide = (geometric(experiment.compute(cell(n, seeds)).distance.values) for n in (30, 1000))
+    narrow, wide = (geometric(measured(n, seeds).distance.values) for n in (30, 1000))
     assert wide < 0.4 * narrow
 
 
 def test_assembled_data_are_drawn():
     overrides = ("widths=[8,40]", "seeds=5", "setting.t=2", "setting.network.depth=3")
     _, config = compose.typed(compose.preset("ci/multi_output", *overrides))
-    dataset = experiment.assemble(config, [(c, experiment.compute(c)) for c in experiment.cells(config)])
+    dataset = EXPERIMENT.join(config, [EXPERIMENT.compute(cell) for cell in EXPERIMENT.cells(config)])
     assert dataset.sizes["network"] == 2 * 2 * 5
     (figure,) = plots.figures(dataset).values()
     assert len(figure.axes) == 3
-    assert {n for n, _ in experiment.metrics(dataset)} == {8.0, 40.0}
+    assert {n for n, _ in EXPERIMENT.metrics(dataset)} == {8.0, 40.0}
 
 
 @pytest.mark.parametrize(

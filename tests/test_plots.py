@@ -14,12 +14,12 @@ from matplotlib.image import imread
 from scripts_fixtures import TINY, call, script
 
 from replication import plots
-from replication.claims import decide
 from replication.experiments import fig1
 from replication.experiments.fig1.claims import INFLATION
 from replication.experiments.fig1.statistics import change, initial_kernels, select, spread
 from replication.plots import fig1 as plot
 from replication.plots import width as width_plot
+from replication.study.claims import decide
 
 compose = script("compose")
 

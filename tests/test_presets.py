@@ -8,7 +8,8 @@ import pytest
 from omegaconf import OmegaConf
 from scripts_fixtures import ROOT, script
 
-from replication.experiments import BaseConfig, available, load
+from replication.experiments import available, load
+from replication.study.settings import BaseConfig
 
 compose = script("compose")
 EXP = ROOT / "conf" / "exp"
@@ -56,17 +57,17 @@ def test_preset_opens_with_its_command_and_knows_its_name(name: str) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_preset_composes_and_lists_every_key(name: str) -> None:
     composed = compose.preset(name)
-    module, config = compose.typed(composed)
+    experiment, config = compose.typed(composed)
     assert config.preset == name
-    assert config.experiment == module.NAME == name.rpartition("/")[2]
-    assert module.cells(config)
-    expected = keys_of(module.Config)
+    assert config.experiment == experiment.name == name.rpartition("/")[2]
+    assert experiment.cells(config)
+    expected = keys_of(experiment.config)
     assert keys_in(OmegaConf.to_container(composed, resolve=True), expected) == expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("experiment", available())
 def test_no_setting_has_a_default_in_code(experiment: str) -> None:
-    classes = [load(experiment).Config]
+    classes = [load(experiment).config]
     while classes:
         cls = classes.pop()
         hints = get_type_hints(cls)
@@ -82,10 +83,10 @@ def test_reduced_and_literal_presets_inherit(name: str) -> None:
     base = name.rpartition("/")[2]
     changes = raw(name)
     assert changes.pop("defaults") == [f"/exp/{base}", "_self_"]
-    module, full = compose.typed(compose.preset(base))
+    experiment, full = compose.typed(compose.preset(base))
     _, config = compose.typed(compose.preset(name))
     # What the file does not name is as in the full preset, and what it names has its effect.
-    for key in keys_of(module.Config):
+    for key in keys_of(experiment.config):
         if key not in changes:
             assert getattr(config, key) == getattr(full, key)
         elif not isinstance(changes[key], dict):

@@ -7,12 +7,12 @@ import pytest
 import xarray as xr
 from scripts_fixtures import script
 
-from replication.claims import decide
-from replication.experiments import WideNetworkConfig
 from replication.experiments import prop1 as experiment
 from replication.limit import sigma_inf
 from replication.plots import prop1 as plots
 from replication.randomness import generator
+from replication.study.claims import decide
+from replication.study.settings import WideNetworkConfig
 
 compose = script("compose")
 CLAIM = {claim.id.removeprefix("prop1."): claim for claim in experiment.CLAIMS}

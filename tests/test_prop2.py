@@ -6,10 +6,10 @@ import torch
 import xarray as xr
 from scripts_fixtures import script
 
-from replication.claims import decide
 from replication.experiments import prop2 as experiment
 from replication.limit import theta_inf
 from replication.plots import prop2 as plots
+from replication.study.claims import decide
 
 compose = script("compose")
 CLAIM = {claim.id.removeprefix("prop2."): claim for claim in experiment.CLAIMS}

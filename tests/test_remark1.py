@@ -8,14 +8,14 @@ import torch
 import xarray as xr
 from scripts_fixtures import script
 
-from replication.claims import decide
 from replication.costs import LeastSquares
-from replication.experiments import NetworkConfig
 from replication.experiments import remark1 as experiment
 from replication.experiments.remark1 import claims, measurements, usual
 from replication.experiments.remark1.config import Cell
 from replication.limit import limit
 from replication.plots import remark1 as plots
+from replication.study.claims import decide
+from replication.study.settings import NetworkConfig
 from replication.tangent import Tangent, tangent_kernel
 from replication.training import DivergenceError, GradientDescent
 

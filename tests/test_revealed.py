@@ -8,12 +8,13 @@ import pytest
 import torch
 from scipy import stats
 
-from replication import experiments
 from replication.costs import LeastSquares
 from replication.datasets import angle_grid, circle, gaussian
-from replication.experiments import ConfigError, WideNetworkConfig, require_memory
 from replication.network import Network
 from replication.revealed import RevealedWeight, nbytes, rank, revealing, truncation
+from replication.study import memory
+from replication.study.memory import require_memory
+from replication.study.settings import ConfigError, WideNetworkConfig
 from replication.tangent import Tangent, tangent_kernel
 from replication.training import GradientDescent, GradientFlow
 from replication.weights import DenseWeight
@@ -324,13 +325,13 @@ def test_what_does_not_fit_is_refused_before_it_is_allocated_naming_what_does():
 
 
 def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiments, "CGROUP", tmp_path)
-    unlimited = experiments.free_memory("cpu")
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    unlimited = memory.free_memory("cpu")
     assert unlimited > 2**20
     for limit, expected in (("max", unlimited), (str(2**30), 2**29), (str(2**28), 0)):
         (tmp_path / "memory.max").write_text(limit, encoding="ascii")
         (tmp_path / "memory.current").write_text(str(2**29), encoding="ascii")
-        assert experiments.free_memory("cpu") == pytest.approx(expected, rel=0.5)
+        assert memory.free_memory("cpu") == pytest.approx(expected, rel=0.5)
 
 
 def test_a_wide_network_costs_what_the_bound_says():

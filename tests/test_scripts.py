@@ -29,9 +29,10 @@ from scripts_fixtures import (
     stored,
 )
 
-from replication.claims import decide
+from replication.engine import ENGINE
 from replication.experiments import fig1
-from replication.results import read_dataset, write_dataset
+from replication.study.claims import decide
+from replication.study.store import read_dataset, write_dataset
 
 CLAIMS = [claim.id for claim in fig1.CLAIMS]
 FIGURES = ["fig1", "fig1_widths", "fig1_choices"]
@@ -99,7 +100,7 @@ def test_reduced_run_prints_claims_figure_and_cost(reduced: Reduced) -> None:
     printed = dict(re.findall(r"^(figure|claims|results) +(\S+)", done.stdout, re.MULTILINE))
     assert Path(printed["figure"]) == reduced.folder / "fig1.png"
     assert Path(printed["claims"]) == reduced.folder / "CLAIMS.md"
-    assert Path(printed["results"]) == reduced.results / "fig1" / f"v{fig1.VERSION}"
+    assert Path(printed["results"]) == reduced.results / "fig1" / f"v{fig1.VERSION}.{ENGINE}"
     assert all(Path(path).exists() for path in printed.values())
     cost = re.search(r"^wall time +([\d.]+) s, peak memory ([\d.]+) GiB$", done.stdout, re.MULTILINE)
     assert cost

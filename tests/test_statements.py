@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from replication.statements import STATEMENTS, Statement, table
+from replication.study.statements import STATEMENTS, Statement, table
 
 CITED = {claim for statement in STATEMENTS for claim in statement.claims}
 PLACES = {place for statement in STATEMENTS for place in statement.place.split("; ")}
@@ -24,7 +24,7 @@ def claim_ids() -> list[str]:
     names = [found.name for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")]
     modules = [importlib.import_module(name) for name in names]
     assert modules
-    return [claim.id for module in modules for claim in module.CLAIMS]
+    return [claim.id for module in modules for claim in module.claims]
 
 
 def cells(line: str) -> list[str]:

@@ -9,13 +9,13 @@ import torch
 import xarray as xr
 from scripts_fixtures import script
 
-from replication.claims import decide
-from replication.experiments import WideNetworkConfig
 from replication.experiments import theorem1 as experiment
 from replication.limit import theta_inf
 from replication.network import Network
 from replication.plots import theorem1 as plots
 from replication.randomness import generator
+from replication.study.claims import decide
+from replication.study.settings import WideNetworkConfig
 from replication.tangent import tangent_kernel
 
 compose = script("compose")

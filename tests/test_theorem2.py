@@ -9,13 +9,15 @@ import torch
 import xarray as xr
 from scripts_fixtures import script
 
-from replication.claims import decide, geometric
-from replication.experiments import WideNetworkConfig, remark4
+from replication.experiments import remark4
 from replication.experiments import theorem2 as experiment
 from replication.limit import theta_inf
 from replication.plots import remark4 as remark4_plots
 from replication.plots import theorem2 as plots
 from replication.randomness import generator
+from replication.study.claims import decide
+from replication.study.settings import WideNetworkConfig
+from replication.study.statistics import geometric
 from replication.tangent import Tangent
 from replication.training import GradientFlow
 

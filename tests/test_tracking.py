@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from replication import tracking
-from replication.tracking import TrackingError
+from replication.study.tracking import TrackingError
 
 CONFIG = {"widths": [500, 10000], "beta": 0.1, "dtype": None, "solver": {"name": "flow", "exact": True}}
 CLAIMS: list[dict[str, Any]] = [

@@ -14,7 +14,6 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..claims import Claim, Control, Statistic, geometric, rate
 from ..costs import Cost, CrossEntropy, LeastSquares
 from ..datasets import angle_grid, circle
 from ..kernels import KernelOnData, inner
@@ -22,9 +21,12 @@ from ..limit import theta_inf
 from ..network import Network
 from ..random_functions import tabulated
 from ..randomness import generator
+from ..study.claims import Claim, Control
+from ..study.experiment import blocks
+from ..study.settings import BaseConfig, NetworkConfig, require, require_distinct
+from ..study.statistics import Statistic, geometric, rate
 from ..tangent import Tangent, tangent_kernel
 from ..training import DivergenceError, GradientFlow
-from . import BaseConfig, NetworkConfig, blocks, require, require_distinct
 
 NAME = "kernel_gradient"
 VERSION = 1

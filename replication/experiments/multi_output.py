@@ -6,26 +6,26 @@ couples the outputs.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
 
-from ..claims import Claim, Control, Statistic, geometric, rate
 from ..costs import Cost, FrozenFlow, LeastSquares
 from ..datasets import circle
 from ..network import Network
-from ..randomness import generator
-from ..training import DivergenceError, GradientFlow
+from ..study.claims import Claim, Control
+from ..study.experiment import Cell, Ensemble, Experiment, Progress, select
+from ..study.settings import BaseConfig, NetworkConfig, require, require_distinct
+from ..study.statistics import Statistic, geometric, rate
+from ..training import GradientFlow
 from ..weights import DenseWeight
-from . import BaseConfig, NetworkConfig, blocks, require, require_distinct
 
-NAME = "multi_output"
-VERSION = 2
 COSTS = ("least_squares", "coupled")
 OUTPUTS = 3
 COUPLING = 0.8
@@ -64,39 +64,9 @@ class Config(BaseConfig):
         require(self.seeds >= 1, "seeds", self.seeds, "must be ≥ 1")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """A fixed block of networks of one width, trained on one cost."""
-
-    cost: str
-    width: int
-    seeds: tuple[int, ...]
-    setting: Setting
-
-    @property
-    def label(self) -> str:
-        """What the cell is, for people."""
-        return f"{self.cost}-n{self.width}-seed{self.seeds[0]}-{self.seeds[-1]}"
-
-
-def cells(config: Config) -> list[Cell]:
-    """Every width, the narrowest first, for each cost."""
-    return [
-        Cell(cost=cost, width=width, seeds=block, setting=config.setting)
-        for width in sorted(config.widths)
-        for cost in COSTS
-        for block in blocks(range(config.seeds), BLOCK_SIZE)
-    ]
-
-
-def work(cell: Cell) -> float:
-    """Relative cost of a cell: products with n × n matrices, and an overhead."""
-    return len(cell.seeds) * (cell.width**2 + 3e5)
-
-
-def problem(setting: Setting) -> tuple[Tensor, Tensor]:
-    """The inputs x (N, 2), and three targets (N, 3): x_1x_2, x_1 and x_2² − ½."""
-    drawn = torch.rand(setting.n_samples, generator=generator(NAME, "data"), dtype=torch.float64)
+def problem(setting: Setting, stream: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The inputs x (N, 2), at random on the circle, and three targets (N, 3): x_1x_2, x_1 and x_2² − ½."""
+    drawn = torch.rand(setting.n_samples, generator=stream, dtype=torch.float64)
     x = circle((2 * math.pi * drawn - math.pi).sort().values)
     return x, torch.stack([x[:, 0] * x[:, 1], x[:, 0], x[:, 1] ** 2 - 0.5], dim=1)
 
@@ -142,91 +112,25 @@ def scalar_networks(network: Network) -> list[Network]:
     ]
 
 
-def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] = lambda fraction: None) -> xr.Dataset:
-    """Train each network on the cell's cost, and its scalar counterparts by least squares.
-
-    f (network, time, point, output), scalar (…): the functions on the data; distance (network): sup over the times of
-    their root mean square distance. Raises DivergenceError, naming width and seed.
-    """
-    found = []
-    for i, seed in enumerate(cell.seeds):
-        try:
-            found.append(_train(cell, seed, device))
-        except DivergenceError as error:
-            raise DivergenceError(f"{cell.cost}, width {cell.width}, seed {seed}: {error}", error.t) from error
-        progress((i + 1) / len(cell.seeds))
-    return xr.concat(found, dim="network").assign(seed=("network", list(cell.seeds)))
-
-
-def _train(cell: Cell, seed: int, device: str) -> xr.Dataset:
-    x, target = (values.to(device) for values in problem(cell.setting))
-    stream = generator(NAME, cell.width, seed)
-    network = cell.setting.network.draw(2, cell.width, OUTPUTS, generator=stream, device=device)
-    apart = scalar_networks(network)
-    cost = LeastSquares(target) if cell.cost == "least_squares" else Coupled(target)
-    together = _trajectory(network, x, cost, cell.setting)
-    scalars = [_trajectory(one, x, LeastSquares(target[:, k : k + 1]), cell.setting) for k, one in enumerate(apart)]
-    scalar = torch.cat(scalars, dim=2)
-    distance = (together - scalar).square().mean(dim=(1, 2)).sqrt().max()
-    return xr.Dataset(
-        {
-            "f": (("time", "point", "output"), together.cpu().numpy().astype(np.float32)),
-            "scalar": (("time", "point", "output"), scalar.cpu().numpy().astype(np.float32)),
-            "distance": ((), float(distance)),
-        }
-    )
-
-
 def _trajectory(network: Network, x: Tensor, cost: Cost, setting: Setting) -> Tensor:
     """f_t on the data at each of the times, (times, N, n_L)."""
-    found = [network(x).double()]
+    functions = [network(x).double()]
     for begin, end in pairwise(np.linspace(0, setting.t, TIMES)):
         for state in GradientFlow(float(end - begin), setting.tolerance).states(network, x, cost):
             f = state.f
-        found.append(f)
-    return torch.stack(found)
-
-
-def assemble(config: Config, results: Sequence[tuple[Cell, xr.Dataset]]) -> xr.Dataset:
-    """All networks along one dimension; f and scalar of the first of each width alone."""
-    parts = []
-    for cell, dataset in results:
-        wanted = dataset.isel(network=dataset.seed.values < config.seeds)
-        size = wanted.sizes["network"]
-        names = {"cost": cell.cost, "width": cell.width}
-        parts.append(wanted.assign({name: ("network", [value] * size) for name, value in names.items()}))
-    networks = xr.concat(parts, dim="network", join="exact", combine_attrs="drop")
-    first = networks.seed == 0
-    return (
-        networks.assign({name: networks[name].where(first) for name in ("f", "scalar")})
-        .assign_coords(time=np.linspace(0, config.setting.t, TIMES))
-        .assign_attrs(widths=sorted(config.widths), setting=asdict(config.setting))
-    )
-
-
-def metrics(dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-    """Mean distance between the outputs and the scalar networks against n."""
-    for width in dataset.attrs["widths"]:
-        yield (
-            float(width),
-            {f"distance/{cost}": geometric(select(dataset, cost, width).distance.values) for cost in COSTS},
-        )
-
-
-def select(dataset: xr.Dataset, cost: str, width: int) -> xr.Dataset:
-    """The networks of a width, trained on a cost."""
-    return dataset.isel(network=np.flatnonzero((dataset.cost == cost) & (dataset.width == width)))
+        functions.append(f)
+    return torch.stack(functions)
 
 
 def _check(dataset: xr.Dataset) -> list[Statistic]:
     widths = dataset.attrs["widths"]
-    groups = [select(dataset, "least_squares", width).distance.values for width in widths]
+    groups = [select(dataset, cost="least_squares", width=width).distance.values for width in widths]
     return [rate("distance to scalar networks", geometric, widths, groups, (-0.7, -0.3))]
 
 
 def _coupled(dataset: xr.Dataset) -> xr.Dataset:
     """The networks trained on the cost that couples the outputs, in the place of the others."""
-    coupled = dataset.isel(network=np.flatnonzero(dataset.cost == "coupled"))
+    coupled = select(dataset, cost="coupled")
     return coupled.assign(cost=("network", ["least_squares"] * coupled.sizes["network"]))
 
 
@@ -244,3 +148,77 @@ CLAIMS = (
         controls=(Control("a quadratic cost that couples the outputs", _coupled),),
     ),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """Networks of one width, trained on one cost."""
+
+    cost: str
+    width: int
+    setting: Setting
+
+
+class MultiOutput(Experiment[Config, Trained]):
+    """Outputs of one network against scalar networks, for both costs and every width."""
+
+    name = "multi_output"
+    version = 2
+    config = Config
+    claims = CLAIMS
+    constants: ClassVar = {"outputs": OUTPUTS, "coupling": COUPLING, "times": TIMES}
+
+    def ensembles(self, config: Config) -> Iterator[Ensemble[Trained]]:
+        for width in sorted(config.widths):
+            for cost in COSTS:
+                yield Ensemble(
+                    labels={"cost": cost, "width": width},
+                    setting=Trained(cost=cost, width=width, setting=config.setting),
+                    seeds=range(config.seeds),
+                    block=BLOCK_SIZE,
+                    work=width**2 + 3e5,
+                )
+
+    def measure(self, cell: Cell[Trained], seed: int, device: str, progress: Progress) -> xr.Dataset:
+        """Train the network on the cell's cost, and its scalar counterparts by least squares.
+
+        f (network, time, point, output), scalar (…): the functions on the data; distance (network): sup over the times
+        of their root mean square distance.
+        """
+        trained, setting = cell.setting, cell.setting.setting
+        x, target = (values.to(device) for values in problem(setting, cell.stream("data")))
+        network = setting.network.draw(
+            2, trained.width, OUTPUTS, generator=cell.stream(trained.width, seed), device=device
+        )
+        apart = scalar_networks(network)
+        cost = LeastSquares(target) if trained.cost == "least_squares" else Coupled(target)
+        together = _trajectory(network, x, cost, setting)
+        scalars = [_trajectory(one, x, LeastSquares(target[:, k : k + 1]), setting) for k, one in enumerate(apart)]
+        scalar = torch.cat(scalars, dim=2)
+        distance = (together - scalar).square().mean(dim=(1, 2)).sqrt().max()
+        return xr.Dataset(
+            {
+                "f": (("time", "point", "output"), together.cpu().numpy().astype(np.float32)),
+                "scalar": (("time", "point", "output"), scalar.cpu().numpy().astype(np.float32)),
+                "distance": ((), float(distance)),
+            }
+        )
+
+    def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
+        """All networks along one dimension; f and scalar of the first of each width alone."""
+        networks = parts["network"]
+        first = networks.seed == 0
+        return (
+            networks.assign({name: networks[name].where(first) for name in ("f", "scalar")})
+            .assign_coords(time=np.linspace(0, config.setting.t, TIMES))
+            .assign_attrs(widths=sorted(config.widths), setting=asdict(config.setting))
+        )
+
+    def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
+        """Mean distance between the outputs and the scalar networks against n."""
+        for width in dataset.attrs["widths"]:
+            groups = {cost: select(dataset, cost=cost, width=width).distance.values for cost in COSTS}
+            yield float(width), {f"distance/{cost}": geometric(distances) for cost, distances in groups.items()}
+
+
+EXPERIMENT = MultiOutput()

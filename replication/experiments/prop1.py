@@ -14,14 +14,17 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..claims import Claim, Control, Statistic, interval, rate, rms
 from ..datasets import circle
 from ..limit import sigma_inf
 from ..network import Network
 from ..randomness import generator
 from ..revealed import rank, revealing, truncation
+from ..study.claims import Claim, Control
+from ..study.experiment import blocks
+from ..study.memory import require_memory
+from ..study.settings import BaseConfig, SeedsAtWidths, WideNetworkConfig, require, require_distinct
+from ..study.statistics import Statistic, interval, rate, rms
 from ..weights import DenseWeight
-from . import BaseConfig, Ensemble, WideNetworkConfig, blocks, require, require_distinct, require_memory
 
 NAME = "prop1"
 VERSION = 2
@@ -46,8 +49,8 @@ class Config(BaseConfig):
     depths: list[int]
     widths: list[int]
     seeds: list[int]
-    outputs: Ensemble
-    shared: Ensemble
+    outputs: SeedsAtWidths
+    shared: SeedsAtWidths
 
     def __post_init__(self) -> None:
         super().__post_init__()

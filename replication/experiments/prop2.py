@@ -13,11 +13,13 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..claims import Claim, Control, Statistic, exactly
 from ..limit import theta_inf
 from ..nonlinearities import NONLINEARITIES
 from ..randomness import generator
-from . import BaseConfig, blocks, require, require_distinct
+from ..study.claims import Claim, Control
+from ..study.experiment import blocks
+from ..study.settings import BaseConfig, require, require_distinct
+from ..study.statistics import Statistic, exactly
 
 NAME = "prop2"
 VERSION = 3

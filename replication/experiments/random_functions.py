@@ -13,13 +13,15 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..claims import Claim, Control, Statistic, interval, rate, rms
 from ..costs import LeastSquares
 from ..datasets import angle_grid, circle
 from ..limit import theta_inf
 from ..random_functions import LinearModel, Sampler, fourier_functions, gaussian_functions, rbf
 from ..randomness import generator
-from . import BaseConfig, NetworkConfig, blocks, require, require_distinct
+from ..study.claims import Claim, Control
+from ..study.experiment import blocks
+from ..study.settings import BaseConfig, NetworkConfig, require, require_distinct
+from ..study.statistics import Statistic, interval, rate, rms
 
 NAME = "random_functions"
 VERSION = 1

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import xarray as xr
 
-from ..claims import Claim, Control, Statistic, geometric, mean, rate
+from ..study.claims import Claim, Control
+from ..study.statistics import Statistic, geometric, mean, rate
 from . import theorem2
 from .theorem2 import Cell, Config, assemble, cells, compute, select, work
 

@@ -13,16 +13,19 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..claims import Claim, Control, Statistic, interval, rate, rms
 from ..datasets import circle
 from ..limit import theta_inf
 from ..network import Network
 from ..nonlinearities import NONLINEARITIES
 from ..randomness import generator
 from ..revealed import rank, revealing, truncation
+from ..study.claims import Claim, Control
+from ..study.experiment import blocks
+from ..study.memory import require_memory
+from ..study.settings import BaseConfig, SeedsAtWidths, WideNetworkConfig, require, require_distinct
+from ..study.statistics import Statistic, interval, rate, rms
 from ..tangent import Tangent
 from ..weights import DenseWeight
-from . import BaseConfig, Ensemble, WideNetworkConfig, blocks, require, require_distinct, require_memory
 from .remark1.usual import descent_kernel, layer_kernels, one_rate
 
 NAME = "theorem1"
@@ -59,12 +62,12 @@ class Config(BaseConfig):
     n_samples: int
     main: Wide
     nonlinearities: list[str]
-    others: Ensemble
+    others: SeedsAtWidths
     depths: list[int]
-    deep: Ensemble
+    deep: SeedsAtWidths
     unequal: list[list[int]]
     unequal_seeds: int
-    narrow: Ensemble
+    narrow: SeedsAtWidths
 
     def __post_init__(self) -> None:
         super().__post_init__()

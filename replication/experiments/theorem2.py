@@ -15,7 +15,6 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..claims import Claim, Control, Statistic, geometric, mean, rate
 from ..costs import Cost, CrossEntropy, LeastSquares
 from ..datasets import circle
 from ..limit import limit
@@ -23,10 +22,13 @@ from ..network import Network
 from ..nonlinearities import NONLINEARITIES
 from ..randomness import generator
 from ..revealed import RevealedWeight, rank, truncation
+from ..study.claims import Claim, Control
+from ..study.experiment import blocks
+from ..study.settings import BaseConfig, SeedsAtWidths, WideNetworkConfig, require, require_distinct
+from ..study.statistics import Statistic, geometric, mean, rate
 from ..tangent import Tangent
 from ..training import DivergenceError, GradientFlow
 from ..weights import DenseWeight, Weight
-from . import BaseConfig, Ensemble, WideNetworkConfig, blocks, require, require_distinct
 
 NAME = "theorem2"
 VERSION = 3
@@ -65,7 +67,7 @@ class Setting:
 
 
 @dataclass(kw_only=True)
-class MeanField(Ensemble):
+class MeanField(SeedsAtWidths):
     """The negative control: the output × n^{−1/2}, time × n, trained with a tolerance of its own."""
 
     tolerance: float

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..claims import rate
+from ..study.statistics import rate
 
 _STYLE = Path(__file__).with_name("paper.mplstyle")
 

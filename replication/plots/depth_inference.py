@@ -11,7 +11,6 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 from scipy import stats
 
-from ..claims import LEVEL
 from ..experiments.depth_inference.claims import ODDS
 from ..experiments.depth_inference.statistics import (
     Law,
@@ -24,6 +23,7 @@ from ..experiments.depth_inference.statistics import (
     rms_bias,
     spread,
 )
+from ..study.statistics import LEVEL
 from . import trend
 
 COLORS = ("tab:blue", "tab:green", "tab:purple", "tab:brown", "tab:cyan")

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from ..claims import geometric
 from ..experiments.fig3.claims import predicted
 from ..experiments.fig3.statistics import (
     EIGENVALUES,
@@ -28,6 +27,7 @@ from ..experiments.fig3.statistics import (
     select,
 )
 from ..mnist import SIDE, digits_at
+from ..study.statistics import geometric
 from . import points, trend
 
 COLORS = ("tab:red", "tab:green", "tab:blue", "tab:purple")

@@ -4,8 +4,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ..claims import geometric
 from ..experiments.kernel_gradient import COSTS, select
+from ..study.statistics import geometric
 from . import points, trend
 
 TITLES = {"least_squares": "least squares", "cross_entropy": "cross-entropy"}

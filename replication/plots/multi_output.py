@@ -4,8 +4,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ..claims import geometric
-from ..experiments.multi_output import select
+from ..study.experiment import select
+from ..study.statistics import geometric
 from . import trend
 
 COLORS = ("tab:blue", "tab:green", "tab:red")
@@ -16,15 +16,17 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     figure = Figure(figsize=(9.2, 3.2))
     left, *panels = figure.subplots(1, 3)
     widths = dataset.attrs["widths"]
-    trend(left, widths, [select(dataset, "least_squares", n).distance.values for n in widths], geometric, -0.5)
-    coupled = [geometric(select(dataset, "coupled", n).distance.values) for n in widths]
+    trend(
+        left, widths, [select(dataset, cost="least_squares", width=n).distance.values for n in widths], geometric, -0.5
+    )
+    coupled = [geometric(select(dataset, cost="coupled", width=n).distance.values) for n in widths]
     left.loglog(widths, coupled, "x", color="tab:orange", ms=5, label="a cost that couples them")
     left.set(xlabel="width $n$", title="distance to scalar networks")
     left.set_xticks(widths, labels=[str(width) for width in widths])
     left.xaxis.minorticks_off()
     left.legend(fontsize=7)
     for axes, width in zip(panels, (widths[0], widths[-1]), strict=True):
-        network = select(dataset, "least_squares", width)
+        network = select(dataset, cost="least_squares", width=width)
         network = network.isel(network=int(np.flatnonzero(network.seed.values == 0)[0]))
         for k, color in enumerate(COLORS):
             for point in range(min(3, dataset.sizes["point"])):

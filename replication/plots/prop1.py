@@ -4,8 +4,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ..claims import rms
 from ..experiments.prop1 import distance, kurtosis, relative, select
+from ..study.statistics import rms
 from . import points, power_law
 
 COLORS = ("tab:blue", "tab:red", "tab:green", "tab:purple")

@@ -4,8 +4,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ..claims import rms
 from ..experiments.random_functions import KERNELS, select
+from ..study.statistics import rms
 
 LABELS = {"ntk": r"$\Theta_\infty$, Gaussian functions", "rbf": "radial kernel, Fourier features"}
 COLORS = {"ntk": "tab:blue", "rbf": "tab:red"}

@@ -6,7 +6,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator
 
-from ..claims import geometric
 from ..experiments.remark1.claims import (
     DOUBLINGS,
     RUNS,
@@ -18,6 +17,7 @@ from ..experiments.remark1.claims import (
     usual_share,
     usual_single_ratio,
 )
+from ..study.statistics import geometric
 from . import points, power_law
 
 LABELS = {

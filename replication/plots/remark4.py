@@ -4,9 +4,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ..claims import geometric
 from ..experiments.remark4 import layers
 from ..experiments.theorem2 import select
+from ..study.statistics import geometric
 from . import points, power_law
 
 COLORS = ("tab:blue", "tab:green", "tab:purple", "tab:red", "tab:orange", "tab:brown", "tab:pink", "tab:olive")

@@ -6,7 +6,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from ..claims import interval, rms
 from ..experiments.theorem1 import (
     GROUP,
     arrangements,
@@ -18,6 +17,7 @@ from ..experiments.theorem1 import (
     select,
     variance,
 )
+from ..study.statistics import interval, rms
 from . import points, power_law, trend
 
 COLORS = ("tab:blue", "tab:red", "tab:green", "tab:purple", "tab:orange")

@@ -5,8 +5,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..claims import geometric
 from ..experiments.theorem2 import imbalance, largest_change, relu_switches, runs, select, total
+from ..study.statistics import geometric
 from . import points, power_law
 
 COLORS = ("tab:blue", "tab:green", "tab:purple", "tab:red", "tab:orange", "tab:brown")

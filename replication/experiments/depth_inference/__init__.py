@@ -17,8 +17,8 @@ from ...datasets import mnist
 from ...limit import limit
 from ...network import Network
 from ...randomness import generator
+from ...study.experiment import blocks
 from ...tangent import tangent_kernel
-from .. import blocks
 from .claims import CLAIMS
 from .config import SOURCE_SIZE, Config
 from .nonlinearity import NONLINEARITIES

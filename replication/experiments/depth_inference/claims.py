@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import xarray as xr
 
-from ...claims import LEVEL, Claim, Control, Statistic, interval, mean, rate, ratio
+from ...study.claims import Claim, Control
+from ...study.statistics import LEVEL, Statistic, interval, mean, rate, ratio
 from .statistics import (
     Samples,
     covariances,

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from ...mnist import SCALINGS
-from .. import BaseConfig, Ensemble, require, require_distinct
+from ...study.settings import BaseConfig, SeedsAtWidths, require, require_distinct
 from .nonlinearity import NONLINEARITIES
 
 SOURCE_SIZE = 5000
@@ -49,7 +49,7 @@ class Config(BaseConfig):
     batches: int
     networks: Networks
     reference_batches: int
-    reference_networks: Ensemble
+    reference_networks: SeedsAtWidths
     held_out: Networks
     power_steps: int
 

@@ -18,9 +18,10 @@ from ...datasets import angle_grid, circle, gaussian
 from ...limit import theta_inf
 from ...network import Network
 from ...randomness import generator
+from ...study.experiment import blocks
+from ...study.settings import NetworkConfig
 from ...tangent import tangent_kernel
 from ...training import DivergenceError, GradientDescent, GradientFlow, State
-from .. import NetworkConfig, blocks
 from .claims import CLAIMS
 from .config import Config, TrainingConfig
 from .statistics import select

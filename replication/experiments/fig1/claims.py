@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import xarray as xr
 
-from ...claims import Claim, Control, Statistic, fall, mean, rate, simultaneous_band, undecided
+from ...study.claims import Claim, Control
+from ...study.statistics import Statistic, fall, mean, rate, simultaneous_band, undecided
 from .statistics import change, initial_kernels, roughness, select, spread
 
 INFLATION = 1.05

@@ -4,7 +4,15 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .. import BaseConfig, ConfigError, Ensemble, NetworkConfig, config_keys, require, require_distinct
+from ...study.settings import (
+    BaseConfig,
+    ConfigError,
+    NetworkConfig,
+    SeedsAtWidths,
+    config_keys,
+    require,
+    require_distinct,
+)
 
 BUILT_IN = ("main", "initial", "mean_field")
 """The variants that every config has."""
@@ -51,7 +59,7 @@ class TrainingConfig:
 
 
 @dataclass(kw_only=True)
-class MeanField(Ensemble):
+class MeanField(SeedsAtWidths):
     """The negative control, trained by gradient flow with a tolerance of its own."""
 
     tolerance: float
@@ -72,8 +80,8 @@ class Config(BaseConfig):
     widths: list[int]
     seeds: list[int]
     narrow_seeds: int
-    trend: Ensemble
-    initial: Ensemble
+    trend: SeedsAtWidths
+    initial: SeedsAtWidths
     alternatives: dict[str, dict[str, Any]]
     alternative_seeds: int
     mean_field: MeanField

@@ -21,10 +21,11 @@ from ...network import Network
 from ...randomness import generator
 from ...regression import Law, LeastSquaresFlow
 from ...revealed import revealing
+from ...study.experiment import blocks
+from ...study.settings import NetworkConfig
 from ...tangent import tangent_kernel
 from ...training import DivergenceError, GradientDescent, GradientFlow, follow
 from ...weights import DenseWeight
-from .. import NetworkConfig, blocks
 from .claims import CLAIMS
 from .config import Config, DataConfig, TrainingConfig
 

@@ -13,7 +13,8 @@ import xarray as xr
 from scipy import stats
 from scipy.special import ndtr
 
-from ...claims import Claim, Control, Statistic, interval, mean, rate, ratio, simultaneous_band, undecided
+from ...study.claims import Claim, Control
+from ...study.statistics import Statistic, interval, mean, rate, ratio, simultaneous_band, undecided
 
 TENTH = float(stats.norm.ppf(0.9))
 """The 10th and the 90th percentile are this many standard deviations from the mean."""

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from .. import BaseConfig, Ensemble, NetworkConfig, require, require_distinct
+from ...study.settings import BaseConfig, NetworkConfig, SeedsAtWidths, require, require_distinct
 
 
 @dataclass(kw_only=True)
@@ -63,9 +63,9 @@ class Config(BaseConfig):
     widths: list[int]
     seeds: list[int]
     drawn: int
-    initial: Ensemble
-    estimate: Ensemble
-    narrow_estimate: Ensemble
+    initial: SeedsAtWidths
+    estimate: SeedsAtWidths
+    narrow_estimate: SeedsAtWidths
     intervals: int
 
     def __post_init__(self) -> None:

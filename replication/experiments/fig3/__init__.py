@@ -18,11 +18,12 @@ from ...mnist import mnist
 from ...mnist import size as digits_in
 from ...network import Network
 from ...randomness import generator
-from ...results import NOT_IDENTITY
+from ...study.experiment import blocks
+from ...study.settings import NetworkConfig
+from ...study.store import NOT_IDENTITY
 from ...tangent import tangent_kernel
 from ...training import DivergenceError
 from ...weights import DeferredWeight, DenseWeight
-from .. import NetworkConfig, blocks
 from .claims import CLAIMS
 from .config import Config, RatesConfig, TrainingConfig
 from .measurements import COMPONENTS, TIMES, initial, largest_rate, limit_components, spectrum, train

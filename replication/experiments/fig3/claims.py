@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from ...claims import Claim, Control, Statistic, exactly, fall, geometric, interval, mean, rate, ratio, undecided
+from ...study.claims import Claim, Control
+from ...study.statistics import Statistic, exactly, fall, geometric, interval, mean, rate, ratio, undecided
 from .statistics import (
     EIGENVALUES,
     Measure,

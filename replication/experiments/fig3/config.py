@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...mnist import SCALINGS, mnist, size
+from ...study.settings import BaseConfig, ConfigError, NetworkConfig, require, require_distinct
 from ...training import GradientFlow
-from .. import BaseConfig, ConfigError, NetworkConfig, require, require_distinct
 
 
 @dataclass(kw_only=True)

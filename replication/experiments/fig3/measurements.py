@@ -13,9 +13,9 @@ from ...costs import LeastSquares
 from ...kernels import PrincipalComponents, inner, norm, power_iteration, principal_components
 from ...limit import limit, theta_inf
 from ...network import Network
+from ...study.settings import NetworkConfig
 from ...tangent import Tangent
 from ...training import DivergenceError, GradientDescent, State
-from .. import NetworkConfig
 from .config import RatesConfig, TrainingConfig
 
 TIMES = 161

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from ...claims import LEVEL, MIN_SEEDS
+from ...study.statistics import LEVEL, MIN_SEEDS
 
 EIGENVALUES = (0.0457, 0.00108, 0.00078)
 """λ_1, λ_2, λ_3 as the paper states them (§6.3)."""

@@ -17,8 +17,9 @@ from torch import Tensor
 from ...costs import LeastSquares
 from ...network import Network
 from ...randomness import generator
+from ...study.experiment import blocks
+from ...study.settings import NetworkConfig
 from ...training import DivergenceError, GradientDescent, GradientFlow, follow
-from .. import NetworkConfig, blocks
 from .claims import CLAIMS
 from .config import CircleConfig, Config, FewConfig, SamplesConfig, TrainingConfig
 from .limit import (

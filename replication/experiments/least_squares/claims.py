@@ -7,7 +7,8 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from ...claims import Claim, Control, Statistic, interval, mean, rate, simultaneous_band
+from ...study.claims import Claim, Control
+from ...study.statistics import Statistic, interval, mean, rate, simultaneous_band
 from .statistics import decay, fitted_rates, optimal_time, select, spearman, whitened
 
 RATE_BAND = (0.85, 1.15)

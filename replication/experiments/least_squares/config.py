@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from .. import BaseConfig, Ensemble, NetworkConfig, require, require_distinct
+from ...study.settings import BaseConfig, NetworkConfig, SeedsAtWidths, require, require_distinct
 
 
 @dataclass(kw_only=True)
@@ -66,7 +66,7 @@ class TrainingConfig:
 
 
 @dataclass(kw_only=True)
-class DescentConfig(Ensemble):
+class DescentConfig(SeedsAtWidths):
     """The control whose cost does not decrease: gradient descent at a rate above 2/λ_max."""
 
     learning_rate: float
@@ -105,13 +105,13 @@ class Config(BaseConfig):
     circle: CircleConfig
     few: FewConfig
     training: TrainingConfig
-    noisy: Ensemble
+    noisy: SeedsAtWidths
     wide_seeds: int
     clean_seeds: int
-    linear: Ensemble
+    linear: SeedsAtWidths
     descent: DescentConfig
-    gaussian: Ensemble
-    narrow: Ensemble
+    gaussian: SeedsAtWidths
+    narrow: SeedsAtWidths
     samples: SamplesConfig
 
     def __post_init__(self) -> None:

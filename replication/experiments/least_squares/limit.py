@@ -14,7 +14,7 @@ from ...limit import sigma_inf, theta_inf
 from ...random_functions import rbf
 from ...randomness import generator
 from ...regression import Law, LeastSquaresFlow
-from .. import NetworkConfig
+from ...study.settings import NetworkConfig
 from .config import CircleConfig, FewConfig, SamplesConfig
 
 REFERENCES = ("theta", "sigma", "deeper")

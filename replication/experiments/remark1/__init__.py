@@ -11,10 +11,11 @@ from dataclasses import asdict, replace
 
 import xarray as xr
 
-from ...claims import geometric
 from ...limit import limit
+from ...study.experiment import blocks
+from ...study.settings import NetworkConfig
+from ...study.statistics import geometric
 from ...training import DivergenceError
-from .. import NetworkConfig, blocks
 from .claims import CLAIMS, RUNS, compared, initial, share, usual_share
 from .config import NAME, Cell, Config
 from .measurements import compare, draw, map_to_usual, parts, problem

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import xarray as xr
 
-from ...claims import Claim, Control, Statistic, exactly, geometric, mean, rate
+from ...study.claims import Claim, Control
+from ...study.statistics import Statistic, exactly, geometric, mean, rate
 
 RUNS = ("scaled", "zero", "unit", "slow")
 """Usual networks that are trained beside the network: see ``compare``."""

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from .. import BaseConfig, NetworkConfig, require, require_distinct
+from ...study.settings import BaseConfig, NetworkConfig, require, require_distinct
 from .usual import MODULES
 
 NAME = "remark1"

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from . import statements
-from .claims import Outcome, Verdict
+from .claims import Outcome
+from .statistics import Verdict
 
 _COLUMNS = {
     "id": "Claim",

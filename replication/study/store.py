@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import itertools
 import json
 import logging
 import os
-import platform
 import re
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import netCDF4
 import numpy as np
 import xarray as xr
 
-Cell = TypeVar("Cell")
+
+class Stored(Protocol):
+    """A cell, as the store knows it: a dataclass instance whose fields are its identity, with a place and a name."""
+
+    @property
+    def folder(self) -> str: ...
+
+    @property
+    def label(self) -> str: ...
+
+
+Cell = TypeVar("Cell", bound=Stored)
 
 _log = logging.getLogger("replication")
 
@@ -41,8 +46,6 @@ _STALE_AFTER = 3600.0  # seconds; by age and not by process id, which means noth
 NOT_IDENTITY = {"identity": False}
 """Metadata of a dataclass field that bears on no number of its cell, such as where data lie on this machine."""
 
-_PACKAGES = ("torch", "numpy", "scipy", "xarray", "netCDF4")
-
 
 class CorruptFileError(Exception):
     """A stored file is not what was written."""
@@ -53,40 +56,36 @@ class UnwritableStoreError(OSError):
 
 
 class Store:
-    """Datasets under `root`, one file per (experiment, version, cell)."""
+    """Datasets under `root`, one file for each cell."""
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
 
-    def path(self, experiment: str, version: int, cell: object) -> Path:
-        """The file of a cell, root/experiment/v1/label-key.nc; `label` is the cell's attribute of that name, if any."""
-        if not re.fullmatch(r"\w[\w.-]*", experiment):
-            raise ValueError(f"experiment={experiment!r}: a name of letters, digits, '.', '_' and '-' is needed")
-        label = re.sub(r"[^\w.=+-]+", "-", str(getattr(cell, "label", "")), flags=re.ASCII).strip("-.")[:80]
-        name = "-".join(filter(None, (label, key(experiment, version, cell)))) + ".nc"
-        return self.root / experiment / f"v{version}" / name
+    def path(self, cell: Stored) -> Path:
+        """The file of a cell, root/folder/label-key.nc. Raises ValueError for a folder that is not made of names."""
+        if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", cell.folder):
+            raise ValueError(f"{cell.folder!r}: names of letters, digits, '.', '_' and '-' are needed")
+        label = re.sub(r"[^\w.=+-]+", "-", cell.label, flags=re.ASCII).strip("-.")[:80]
+        return self.root / cell.folder / ("-".join(filter(None, (label, key(cell)))) + ".nc")
 
-    def load(self, experiment: str, version: int, cell: object) -> xr.Dataset | None:
+    def load(self, cell: Stored) -> xr.Dataset | None:
         """The dataset of a cell, in memory, or None if there is none; a corrupt file is logged and set aside: none."""
-        data = _sound_bytes(self.path(experiment, version, cell))
+        data = _sound_bytes(self.path(cell))
         return None if data is None else _decode(data)
 
-    def save(
-        self, experiment: str, version: int, cell: object, dataset: xr.Dataset, provenance: Mapping[str, Any]
-    ) -> Path:
+    def save(self, cell: Stored, dataset: xr.Dataset, provenance: Mapping[str, Any]) -> Path:
         """Store a cell's dataset, replacing any earlier one in a single step, and return its file.
 
-        The attributes `experiment`, `version`, `cell` and `provenance` are added to a copy of the dataset.
+        The attributes `cell` and `provenance` are added to a copy of the dataset.
         Raises TypeError for a cell field or an attribute that JSON cannot hold, OSError if the disk refuses.
         """
-        path = self.path(experiment, version, cell)
-        attributes = _identity(experiment, version, cell) | {"provenance": dict(provenance)}
-        write_dataset(path, dataset.assign_attrs(attributes))
+        path = self.path(cell)
+        write_dataset(path, dataset.assign_attrs({"cell": _identity(cell), "provenance": dict(provenance)}))
         return path
 
-    def missing(self, experiment: str, version: int, cells: Iterable[Cell]) -> list[Cell]:
+    def missing(self, cells: Iterable[Cell]) -> list[Cell]:
         """The cells, in order, that have no sound file yet; corrupt ones are logged and set aside."""
-        return [cell for cell in cells if _sound_bytes(self.path(experiment, version, cell)) is None]
+        return [cell for cell in cells if _sound_bytes(self.path(cell)) is None]
 
     def check_writable(self) -> None:
         """Create the root, prove that it can be written to, and clear the temporary files of processes that died.
@@ -111,32 +110,14 @@ class Store:
                     temporary.unlink()
 
 
-def key(experiment: str, version: int, cell: object) -> str:
-    """16 hexadecimal digits that identify a cell: a hash of the experiment, its version and every field of the cell
-    but those marked ``NOT_IDENTITY``.
+def key(cell: Stored) -> str:
+    """16 hexadecimal digits that identify a cell: a hash of every field of it but those marked ``NOT_IDENTITY``.
 
-    Cells that compare equal have equal keys (1 and 1.0 are the same width).
+    Cells that compare equal have equal keys (1 and 1.0 are the same width), and no name of a class counts.
     Raises TypeError for a cell that is not a dataclass instance, or a field that JSON cannot hold exactly.
     """
-    canonical = json.dumps(_identity(experiment, version, cell), sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(_identity(cell), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def provenance(*, device: str, wall_time: float) -> dict[str, Any]:
-    """What a cell was computed with: code, versions, machine, wall time in seconds, date; no host name, no path."""
-    commit, dirty = _git_state()
-    torch = sys.modules.get("torch")  # not imported for this: a process that never loaded it computed nothing with it
-    return {
-        "commit": commit,
-        "dirty": dirty,
-        "python": platform.python_version(),
-        "packages": _packages(),
-        "platform": platform.platform(),
-        "device": device,
-        "threads": torch.get_num_threads() if torch else None,
-        "wall_time": wall_time,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
 
 
 def write_dataset(path: Path | str, dataset: xr.Dataset) -> None:
@@ -261,10 +242,10 @@ def _from_numpy(value: object) -> object:
     raise TypeError(f"an attribute of type {type(value).__name__} cannot be stored: {value!r}")
 
 
-def _identity(experiment: str, version: int, cell: Any) -> dict[str, Any]:
+def _identity(cell: Any) -> dict[str, Any]:
     if not dataclasses.is_dataclass(cell) or isinstance(cell, type):
         raise TypeError(f"a cell is a dataclass instance, not {cell!r}")
-    return {"experiment": experiment, "version": version, "cell": _fields(cell)}
+    return _fields(cell)
 
 
 def _fields(value: Any) -> dict[str, Any]:
@@ -275,8 +256,7 @@ def _fields(value: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """The value as JSON would give it back; refuses what JSON would change silently (keys that are not strings)."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        # The class counts: two solvers with equal fields are two solvers. No field can be called "class".
-        return {"class": type(value).__name__} | _fields(value)
+        return _fields(value)
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, tuple | list):
@@ -288,26 +268,3 @@ def _plain(value: Any) -> Any:
     raise TypeError(
         f"a cell cannot hold {value!r}: only dataclasses, mappings from strings, tuples, numbers, strings, None"
     )
-
-
-@functools.cache
-def _packages() -> dict[str, str]:
-    return {name: metadata.version(name) for name in _PACKAGES}
-
-
-@functools.cache
-def _git_state() -> tuple[str, bool | None]:
-    """The commit that the running code is from and whether it was modified; ("unknown", None) outside git."""
-    here = Path(__file__)
-
-    def git(*arguments: str) -> str:
-        environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
-        command = ["git", "-C", str(here.parent), *arguments]
-        return subprocess.run(command, capture_output=True, check=True, text=True, timeout=10, env=environment).stdout
-
-    try:
-        git("ls-files", "--error-unmatch", here.name)  # installed elsewhere, the repository around it is not ours
-        commit, *dirty = git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*").strip().split("-")
-    except (OSError, subprocess.SubprocessError):
-        return "unknown", None
-    return commit, bool(dirty)

@@ -1,0 +1,201 @@
+"""What an experiment is: settings → ensembles of networks → cells → measurements → one labelled dataset → claims.
+
+An author writes a config, the ensembles that it asks for, what is measured on one network, claims and a figure:
+
+    @dataclass(frozen=True, kw_only=True)
+    class Setting:
+        width: int
+        t: float
+
+    class Drift(Experiment[Config, Setting]):
+        name, version, config, claims = "drift", 1, Config, CLAIMS
+        constants: ClassVar = {"points": POINTS}
+
+        def ensembles(self, config: Config) -> Iterator[Ensemble[Setting]]:
+            for width in config.widths:
+                setting = Setting(width=width, t=config.t)
+                yield Ensemble(labels={"width": width}, setting=setting, seeds=range(config.seeds), work=width**2)
+
+        def measure(self, cell: Cell[Setting], seed: int, device: str, progress: Progress) -> xr.Dataset:
+            network = Network.init([2, cell.setting.width, 1], generator=cell.stream(cell.setting.width, seed))
+            kernel = tangent_kernel(network, circle(angle_grid(POINTS)))
+            return xr.Dataset({"theta": (("row", "column"), kernel.numpy())})
+
+    EXPERIMENT = Drift()
+
+The joined dataset has one dimension ``network`` with the measurements, the seed and each label of every network.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import torch
+import xarray as xr
+
+from ..engine import ENGINE
+from ..randomness import generator
+from ..training import DivergenceError
+from .claims import Claim
+from .settings import BaseConfig
+from .store import NOT_IDENTITY
+
+C = TypeVar("C", bound=BaseConfig)
+S = TypeVar("S")
+Label = str | int | float
+Progress = Callable[[float], None]
+"""Is told the fraction of the work that is done."""
+
+
+def silent(fraction: float) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ensemble(Generic[S]):
+    """Networks that differ in nothing but their seed.
+
+    labels: what tells these networks from others in the joined dataset; setting: a dataclass of all that determines
+    their numbers; seeds: which are wanted; block: networks of a cell; work: relative cost of one network; kind: the
+    dimension along which they are joined, for batches of data, limits and the like a name of its own.
+    """
+
+    labels: Mapping[str, Label]
+    setting: S
+    seeds: Collection[int]
+    block: int = 1
+    work: float = 1.0
+    kind: str = "network"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell(Generic[S]):
+    """A fixed block of an ensemble: the unit of work and of storage. Every field but ``work`` is part of its key."""
+
+    experiment: str
+    version: int
+    draw: int
+    kind: str
+    labels: Mapping[str, Label]
+    setting: S
+    seeds: tuple[int, ...]
+    constants: Mapping[str, Any]
+    engine: int = ENGINE
+    work: float = field(default=1.0, compare=False, metadata=NOT_IDENTITY)
+
+    @property
+    def label(self) -> str:
+        """What the cell is, for people and for its file's name, such as ``main-n500-seed0-9``."""
+        words = {"width": "n{}", "L": "L{}", "depth": "L{}", "beta": "beta{}"}
+        parts = [words.get(name, "{}").format(value) for name, value in self.labels.items()]
+        seeds = f"seed{self.seeds[0]}" + (f"-{self.seeds[-1]}" if len(self.seeds) > 1 else "")
+        return "-".join([*(part for part in parts if part), seeds])
+
+    @property
+    def folder(self) -> str:
+        """Where a store keeps it: by experiment and version, of the experiment and of the engine."""
+        return f"{self.experiment}/v{self.version}.{self.engine}"
+
+    def stream(self, *key: str | int) -> torch.Generator:
+        """The random stream of this experiment, in this draw, that ``key`` names."""
+        return generator(self.experiment, *key, draw=self.draw)
+
+
+class Experiment(ABC, Generic[C, S]):
+    """The contract between an experiment and everything else. One instance a module, named ``EXPERIMENT``.
+
+    name: that of its module; version: bumped by hand when a change of the experiment's code changes numbers; config:
+    the dataclass of its config; claims; constants: every constant of its code that changes numbers.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    config: type[C]
+    claims: ClassVar[Sequence[Claim]]
+    constants: ClassVar[Mapping[str, Any]] = {}
+
+    @abstractmethod
+    def ensembles(self, config: C) -> Iterable[Ensemble[S]]:
+        """The networks that a config asks for."""
+
+    @abstractmethod
+    def measure(self, cell: Cell[S], seed: int, device: str, progress: Progress) -> xr.Dataset:
+        """What is measured on the network of one seed; it sees nothing but the cell and the experiment's constants."""
+
+    def assemble(self, config: C, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
+        """The dataset that figures and claims read, from the joined networks of each kind. Computes no number."""
+        (joined,) = parts.values()
+        return joined
+
+    def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
+        """What tracking records: rows of (t, {name: value})."""
+        return iter(())
+
+    def cells(self, config: C) -> list[Cell[S]]:
+        """The cells of a config, those of cheap networks first."""
+        return [cell for cell, _ in self._plan(config)]
+
+    def compute(self, cell: Cell[S], device: str = "cpu", progress: Progress = silent) -> xr.Dataset:
+        """Measure each network of a cell. Raises DivergenceError, naming the cell and the seed.
+
+        Override it where the networks of a cell are one tensor program.
+        """
+        count, parts = len(cell.seeds), []
+        for i, seed in enumerate(cell.seeds):
+            try:
+                parts.append(self.measure(cell, seed, device, lambda done, i=i: progress((i + done) / count)))  # type: ignore[misc]
+            except DivergenceError as error:
+                raise DivergenceError(f"{cell.label}, seed {seed}: {error}", error.t) from error
+            progress((i + 1) / count)
+        return xr.concat(parts, dim=cell.kind)
+
+    def join(self, config: C, results: Sequence[xr.Dataset]) -> xr.Dataset:
+        """The dataset of a config from those of its ``cells``: the seeds that it asks for, each with its labels."""
+        parts: dict[str, list[xr.Dataset]] = {}
+        for (cell, seeds), result in zip(self._plan(config), results, strict=True):
+            wanted = np.isin(cell.seeds, list(seeds))
+            labels = {"seed": np.array(cell.seeds)} | {
+                name: np.array([value] * len(cell.seeds)) for name, value in cell.labels.items()
+            }
+            prefix = "" if cell.kind == "network" else f"{cell.kind}_"
+            named = result.assign({prefix + name: (cell.kind, values) for name, values in labels.items()})
+            parts.setdefault(cell.kind, []).append(named.isel({cell.kind: wanted}))
+        joined = {
+            kind: xr.concat(datasets, dim=kind, join="exact", combine_attrs="drop") for kind, datasets in parts.items()
+        }
+        return self.assemble(config, joined)
+
+    def _plan(self, config: C) -> list[tuple[Cell[S], Collection[int]]]:
+        """Each cell, with the seeds of its ensemble. A network belongs to the same cell whatever a config asks for."""
+        plan = []
+        for ensemble in self.ensembles(config):
+            for block in blocks(ensemble.seeds, ensemble.block):
+                cell = Cell(
+                    experiment=self.name,
+                    version=self.version,
+                    draw=config.draw,
+                    kind=ensemble.kind,
+                    labels=ensemble.labels,
+                    setting=ensemble.setting,
+                    seeds=block,
+                    constants=self.constants,
+                    work=ensemble.work * len(block),
+                )
+                plan.append((ensemble.work, cell, ensemble.seeds))
+        plan.sort(key=lambda item: item[0])  # the order of ensembles and blocks stays where the work is equal
+        return [(cell, seeds) for _, cell, seeds in plan]
+
+
+def blocks(seeds: Iterable[int], size: int) -> list[tuple[int, ...]]:
+    """The fixed blocks 0 … size − 1, size … 2·size − 1, … that hold the seeds."""
+    return [tuple(range(first, first + size)) for first in sorted({seed - seed % size for seed in seeds})]
+
+
+def select(dataset: xr.Dataset, kind: str = "network", **labels: Label) -> xr.Dataset:
+    """The networks (or what else has this dimension) whose labels have the given values."""
+    chosen = np.ones(dataset.sizes[kind], dtype=bool)
+    for name, value in labels.items():
+        chosen &= dataset[name].values == value
+    return dataset.isel({kind: np.flatnonzero(chosen)})

@@ -1,0 +1,123 @@
+"""With what each cell was computed, and whether that may be published."""
+
+import functools
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+import xarray as xr
+
+from ..engine import ENGINE
+
+PACKAGES = ("torch", "numpy", "scipy", "xarray", "netCDF4")
+_OF_ONE_CELL = ("wall_time", "date")
+
+
+def provenance(*, device: str, wall_time: float) -> dict[str, Any]:
+    """What a cell was computed with: code, versions, machine, wall time in seconds, date; no host name, no path."""
+    commit, dirty = git_state()
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "python": platform.python_version(),
+        "packages": _packages(),
+        "platform": platform.platform(),
+        "cpu": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "wall_time": wall_time,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def summary(cells: Iterable[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """The provenance of all cells, (label, provenance): one entry for each environment.
+
+    Each has the dates of its first and last cell (from, to) and the wall time of each (cells).
+    """
+    environments: dict[str, dict[str, Any]] = {}
+    for label, of_cell in cells:
+        environment = {name: value for name, value in of_cell.items() if name not in _OF_ONE_CELL}
+        key = json.dumps(environment, sort_keys=True)
+        entry = environments.setdefault(key, environment | {"from": "", "to": "", "cells": {}})
+        entry["from"] = min(entry["from"] or of_cell["date"], of_cell["date"])
+        entry["to"] = max(entry["to"], of_cell["date"])
+        entry["cells"][label] = round(of_cell["wall_time"], 3)
+    return list(environments.values())
+
+
+def objections(dataset: xr.Dataset) -> list[str]:
+    """Why the dataset of ``gather`` must not be published, a line each; empty if it may.
+
+    Cells of a modified or unknown tree; of several versions of the packages; of a commit that this history does not
+    contain, or in which the experiment does not exist in this version, with this engine.
+    """
+    attrs, lines = dataset.attrs, []
+    entries = attrs["provenance"]
+    if attrs["engine"] != ENGINE:
+        lines.append(f"computed by engine {attrs['engine']}; this is engine {ENGINE}")
+    packages = {json.dumps(entry["packages"], sort_keys=True) for entry in entries}
+    if len(packages) > 1:
+        lines.append(f"cells of {len(packages)} sets of package versions: {', '.join(sorted(packages))}")
+    for entry in entries:
+        some = f"{len(entry['cells'])} cells, such as {next(iter(entry['cells']))},"
+        if entry["dirty"] is None:
+            lines.append(f"{some} were computed outside a git repository")
+        elif entry["dirty"]:
+            lines.append(f"{some} were computed with uncommitted changes on {entry['commit'][:9]}")
+        elif not _contains(entry["commit"], attrs["experiment"], attrs["version"], attrs["engine"]):
+            lines.append(
+                f"{some} name commit {entry['commit'][:9]}, in which there is no {attrs['experiment']} of version "
+                f"{attrs['version']} with engine {attrs['engine']}, or which is not part of this history"
+            )
+    return lines
+
+
+@functools.cache
+def git_state() -> tuple[str, bool | None]:
+    """The commit that the running code is from and whether it was modified; ("unknown", None) outside git."""
+    here = Path(__file__)
+    try:
+        _git("ls-files", "--error-unmatch", here.name)  # installed elsewhere, the repository around it is not ours
+        commit, *dirty = _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*").strip().split("-")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown", None
+    return commit, bool(dirty)
+
+
+def _git(*arguments: str) -> str:
+    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    return subprocess.run(
+        command, capture_output=True, check=True, text=True, timeout=10, env=environment, encoding="utf-8"
+    ).stdout
+
+
+@functools.cache
+def _contains(commit: str, experiment: str, version: int, engine: int) -> bool:
+    """Whether HEAD's history has the commit, and its code the experiment in this version and this engine."""
+    try:
+        _git("merge-base", "--is-ancestor", commit, "HEAD")
+        code = _git("show", f"{commit}:replication/engine.py")
+        try:
+            own = _git("show", f"{commit}:replication/experiments/{experiment}.py")
+        except subprocess.SubprocessError:
+            own = _git("show", f"{commit}:replication/experiments/{experiment}/__init__.py")
+    except (OSError, subprocess.SubprocessError):
+        return False
+    here = re.search(r"^ENGINE = (\d+)", code, re.MULTILINE)
+    there = re.search(r"^ *version = (\d+)", own, re.MULTILINE)
+    return (here and int(here[1])) == engine and (there and int(there[1])) == version
+
+
+@functools.cache
+def _packages() -> dict[str, str]:
+    return {name: metadata.version(name) for name in PACKAGES}

@@ -1,0 +1,188 @@
+"""What configs are made of: the base of every config, the network, seeds at widths, and checks of domains."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+
+from ..network import Network
+from ..nonlinearities import NONLINEARITIES
+from ..revealed import revealing
+from ..weights import DenseWeight, WeightDraw
+from .memory import require_memory
+
+
+class ConfigError(ValueError):
+    """A config value outside its domain: one line naming the key, the value and what is allowed."""
+
+
+def require(condition: bool, key: str, value: Any, allowed: str) -> None:
+    """Raise ConfigError unless the condition holds."""
+    if not condition:
+        raise ConfigError(f"{key}={value}: {allowed}")
+
+
+def require_distinct(key: str, values: Sequence[int], minimum: int) -> None:
+    """Raise ConfigError unless ``values`` is a non-empty list of distinct integers ≥ minimum."""
+    require(len(values) > 0, key, list(values), "must not be empty")
+    require(min(values) >= minimum, key, list(values), f"must be integers ≥ {minimum}")
+    require(len(set(values)) == len(values), key, list(values), "must not repeat")
+
+
+@dataclass(kw_only=True)
+class TrackingConfig:
+    """Weights & Biases: mode offline, online or disabled; project, entity and tags of the run."""
+
+    mode: str = "offline"
+    project: str = "ntk-replication"
+    entity: str | None = None
+    tags: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        modes = ("offline", "online", "disabled")
+        require(self.mode in modes, "tracking.mode", self.mode, f"must be one of {', '.join(modes)}")
+
+
+@dataclass(kw_only=True)
+class BaseConfig:
+    """What every experiment's config holds besides its own settings.
+
+    draw: which independent replication: it salts every random stream; the rest changes no number.
+    """
+
+    experiment: str
+    preset: str
+    draw: int
+    results: str
+    device: str
+    threads: int | None
+    workers: int
+    tracking: TrackingConfig
+
+    def __post_init__(self) -> None:
+        require(0 <= self.draw < 2**31, "draw", self.draw, "must be an integer ≥ 0")
+        require(self.results != "", "results", self.results, "must be a folder")
+        require(self.threads is None or self.threads >= 1, "threads", self.threads, "must be null (all) or ≥ 1")
+        require(self.workers >= 1, "workers", self.workers, "must be ≥ 1")
+        try:
+            device = torch.device(self.device)
+        except RuntimeError:
+            raise ConfigError(f"device={self.device}: must be cpu, cuda or cuda:<index>") from None
+        require(device.type in ("cpu", "cuda"), "device", self.device, "must be cpu, cuda or cuda:<index>")
+        count = torch.cuda.device_count() if device.type == "cuda" else 1
+        require(count > 0, "device", self.device, "no CUDA device is available here; use device=cpu")
+        require((device.index or 0) < count, "device", self.device, f"only {count} such device(s) here")
+
+
+@dataclass(kw_only=True)
+class NetworkConfig:
+    """The network but for its widths: depth L (affine maps), nonlinearity σ, β, dtype (float32 or float64)."""
+
+    depth: int
+    nonlinearity: str
+    beta: float
+    dtype: str
+
+    def __post_init__(self) -> None:
+        require(self.depth >= 2, "network.depth", self.depth, "must be ≥ 2, or there is no hidden layer")
+        require(
+            self.nonlinearity in NONLINEARITIES,
+            "network.nonlinearity",
+            self.nonlinearity,
+            f"must be one of {', '.join(NONLINEARITIES)}",
+        )
+        require(0 <= self.beta < math.inf, "network.beta", self.beta, "must be ≥ 0")
+        require(self.dtype in ("float32", "float64"), "network.dtype", self.dtype, "must be float32 or float64")
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        return torch.float32 if self.dtype == "float32" else torch.float64
+
+    def draw(
+        self,
+        n_0: int,
+        width: int,
+        n_outputs: int = 1,
+        *,
+        generator: torch.Generator | Sequence[torch.Generator],
+        device: str = "cpu",
+        output_scale: float = 1.0,
+        weight: WeightDraw = DenseWeight.draw,
+    ) -> Network:
+        """A network n_0 → width → … → width → n_L at initialization; a sequence of generators draws an ensemble."""
+        return Network.init(
+            [n_0, *[width] * (self.depth - 1), n_outputs],
+            generator=generator,
+            nonlinearity=self.nonlinearity,
+            beta=self.beta,
+            output_scale=output_scale,
+            dtype=self.torch_dtype,
+            device=device,
+            weight=weight,
+        )
+
+
+@dataclass(kw_only=True)
+class WideNetworkConfig(NetworkConfig):
+    """A network that may be too wide for its matrices.
+
+    weights: dense, or revealed, which keeps only the directions that its matrices were asked for; tolerance: part of a
+    vector, relative to its norm, up to which a direction is dropped instead of revealed.
+    """
+
+    weights: str
+    tolerance: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.weights in ("dense", "revealed"), "network.weights", self.weights, "must be dense or revealed")
+        require(0 <= self.tolerance < 1, "network.tolerance", self.tolerance, "must be in [0, 1)")
+
+    def draw_wide(
+        self,
+        n_0: int,
+        width: int,
+        n_outputs: int = 1,
+        *,
+        inputs: int,
+        directions: int,
+        generator: torch.Generator,
+        device: str = "cpu",
+        output_scale: float = 1.0,
+    ) -> Network:
+        """As ``draw``, with weights as the config has them.
+
+        inputs: evaluated at once; directions: how many each matrix may come to reveal. Raises MemoryError,
+        before anything is allocated, where they would not fit.
+        """
+        require_memory(width, lambda n: self.nbytes(n_0, n, n_outputs, inputs, directions), device)
+        weight = revealing(self.tolerance) if self.weights == "revealed" else DenseWeight.draw
+        return self.draw(
+            n_0, width, n_outputs, generator=generator, device=device, output_scale=output_scale, weight=weight
+        )
+
+    def nbytes(self, n_0: int, width: int, n_outputs: int, inputs: int, directions: int) -> int:
+        """What the network and two passes over the inputs hold: an upper bound, reached if no direction is dropped.
+
+        A dense hidden matrix is n²; a revealed one has r directions of either side and as many images, 4 n r. A pass
+        holds α and σ̇ of every input, and δ of every input and output, with as much to work with.
+        """
+        hidden = 4 * width * min(directions, width) if self.weights == "revealed" else width**2
+        passes = 6 * self.depth * width * inputs * n_outputs
+        numbers = (self.depth - 2) * hidden + width * (n_0 + n_outputs + self.depth) + passes
+        return numbers * self.torch_dtype.itemsize
+
+
+@dataclass(kw_only=True)
+class SeedsAtWidths:
+    """Networks of several widths, with seeds 0 … seeds − 1 at each."""
+
+    widths: list[int]
+    seeds: int
+
+
+def config_keys(cls: type) -> list[str]:
+    """Names of the fields of a config class."""
+    return [item.name for item in fields(cls)]
