@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import solve_ivp
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,6 +25,9 @@ SIGMA: dict[str, Callable[[Tensor], Tensor]] = {
     "sin": torch.sin,
     "quadratic": torch.square,
 }
+
+
+threadpool_limits(1, user_api="blas")  # the tests themselves are shared among processes
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -220,6 +221,7 @@ class TestRoundTrip:
         monkeypatch.setenv("PATH", "")
         assert results._git_state.__wrapped__() == ("unknown", None)
 
+    @pytest.mark.skipif(not shutil.which("git"), reason="there is no git")
     def test_provenance_in_git(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def git(*arguments: str) -> str:
             command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
