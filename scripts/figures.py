@@ -13,6 +13,7 @@ import json
 import sys
 from pathlib import Path
 
+import process
 from compose import RunError, UserError, preset, typed
 
 ROOT = Path(__file__).parents[1]
@@ -100,4 +101,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(process.run(main))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
+import process
 from cells import compute_missing, peak_memory
 from compose import CONF, RunError, UserError, one_line, typed
 from hydra.core.hydra_config import HydraConfig
@@ -29,22 +30,20 @@ if TYPE_CHECKING:
 def main(composed: DictConfig) -> None:
     try:
         run_experiment(composed)
-    except (UserError, RunError) as error:
+    except (UserError, RunError, BrokenPipeError) as error:
         # Hydra announces an exception in a line of its own; a job of a sweep may be in another process, and must raise.
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
         _failed.append(error)
 
 
-_failed: list[UserError | RunError] = []
+_failed: list[UserError | RunError | BrokenPipeError] = []
 
 
 def run_experiment(composed: DictConfig) -> None:
     """Compute what is missing, then draw, decide, track and print."""
     start = time.perf_counter()
     module, config = typed(composed)
-    import torch
-
     from replication.claims import decide
     from replication.experiments import gather
     from replication.plots import draw
@@ -54,7 +53,7 @@ def run_experiment(composed: DictConfig) -> None:
     from replication.tracking import run as tracked
 
     gc.freeze()  # what was imported stays: nothing to look through at the end, nothing for a worker to copy
-    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    process.set_threads(config.threads or process.cores())
     store = Store(config.results)
     try:
         store.check_writable()
@@ -131,8 +130,6 @@ def entry() -> int:
         message, code = one_line(error), 2
     except RunError as error:
         message, code = str(error), 1
-    except KeyboardInterrupt:
-        message, code = "interrupted; what was finished is stored, and the same command goes on from there", 130
     else:
         return 0
     print(f"error: {message}", file=sys.stderr)
@@ -140,4 +137,4 @@ def entry() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(entry())
+    sys.exit(process.run(entry, "interrupted; what was finished is stored, and the same command goes on from there"))
