@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -39,7 +38,7 @@ def end(process: subprocess.Popen[bytes]) -> tuple[int, bytes, bytes]:
     """Its exit code and what it said."""
     with process:
         try:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=120)
         finally:
             process.kill()
     return process.returncode, out, err
@@ -74,13 +73,11 @@ def test_no_worker_finishes_its_tasks_after_a_signal() -> None:
         (
             "import cells",
             "with cells._workers(1) as pool:",
-            "    tasks = [pool.submit(print, 'ready', flush=True), *(pool.submit(time.sleep, 30) for _ in range(4))]",
+            "    tasks = [pool.submit(print, 'ready', flush=True), *(pool.submit(time.sleep, 600) for _ in range(4))]",
             "    tasks[1].result()",
         )
     )
-    began = time.monotonic()
     assert signalled(begin(main), signal.SIGTERM) == (128 + signal.SIGTERM, b"", b"error: stopped\n")
-    assert time.monotonic() - began < 20
 
 
 # Streams
@@ -115,7 +112,7 @@ def test_a_closed_pipe_ends_a_script_without_a_word(name: str, lines: int, unbuf
         assert other
         assert pipe.readline() == b"ready\n"
         pipe.close()
-        assert (other.read(), process.wait(timeout=60)) == (b"", 128 + signal.SIGPIPE)
+        assert (other.read(), process.wait(timeout=120)) == (b"", 128 + signal.SIGPIPE)
 
 
 def test_another_closed_pipe_is_an_error() -> None:
