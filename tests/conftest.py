@@ -5,6 +5,7 @@ The library differentiates by hand and uses no autograd; the two share nothing b
 
 from collections.abc import Callable, Iterator
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -27,6 +28,7 @@ SIGMA: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+matplotlib.get_cachedir()  # without a home to write to it warns, once: not in the middle of a test
 threadpool_limits(1, user_api="blas")  # the tests themselves are shared among processes
 
 
