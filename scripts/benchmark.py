@@ -446,4 +446,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    import process  # beside this script, which others import from elsewhere
+
+    sys.exit(process.run(main))

@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import process
 from compose import RunError
 
 if TYPE_CHECKING:
@@ -141,16 +142,14 @@ def _workers(count: int) -> Iterator[ProcessPoolExecutor]:
             raise RunError("a worker was killed, maybe for want of memory: try fewer workers") from None
         except BaseException:
             # Nobody waits for what they are at; the store holds whole cells only.
-            for process in multiprocessing.active_children():
-                process.terminate()
+            for child in multiprocessing.active_children():
+                child.terminate()
             raise
 
 
 def _begin_worker(parent: int) -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word; the parent says what there is to say
+    process.on_signal(signal.SIG_DFL)  # it ends without a word; the parent says what there is to say
+    process.set_threads(1)
 
     def watch() -> None:
         while os.getppid() == parent:

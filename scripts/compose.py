@@ -48,7 +48,10 @@ def typed(config: DictConfig) -> "tuple[Experiment[Any, Any], BaseConfig]":
 
     try:
         experiment = load(plain["experiment"])
-        return experiment, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(experiment.config), plain))  # type: ignore[return-value]
+        typed: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(experiment.config), plain))
+        experiment.claims_of(typed.claims)
+        experiment.claims_of(typed.undecided)
+        return experiment, typed
     except Exception as error:
         # OmegaConf has many classes of errors, and may wrap those of the config's own checks.
         causes = [error, error.__cause__, error.__context__]

@@ -13,6 +13,7 @@ import json
 import sys
 from pathlib import Path
 
+import process
 from compose import RunError, UserError, preset, typed
 
 ROOT = Path(__file__).parents[1]
@@ -53,7 +54,7 @@ def redraw(target: Path, tracking: str) -> None:
         name = path.relative_to(PUBLISHED).with_suffix("").as_posix()
         dataset = read_dataset(path)
         experiment = load(dataset.attrs["experiment"])
-        outcomes = decide(experiment.claims, dataset)
+        outcomes = decide(experiment.claims_of(dataset.attrs.get("claims")), dataset)
         figures = draw(experiment.name, dataset, (target / name).parent)
         sections.append(Section(name, dataset.attrs, outcomes, figures))
         with tracked(
@@ -103,4 +104,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(process.run(main))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
+import process
 from cells import compute_missing, peak_memory
 from compose import CONF, RunError, UserError, one_line, typed
 from hydra.core.hydra_config import HydraConfig
@@ -29,22 +30,20 @@ if TYPE_CHECKING:
 def main(composed: DictConfig) -> None:
     try:
         run_experiment(composed)
-    except (UserError, RunError) as error:
+    except (UserError, RunError, BrokenPipeError) as error:
         # Hydra announces an exception in a line of its own; a job of a sweep may be in another process, and must raise.
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
         _failed.append(error)
 
 
-_failed: list[UserError | RunError] = []
+_failed: list[UserError | RunError | BrokenPipeError] = []
 
 
 def run_experiment(composed: DictConfig) -> None:
     """Compute what is missing, then draw, decide, track and print."""
     start = time.perf_counter()
     experiment, config = typed(composed)
-    import torch
-
     from replication.plots import draw
     from replication.study.claims import decide
     from replication.study.gather import gather
@@ -54,7 +53,7 @@ def run_experiment(composed: DictConfig) -> None:
     from replication.study.tracking import run as tracked
 
     gc.freeze()  # what was imported stays: nothing to look through at the end, nothing for a worker to copy
-    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    process.set_threads(config.threads or process.cores())
     store = Store(config.results)
     try:
         store.check_writable()
@@ -66,7 +65,7 @@ def run_experiment(composed: DictConfig) -> None:
         raise RunError("\n".join([*failures, "the other cells are stored; nothing was drawn"]))
 
     dataset = gather(experiment, config, store)
-    outcomes = decide(experiment.claims, dataset)
+    outcomes = decide(experiment.claims_of(config.claims), dataset)
     folder = run_folder(store.root, config)
     figures = draw(experiment.name, dataset, folder)
     write_dataset(folder / f"{experiment.name}.nc", dataset)
@@ -132,8 +131,6 @@ def entry() -> int:
         message, code = one_line(error), 2
     except RunError as error:
         message, code = str(error), 1
-    except KeyboardInterrupt:
-        message, code = "interrupted; what was finished is stored, and the same command goes on from there", 130
     else:
         return 0
     print(f"error: {message}", file=sys.stderr)
@@ -141,4 +138,4 @@ def entry() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(entry())
+    sys.exit(process.run(entry, "interrupted; what was finished is stored, and the same command goes on from there"))

@@ -5,10 +5,12 @@ The library differentiates by hand and uses no autograd; the two share nothing b
 
 from collections.abc import Callable, Iterator
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
 from scipy.integrate import solve_ivp
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,6 +26,10 @@ SIGMA: dict[str, Callable[[Tensor], Tensor]] = {
     "sin": torch.sin,
     "quadratic": torch.square,
 }
+
+
+matplotlib.get_cachedir()  # without a home to write to it warns, once: not in the middle of a test
+threadpool_limits(1, user_api="blas")  # the tests themselves are shared among processes
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 import torch
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from replication.study.experiment import Cell, Experiment
 from replication.study.store import read_dataset
@@ -70,7 +71,13 @@ def call(
     out, err = io.StringIO(), Terminal() if terminal else io.StringIO()
     command = [str(module.__file__), *map(str, arguments)]
     try:
-        with patch.object(sys, "argv", command), patch.dict(os.environ), redirect_stdout(out), redirect_stderr(err):
+        with (
+            threadpool_limits(),
+            patch.object(sys, "argv", command),
+            patch.dict(os.environ),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
             try:
                 code = entry()
             except SystemExit as stop:
@@ -82,27 +89,33 @@ def call(
     return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
 
 
-def start(*arguments: str | Path, place: Path) -> subprocess.Popen[str]:
+def in_background() -> list[str]:
+    """What to put before a command to start it as a script does that goes on meanwhile: with SIGINT ignored."""
+    return ["/bin/sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
+
+
+def start(*arguments: str | Path, place: Path, before: Sequence[str] = (), **changes: str) -> subprocess.Popen[str]:
     """``python scripts/run.py arguments`` in a process of its own, as a user with an empty home would call it.
 
     The working directory, home and temporary files are folders of ``place``; matplotlib's font cache, which takes
-    seconds to build, is taken from the real home.
+    seconds to build, is taken from the real home. Text is UTF-8, whatever the locale of this process; ``changes`` to
+    the environment come last.
     """
     import matplotlib
 
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "XDG_"))}
-    environment["MPLCONFIGDIR"] = matplotlib.get_configdir()
+    environment |= {"MPLCONFIGDIR": matplotlib.get_configdir(), "PYTHONIOENCODING": "utf-8"}
     for name, folder in (("HOME", "home"), ("TMPDIR", "tmp"), ("PWD", "work")):
         (place / folder).mkdir(parents=True, exist_ok=True)
         environment[name] = str(place / folder)
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "scripts" / "run.py"), *map(str, arguments)],
+        [*before, sys.executable, str(ROOT / "scripts" / "run.py"), *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         cwd=place / "work",
-        env=environment,
+        env=environment | changes,
     )
 
 
@@ -118,8 +131,9 @@ def finish(process: subprocess.Popen[str], timeout: float = 300) -> subprocess.C
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, by its path from there."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Every file below a folder, by its path from there; but for what Python compiles."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def stored(results: Path) -> dict[str, xr.Dataset]:

@@ -67,7 +67,9 @@ def test_table(name, benchmark, tmp_path, capsys, monkeypatch):
     for row in table["rows"]:
         assert list(row) == (columns if name == "help" else ["n", "N", *columns])
         numbers = {column: value for column, value in row.items() if not isinstance(value, str)}
-        assert all(math.isfinite(value) and value > 0 for value in numbers.values()), numbers
+        assert all(map(math.isfinite, numbers.values())), numbers
+        numbers.pop("exponent(s)", None)  # of times too short to grow while other processes take turns
+        assert all(value > 0 for value in numbers.values()), numbers
     assert [wanted["requirement"] for wanted in table["requirements"]] == REQUIREMENTS.get(name, [])
     for wanted in table["requirements"]:
         column, relation, limit = wanted["requirement"].split()

@@ -1,11 +1,10 @@
 """The statement table covers the paper, and cites the claims that exist and no others."""
 
-import importlib
-import pkgutil
 import re
 
 import pytest
 
+from replication.experiments import available, load
 from replication.study.statements import STATEMENTS, Statement, table
 
 CITED = {claim for statement in STATEMENTS for claim in statement.claims}
@@ -20,11 +19,7 @@ PARTS = (
 
 def claim_ids() -> list[str]:
     """The id of every claim of every experiment."""
-    package = importlib.import_module("replication.experiments")
-    names = [found.name for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")]
-    modules = [importlib.import_module(name) for name in names]
-    assert modules
-    return [claim.id for module in modules for claim in module.claims]
+    return [claim.id for name in available() for claim in load(name).claims]
 
 
 def cells(line: str) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,7 +104,7 @@ def _without(data: xr.Dataset, attributes: set[str]) -> xr.Dataset:
 class TestKey:
     def test_is_stable(self) -> None:
         # A change here orphans every stored result: bump the experiments' VERSION instead if that is what is meant.
-        assert key(Cell()) == "X"
+        assert key(Cell()) == "cfd6981b732af0d1"
 
     @pytest.mark.parametrize(
         "change",
@@ -177,7 +178,6 @@ class TestRoundTrip:
         loaded = store.load(Cell())
         assert loaded is not None
         assert_same(loaded, data)
-        assert loaded.attrs["version"] == 3
         assert loaded.attrs["provenance"] == {"device": "cpu", "dirty": None}
         assert loaded.attrs["cell"]["target"] is None
         assert loaded.attrs["cell"]["solver"] == {"class": "Descent", "learning_rate": 1}
@@ -226,6 +226,7 @@ class TestRoundTrip:
         monkeypatch.setenv("PATH", "")
         assert provenance.git_state.__wrapped__() == ("unknown", None)
 
+    @pytest.mark.skipif(not shutil.which("git"), reason="there is no git")
     def test_provenance_in_git(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def git(*arguments: str) -> str:
             command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
@@ -371,7 +372,7 @@ class TestInterruption:
     def test_two_processes_on_the_same_cells(self, store: Store) -> None:
         in_fresh_process("save_side_by_side", store.root)
         assert store.missing([Cell(width=n) for n in range(3)]) == []
-        assert len(list((store.root / "fig1" / "v1").iterdir())) == 3
+        assert len(list((store.root / "fig1" / "v3").iterdir())) == 3
 
     def test_a_failed_write_leaves_nothing(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         path = store.save(Cell(), dataset(1), {})

@@ -215,7 +215,7 @@ def test_online_without_a_login_is_an_error_not_a_prompt(out: Path) -> None:
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     try:
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=120) == 0
         screen = os.read(ours, 10_000).decode()
     finally:
         process.kill()

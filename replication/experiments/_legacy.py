@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..engine import ENGINE
+from ..study.experiment import Experiment
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Legacy:
     def __init__(self, module: Any):
         self.module, self.name, self.version = module, module.NAME, module.VERSION
         self.config, self.claims, self.metrics = module.Config, module.CLAIMS, module.metrics
+
+    claims_of = Experiment.claims_of
 
     def cells(self, config: Any) -> list[Any]:
         cells = [LegacyCell(self.name, self.version, cell) for cell in self.module.cells(config)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import xarray as xr
 
-from .statistics import Statistic, Verdict
+from .statistics import Statistic, Verdict, resampling
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,15 @@ class Outcome:
 
 def decide(claims: Sequence[Claim], dataset: xr.Dataset) -> list[Outcome]:
     """Every claim, and every negative control of it, on an experiment's data."""
-    return [
-        Outcome(
-            claim,
-            claim.check(dataset),
-            {control.text: _worst(claim.check(control.data(dataset))) for control in claim.controls},
-        )
-        for claim in claims
-    ]
+    with resampling(dataset.attrs.get("draw", 0)):
+        return [
+            Outcome(
+                claim,
+                claim.check(dataset),
+                {control.text: _worst(claim.check(control.data(dataset))) for control in claim.controls},
+            )
+            for claim in claims
+        ]
 
 
 def _worst(statistics: Sequence[Statistic]) -> Verdict:

@@ -39,7 +39,7 @@ from ..engine import ENGINE
 from ..randomness import generator
 from ..training import DivergenceError
 from .claims import Claim
-from .settings import BaseConfig
+from .settings import BaseConfig, require
 from .store import NOT_IDENTITY
 
 C = TypeVar("C", bound=BaseConfig)
@@ -132,6 +132,13 @@ class Experiment(ABC, Generic[C, S]):
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
         """What tracking records: rows of (t, {name: value})."""
         return iter(())
+
+    def claims_of(self, ids: Collection[str] | None) -> list[Claim]:
+        """The claims with these ids, all for None. Raises ConfigError for an id that there is not."""
+        known = [claim.id for claim in self.claims]
+        for name in ids or ():
+            require(name in known, "claims", name, f"must be among {', '.join(known)}")
+        return [claim for claim in self.claims if ids is None or claim.id in ids]
 
     def cells(self, config: C) -> list[Cell[S]]:
         """The cells of a config, those of cheap networks first."""

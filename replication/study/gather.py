@@ -26,6 +26,7 @@ def gather(experiment: Experiment[Any, Any], config: BaseConfig, store: Store) -
         engine=cells[0].engine,
         draw=config.draw,
         preset=config.preset,
+        claims=[claim.id for claim in experiment.claims_of(config.claims)],
         cells=len(cells),
         wall_time=sum(of_cell["wall_time"] for _, of_cell in provenance),
         provenance=summary(provenance),

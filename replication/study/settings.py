@@ -49,12 +49,16 @@ class TrackingConfig:
 class BaseConfig:
     """What every experiment's config holds besides its own settings.
 
-    draw: which independent replication: it salts every random stream; the rest changes no number.
+    draw: which independent replication: it salts every random stream; the rest changes no number. claims: the ids of
+    those that are decided, null for all of the experiment; undecided: claim → why this preset is not meant to decide
+    it.
     """
 
     experiment: str
     preset: str
     draw: int
+    claims: list[str] | None
+    undecided: dict[str, str]
     results: str
     device: str
     threads: int | None

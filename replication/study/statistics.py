@@ -6,7 +6,9 @@ dozens of claims are decided at once.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +18,8 @@ from scipy.special import stdtrit
 LEVEL = 0.999
 MIN_SEEDS = 5
 """Fewer independent networks than this give no interval, hence no verdict."""
+
+_draw = ContextVar("draw", default=0)
 
 Verdict = Literal["holds", "fails", "undecided"]
 
@@ -45,6 +49,16 @@ class Statistic:
         return f"{self.name} = {self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
+@contextmanager
+def resampling(draw: int) -> Iterator[None]:
+    """In the block, bootstraps use the random numbers of this draw."""
+    token = _draw.set(draw)
+    try:
+        yield
+    finally:
+        _draw.reset(token)
+
+
 def interval(
     groups: Sequence[np.ndarray],
     statistic: Callable[[Sequence[np.ndarray]], float],
@@ -62,7 +76,7 @@ def interval(
     seeds = min(len(group) for group in groups)
     if seeds < MIN_SEEDS:
         return estimate, -math.inf, math.inf
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(_draw.get())
     replicates = [statistic([group[_resampled(len(group), rng)] for group in groups]) for _ in range(resamples)]
     error = float(np.std(replicates, ddof=1)) * math.sqrt(seeds / (seeds - 1))
     margin = float(stdtrit(seeds - 1, (1 + LEVEL) / 2)) * error
@@ -90,7 +104,7 @@ def simultaneous_band(samples: np.ndarray, *, draws: int = 20_000) -> tuple[np.n
         return mean, np.full_like(mean, np.inf)
     centred = samples - mean
     sd = np.sqrt(np.square(centred).sum(axis=0) / (seeds - 1))
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(_draw.get())
     root = centred / np.where(sd > 0, sd, 1) / math.sqrt(seeds - 1)
     if seeds > root.shape[1]:
         root = np.linalg.qr(root, mode="r")  # the same correlations from fewer rows
