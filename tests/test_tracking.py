@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from replication import tracking
+from replication.study import tracking
 from replication.study.tracking import TrackingError
 
 CONFIG = {"widths": [500, 10000], "beta": 0.1, "dtype": None, "solver": {"name": "flow", "exact": True}}
