@@ -18,6 +18,7 @@ from replication.study.claims import decide
 from replication.study.settings import NetworkConfig
 from replication.tangent import Tangent, tangent_kernel
 from replication.training import DivergenceError, GradientDescent
+from replication.usual import descent_kernel, exact_rates, layer_kernels, one_rate
 
 compose = script("compose")
 OURS = ("remark1.functions", "remark1.derivatives", "remark1.map")
@@ -136,8 +137,8 @@ def test_a_kernel_is_the_sum_of_its_parts():
     """Θ from the exact rates; that of one rate is the NTK by automatic differentiation of the usual network."""
     network = measurements.draw(cell(), 0, "cpu")
     x, _ = measurements.problem(2, 6)
-    by_layer = usual.layer_kernels(Tangent(network, x))
-    theta = usual.descent_kernel(*by_layer, usual.exact_rates(network, 1.0))
+    by_layer = layer_kernels(Tangent(network, x))
+    theta = descent_kernel(*by_layer, exact_rates(network, 1.0))
     torch.testing.assert_close(theta, tangent_kernel(network, x))
     model = usual.usual_network(network, "relu")
     rows = []
@@ -145,9 +146,7 @@ def test_a_kernel_is_the_sum_of_its_parts():
         gradients = torch.autograd.grad(value, list(model.parameters()), retain_graph=True)
         rows.append(torch.cat([gradient.flatten() for gradient in gradients]))
     jacobian = torch.stack(rows)
-    torch.testing.assert_close(
-        usual.descent_kernel(*by_layer, usual.one_rate(network, 0.5)), 0.5 * jacobian @ jacobian.T
-    )
+    torch.testing.assert_close(descent_kernel(*by_layer, one_rate(network, 0.5)), 0.5 * jacobian @ jacobian.T)
 
 
 def test_the_speed_is_that_of_a_short_step():
@@ -155,7 +154,7 @@ def test_the_speed_is_that_of_a_short_step():
     network = measurements.draw(case, 0, "cpu")
     x, target = measurements.problem(2, 6)
     short = 1e-6
-    speed = measurements._speed(network, usual.exact_rates(network, short), x, target)
+    speed = measurements._speed(network, exact_rates(network, short), x, target)
     costs = []
     for state in GradientDescent(short, 1).states(network, x, LeastSquares(target)):
         costs.append(state.cost_at(state.t))

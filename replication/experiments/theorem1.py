@@ -25,8 +25,8 @@ from ..study.memory import require_memory
 from ..study.settings import BaseConfig, SeedsAtWidths, WideNetworkConfig, require, require_distinct
 from ..study.statistics import Statistic, interval, rate, rms
 from ..tangent import Tangent
+from ..usual import descent_kernel, layer_kernels, one_rate
 from ..weights import DenseWeight
-from .remark1.usual import descent_kernel, layer_kernels, one_rate
 
 NAME = "theorem1"
 VERSION = 2

@@ -14,19 +14,11 @@ from ...network import Network
 from ...randomness import generator
 from ...tangent import Tangent
 from ...training import GradientDescent, follow
+from ...usual import descent_kernel, exact_rates, layer_kernels, one_rate
 from ...weights import DenseWeight
 from .claims import RUNS, SLOW
 from .config import NAME, Cell
-from .usual import (
-    descend,
-    descent_kernel,
-    exact_rates,
-    layer_kernels,
-    linear_layers,
-    one_rate,
-    parameters,
-    usual_network,
-)
+from .usual import descend, linear_layers, parameters, usual_network
 
 
 def problem(n_0: int, n_samples: int) -> tuple[Tensor, Tensor]:
