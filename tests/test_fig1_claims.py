@@ -8,8 +8,9 @@ import xarray as xr
 
 from replication.datasets import angle_grid
 from replication.experiments.fig1.claims import BAND, CLAIMS, INFLATION
-from replication.experiments.fig1.statistics import change, initial_kernels, roughness, select, spread
+from replication.experiments.fig1.statistics import change, initial_kernels, roughness, spread
 from replication.study.claims import decide
+from replication.study.experiment import select
 
 ANGLES = angle_grid(24).numpy()
 WIDTHS, TREND, INITIAL, MEAN_FIELD = [500, 10000], [125, 250, 500], [64, 250, 1000, 2000], [125, 500]
@@ -240,7 +241,7 @@ class TestStatistics:
         assert roughness(kernels, limit(4), ANGLES) == pytest.approx(expected, rel=1e-10)
 
     def test_change_is_the_largest_move_relative_to_the_largest_kernel(self, true):
-        dataset = select(true, width=500)
+        dataset = select(true, variant="main", width=500)
         before, after = dataset.theta.values[:, 0], dataset.theta.values[:, 1]
         expected = [np.abs(b - a).max() / np.abs(b).max() for b, a in zip(before, after, strict=True)]
         assert change(true, 500).tolist() == pytest.approx(expected)
@@ -251,11 +252,11 @@ class TestStatistics:
         assert initial_kernels(true, 500).shape == (NARROW_SEEDS, 4, len(ANGLES))
 
     def test_select_takes_a_variant_and_a_width(self, true):
-        chosen = select(true, "mean_field", 125)
+        chosen = select(true, variant="mean_field", width=125)
         assert chosen.sizes["network"] == SEEDS
         assert set(chosen.variant.values) == {"mean_field"}
         assert set(chosen.width.values) == {125}
-        assert select(true, "mean_field").sizes["network"] == 2 * SEEDS
+        assert select(true, variant="mean_field").sizes["network"] == 2 * SEEDS
 
 
 def test_the_margins_are_the_stated_ones():

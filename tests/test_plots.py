@@ -14,12 +14,13 @@ from matplotlib.image import imread
 from scripts_fixtures import TINY, call, script
 
 from replication import plots
-from replication.experiments import fig1
-from replication.experiments.fig1.claims import INFLATION
-from replication.experiments.fig1.statistics import change, initial_kernels, select, spread
+from replication.experiments.fig1 import EXPERIMENT
+from replication.experiments.fig1.claims import CLAIMS, INFLATION
+from replication.experiments.fig1.statistics import change, initial_kernels, spread
 from replication.plots import fig1 as plot
 from replication.plots import width as width_plot
 from replication.study.claims import decide
+from replication.study.experiment import select
 
 compose = script("compose")
 
@@ -27,8 +28,8 @@ compose = script("compose")
 def assembled(*overrides: str) -> xr.Dataset:
     """The data of a tiny config."""
     preset, *tiny = TINY
-    _, config = compose.typed(compose.preset(preset.removeprefix("+exp="), *tiny, *overrides))
-    return fig1.assemble(config, [(cell, fig1.compute(cell)) for cell in fig1.cells(config)])
+    experiment, config = compose.typed(compose.preset(preset.removeprefix("+exp="), *tiny, *overrides))
+    return experiment.join(config, [experiment.compute(cell) for cell in experiment.cells(config)])
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,7 @@ def test_fig1_choices_shows_the_alternatives(figures: dict[str, Figure], dataset
         "$n = 32$",
     ]
     assert "at $t = 4$" in axes.get_xlabel()
-    theta = select(dataset, "loss_factor").theta.sel(angle=0).values
+    theta = select(dataset, variant="loss_factor").theta.sel(angle=0).values
     dots, mean = [line for line in axes.get_lines() if points(line)[0, 1] == 1 and len(points(line)) in (1, 10)]
     assert points(dots)[:, 0] == pytest.approx(theta[:, 1] / theta[:, 0])
     assert points(mean)[0, 0] == pytest.approx((theta[:, 1] / theta[:, 0]).mean())
@@ -171,8 +172,8 @@ EMPTY = LISTS | {
 @pytest.mark.parametrize("overrides", EMPTY.values(), ids=EMPTY.keys())
 def test_less_data_leave_claims_undecided(overrides: list[str], tmp_path: Path) -> None:
     dataset = assembled(*overrides)
-    outcomes = {outcome.claim.id: outcome for outcome in decide(fig1.CLAIMS, dataset)}
-    assert list(outcomes) == [claim.id for claim in fig1.CLAIMS]
+    outcomes = {outcome.claim.id: outcome for outcome in decide(CLAIMS, dataset)}
+    assert list(outcomes) == [claim.id for claim in CLAIMS]
     names = set(plots.draw("fig1", dataset, tmp_path))
     assert names == {"fig1", "fig1_widths", "fig1_choices"}
     undecided = {
@@ -187,7 +188,7 @@ def test_less_data_leave_claims_undecided(overrides: list[str], tmp_path: Path) 
             assert outcomes[name].verdict == "undecided", f"{name} with {override}"
     for outcome in outcomes.values():
         assert outcome.row()["ours"]
-    assert list(fig1.metrics(dataset))
+    assert list(EXPERIMENT.metrics(dataset))
 
 
 def test_less_data_from_end_to_end(tmp_path: Path) -> None:

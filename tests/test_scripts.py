@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,11 +33,12 @@ from scripts_fixtures import (
 )
 
 from replication.engine import ENGINE
-from replication.experiments import fig1
+from replication.experiments.fig1 import EXPERIMENT
 from replication.study.claims import decide
+from replication.study.experiment import Cell, Ensemble
 from replication.study.store import read_dataset, write_dataset
 
-CLAIMS = [claim.id for claim in fig1.CLAIMS]
+CLAIMS = [claim.id for claim in EXPERIMENT.claims]
 FIGURES = ["fig1", "fig1_widths", "fig1_choices"]
 
 
@@ -102,7 +104,7 @@ def test_reduced_run_prints_claims_figure_and_cost(reduced: Reduced) -> None:
     printed = dict(re.findall(r"^(figure|claims|results) +(\S+)", done.stdout, re.MULTILINE))
     assert Path(printed["figure"]) == reduced.folder / "fig1.png"
     assert Path(printed["claims"]) == reduced.folder / "CLAIMS.md"
-    assert Path(printed["results"]) == reduced.results / "fig1" / f"v{fig1.VERSION}.{ENGINE}"
+    assert Path(printed["results"]) == reduced.results / "fig1" / f"v{EXPERIMENT.version}.{ENGINE}"
     assert all(Path(path).exists() for path in printed.values())
     cost = re.search(r"^wall time +([\d.]+) s, peak memory ([\d.]+) GiB$", done.stdout, re.MULTILINE)
     assert cost
@@ -113,7 +115,7 @@ def test_reduced_run_prints_claims_figure_and_cost(reduced: Reduced) -> None:
 
 
 def test_reduced_claims_hold_and_controls_are_rejected(reduced: Reduced) -> None:
-    outcomes = decide(fig1.CLAIMS, reduced.dataset)
+    outcomes = decide(EXPERIMENT.claims, reduced.dataset)
     assert {outcome.claim.id: outcome.verdict for outcome in outcomes} == dict.fromkeys(CLAIMS, "holds")
     for outcome in outcomes:
         assert set(outcome.controls.values()) == {"fails"}, outcome.claim.id
@@ -251,7 +253,7 @@ def running_children(process: int) -> list[int]:
 def test_workers(whole: dict[str, xr.Dataset], tmp_path: Path) -> None:
     done = call(*TINY, "workers=2", f"results={tmp_path}", terminal=True)
     assert computed(done) == (len(whole), len(whole))
-    assert re.search(r"fig1: 100%.* cell 12/12", done.stderr)
+    assert re.search(r"fig1: 100%.* cell 13/13", done.stderr)
     assert_same(stored(tmp_path), whole)
 
 
@@ -259,20 +261,25 @@ def test_the_largest_cells_are_computed_alone(
     whole: dict[str, xr.Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In this process, with its threads, after the workers have done the others."""
-    compute, here = fig1.compute, []
+    figure1, here = type(EXPERIMENT), []
+    compute, ensembles = figure1.compute, figure1.ensembles
 
-    def record(cell: fig1.Cell, *rest: Any) -> xr.Dataset:
-        here.append((cell.width, len(stored(tmp_path))))  # of a worker: to a list of its own
-        return compute(cell, *rest)
+    def record(self: Any, cell: Cell[Any], *rest: Any) -> xr.Dataset:
+        here.append((cell.setting.width, len(stored(tmp_path))))  # of a worker: to a list of its own
+        return compute(self, cell, *rest)
 
-    monkeypatch.setattr(fig1, "compute", record)
-    monkeypatch.setattr(fig1, "work", lambda cell: 50.0 if cell.width == 64 else 1.0)
+    def weighed(self: Any, config: Any) -> Iterator[Ensemble[Any]]:
+        for ensemble in ensembles(self, config):
+            yield replace(ensemble, work=50.0 if ensemble.setting.width == 64 else 1.0)
+
+    monkeypatch.setattr(figure1, "compute", record)
+    monkeypatch.setattr(figure1, "ensembles", weighed)
     large = sum("n64" in name for name in whole)
     assert 0 < large < len(whole)
     done = call(*TINY, "workers=2", f"results={tmp_path}", terminal=True)
     assert computed(done) == (len(whole), len(whole))
     assert here == [(64, len(whole) - large + i) for i in range(large)]
-    assert re.search(r"fig1: 100%.* cell 12/12", done.stderr)
+    assert re.search(r"fig1: 100%.* cell 13/13", done.stderr)
     assert_same(stored(tmp_path), whole)
 
 
@@ -297,14 +304,14 @@ def test_cells_are_divided_by_their_part_of_the_work(
 
 def test_a_killed_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line, and what was finished is stored."""
-    compute = fig1.compute
+    compute = type(EXPERIMENT).compute
 
-    def killed_at_32(cell: fig1.Cell, *rest: Any) -> xr.Dataset:
-        if cell.width == 32:
+    def killed_at_32(self: Any, cell: Cell[Any], *rest: Any) -> xr.Dataset:
+        if cell.setting.width == 32:
             os.kill(os.getpid(), signal.SIGKILL)
-        return compute(cell, *rest)
+        return compute(self, cell, *rest)
 
-    monkeypatch.setattr(fig1, "compute", killed_at_32)
+    monkeypatch.setattr(type(EXPERIMENT), "compute", killed_at_32)
     done = call(*TINY, "workers=2", f"results={tmp_path}")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: a worker was killed, maybe for want of memory: try fewer workers\n"
@@ -339,7 +346,7 @@ def test_progress_on_a_terminal(tmp_path: Path) -> None:
     done = call(*TINY, f"results={tmp_path}", terminal=True)
     assert computed(done)[0] > 0
     assert re.search(r"fig1: +\d+%\|.*\| \d\d:\d\d<\d\d:\d\d, +cell \d+/12", done.stderr)  # the time left is known
-    assert re.search(r"fig1: 100%.* cell 12/12", done.stderr)
+    assert re.search(r"fig1: 100%.* cell 13/13", done.stderr)
     assert re.search(r"  main-n32-seed0-9: +\d+%\|", done.stderr)  # one bar inside the cell
 
 

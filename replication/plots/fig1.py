@@ -9,7 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from ..experiments.fig1.claims import INFLATION
-from ..experiments.fig1.statistics import change, initial_kernels, roughness, select, spread
+from ..experiments.fig1.statistics import change, initial_kernels, roughness, spread
+from ..study.experiment import select
 from . import trend
 
 COLORS = ("tab:red", "tab:blue", "tab:green", "tab:purple")
@@ -27,7 +28,7 @@ def _kernels(dataset: xr.Dataset) -> Figure:
     handles = []
     # The widest last, so that its narrow bundle stays visible on top of the others.
     for color, width in zip(COLORS, dataset.attrs["widths"], strict=False):
-        drawn = select(dataset, width=width)
+        drawn = select(dataset, variant="main", width=width)
         drawn = drawn.isel(network=np.isin(drawn.seed.values, dataset.attrs["seeds"]))
         for i, line in ((0, "-"), (1, ":")):
             for curve in drawn.theta.values[:, i]:
@@ -61,7 +62,7 @@ def _widths(dataset: xr.Dataset) -> Figure:
     middle.yaxis.set_minor_formatter(NullFormatter())
 
     trend(right, trained, [change(dataset, width) for width in trained], lambda found: float(found.mean()), -1.0)
-    control = select(dataset, "mean_field")
+    control = select(dataset, variant="mean_field")
     sizes = sorted({int(width) for width in control.width})
     moved = [float(change(dataset, width, "mean_field").mean()) for width in sizes]
     right.loglog(sizes, moved, "x", color="tab:orange", ms=5, label="mean-field scaling")
@@ -79,9 +80,9 @@ def _widths(dataset: xr.Dataset) -> Figure:
 
 def _choices(dataset: xr.Dataset) -> Figure:
     narrow, wide = dataset.attrs["widths"][0], dataset.attrs["widths"][-1]
-    groups = {f"as in Figure 1 ($n = {narrow}$)": select(dataset, width=narrow)}
-    groups |= {name.replace("_", " "): select(dataset, name) for name in dataset.attrs["alternatives"]}
-    groups[f"$n = {wide}$"] = select(dataset, width=wide)
+    groups = {f"as in Figure 1 ($n = {narrow}$)": select(dataset, variant="main", width=narrow)}
+    groups |= {name.replace("_", " "): select(dataset, variant=name) for name in dataset.attrs["alternatives"]}
+    groups[f"$n = {wide}$"] = select(dataset, variant="main", width=wide)
     figure = Figure(figsize=(5.6, 0.7 + 0.36 * len(groups)))
     axes = figure.subplots()
     for row, group in enumerate(groups.values()):

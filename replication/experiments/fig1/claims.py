@@ -7,8 +7,9 @@ import numpy as np
 import xarray as xr
 
 from ...study.claims import Claim, Control
+from ...study.experiment import select
 from ...study.statistics import Statistic, fall, mean, rate, simultaneous_band, undecided
-from .statistics import change, initial_kernels, roughness, select, spread
+from .statistics import change, initial_kernels, roughness, spread
 
 INFLATION = 1.05
 """Growth of Θ(x_0, x_0) that counts as inflation: a one-sided margin above 1."""
@@ -70,7 +71,7 @@ def _inflation_statistic(name: str, group: xr.Dataset) -> Statistic:
 
 def _check_inflation(dataset: xr.Dataset) -> list[Statistic]:
     narrow = dataset.attrs["widths"][0]
-    return [_inflation_statistic(f"mean inflation (n={narrow})", select(dataset, width=narrow))]
+    return [_inflation_statistic(f"mean inflation (n={narrow})", select(dataset, variant="main", width=narrow))]
 
 
 def _check_inflation_width(dataset: xr.Dataset) -> list[Statistic]:
@@ -87,40 +88,40 @@ def _check_inflation_width(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _check_open_choices(dataset: xr.Dataset) -> list[Statistic]:
-    narrow = select(dataset, width=dataset.attrs["widths"][0])
-    found = []
+    narrow = select(dataset, variant="main", width=dataset.attrs["widths"][0])
+    statistics = []
     for name in dataset.attrs["alternatives"]:
-        group = select(dataset, name)
-        found.append(_inflation_statistic(f"{name}: mean inflation", group))
+        group = select(dataset, variant=name)
+        statistics.append(_inflation_statistic(f"{name}: mean inflation", group))
         # The same networks before training: fig1.mean then keeps its verdict because its data are the same.
         same = np.isin(narrow.seed.values, group.seed.values)
         distance = float(np.abs(group.theta.values[:, 0] - narrow.theta.values[same, 0]).max())
-        found.append(Statistic(f"{name}: sup|Θ_0 − main|", distance, distance, distance, (0.0, 1e-12)))
-    return found or [undecided("no alternatives", (INFLATION, math.inf))]
+        statistics.append(Statistic(f"{name}: sup|Θ_0 − main|", distance, distance, distance, (0.0, 1e-12)))
+    return statistics or [undecided("no alternatives", (INFLATION, math.inf))]
 
 
 def _one_width_as_all(dataset: xr.Dataset) -> xr.Dataset:
     """The narrowest drawn width stands for every width: one width compared with itself."""
-    narrow = select(dataset, width=dataset.attrs["widths"][0])
+    narrow = select(dataset, variant="main", width=dataset.attrs["widths"][0])
     every = sorted({*dataset.attrs["widths"], *dataset.attrs["initial"]})
     return _concat([_relabel(narrow, "main", width) for width in every])
 
 
 def _widest_as_narrowest(dataset: xr.Dataset) -> xr.Dataset:
     widths = dataset.attrs["widths"]
-    return _relabel(select(dataset, width=widths[-1]), "main", widths[0])
+    return _relabel(select(dataset, variant="main", width=widths[-1]), "main", widths[0])
 
 
 def _widest_as_alternatives(dataset: xr.Dataset) -> xr.Dataset:
     widths = dataset.attrs["widths"]
-    widest = select(dataset, width=widths[-1])
+    widest = select(dataset, variant="main", width=widths[-1])
     # In the place of the main networks too, so that it is the inflation that has to be rejected.
     main = _relabel(widest, "main", widths[0])
     return _concat([main, *(_relabel(widest, name) for name in dataset.attrs["alternatives"])])
 
 
 def _mean_field(dataset: xr.Dataset) -> xr.Dataset:
-    networks = select(dataset, "mean_field")
+    networks = select(dataset, variant="mean_field")
     widths = sorted({int(width) for width in networks.width})
     return _relabel(networks, "main").assign_attrs(widths=widths, trend=widths)
 

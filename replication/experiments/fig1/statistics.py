@@ -5,13 +5,7 @@ import math
 import numpy as np
 import xarray as xr
 
-
-def select(dataset: xr.Dataset, variant: str = "main", width: int | None = None) -> xr.Dataset:
-    """The networks of a variant, of one width if given."""
-    chosen = dataset.variant == variant
-    if width is not None:
-        chosen = chosen & (dataset.width == width)
-    return dataset.isel(network=np.flatnonzero(chosen))
+from ...study.experiment import select
 
 
 def initial_kernels(dataset: xr.Dataset, width: int) -> np.ndarray:
@@ -19,9 +13,9 @@ def initial_kernels(dataset: xr.Dataset, width: int) -> np.ndarray:
 
     Of the ensemble measured at t = 0 only, where there is one of this width, else of the trained networks.
     """
-    networks = select(dataset, "initial", width)
+    networks = select(dataset, variant="initial", width=width)
     if networks.sizes["network"] == 0:
-        networks = select(dataset, "main", width)
+        networks = select(dataset, variant="main", width=width)
     kernels: np.ndarray = networks.theta_rotated.values.astype(float)
     return kernels
 
@@ -40,7 +34,7 @@ def roughness(kernels: np.ndarray, limit: np.ndarray, angles: np.ndarray) -> flo
 
 def change(dataset: xr.Dataset, width: int, variant: str = "main") -> np.ndarray:
     """sup_γ|Θ_t − Θ_0| / sup_γ|Θ_0| of each network, (seeds,)."""
-    theta = select(dataset, variant, width).theta.values.astype(float)
+    theta = select(dataset, variant=variant, width=width).theta.values.astype(float)
     before, after = theta[:, 0], theta[:, -1]
     relative: np.ndarray = np.abs(after - before).max(axis=1) / np.abs(before).max(axis=1)
     return relative
