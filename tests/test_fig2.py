@@ -6,36 +6,35 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from scripts_fixtures import cell_of
 
 from replication.experiments import fig2
-from replication.experiments.fig2 import claims
 from replication.plots import fig2 as plots
 from replication.study.claims import decide
+from replication.study.experiment import select
 from replication.study.settings import ConfigError, NetworkConfig, SeedsAtWidths
 
-CLAIM = {claim.id.removeprefix("fig2."): claim for claim in fig2.CLAIMS}
+CLAIM = {claim.id.removeprefix("fig2."): claim for claim in fig2.EXPERIMENT.claims}
 NETWORK = NetworkConfig(depth=3, nonlinearity="relu", beta=0.1, dtype="float64")
 DATA = fig2.DataConfig(angles=[-2.0, 0.5], targets=[-0.4, 0.3])
 TRAINING = fig2.TrainingConfig(solver="gradient_flow", t=20.0, tolerance=1e-3, learning_rate=1.0)
 INTERVALS = 8
 
 
-def cell(variant="main", width=20, seeds=(0, 1), training=TRAINING):
-    return fig2.Cell(
-        variant=variant,
-        width=width,
-        seeds=seeds,
-        network=NETWORK,
-        data=DATA,
-        training=training if variant == "main" else None,
-        intervals=INTERVALS,
-    )
+def measured(variant="main", width=20, seeds=(0, 1), training=TRAINING):
+    own = training if variant == "main" else None
+    setting = fig2.Setting(width=width, network=NETWORK, data=DATA, training=own, t=training.t, intervals=INTERVALS)
+    kind = "estimate" if variant == "estimate" else "network"
+    return fig2.EXPERIMENT.compute(cell_of(fig2.EXPERIMENT, setting, seeds, kind, variant=variant, width=width))
 
 
 def config(**changes):
     base = {
         "experiment": "fig2",
         "preset": "x",
+        "draw": 0,
+        "claims": None,
+        "undecided": {},
         "results": "r",
         "device": "cpu",
         "threads": 1,
@@ -153,7 +152,7 @@ def test_linearization_has_the_law_that_is_ascribed_to_it():
     for _ in range(4000):
         network.weights[-1].values.normal_(generator=stream)
         network.biases[-1].normal_(generator=stream)
-        dataset = fig2._train(problem, network, cell("initial"))
+        dataset = fig2._train(problem, network, None)
         found.append((dataset.linear.values.astype(float), dataset.variance.values.astype(float)))
     values = np.stack([item[0] for item in found])
     variance = found[0][1]
@@ -165,7 +164,7 @@ def test_linearization_has_the_law_that_is_ascribed_to_it():
 
 def test_a_wide_network_ends_near_its_linearization_and_on_the_data():
     training = fig2.TrainingConfig(solver="gradient_flow", t=500.0, tolerance=1e-3, learning_rate=1.0)
-    dataset = fig2.compute(cell(width=2000, seeds=(0,), training=training))
+    dataset = measured(width=2000, seeds=(0,), training=training)
     assert np.abs(dataset.f - dataset.linear).max() < 0.03
     np.testing.assert_allclose(dataset.at_data.values[0, -1], DATA.targets, atol=1e-3)
     assert np.abs(dataset.at_data.values[0, 0] - DATA.targets).max() > 0.05
@@ -173,34 +172,35 @@ def test_a_wide_network_ends_near_its_linearization_and_on_the_data():
 
 def test_descent_ends_where_the_flow_does():
     descent = fig2.TrainingConfig(solver="gradient_descent", t=20.0, tolerance=1e-3, learning_rate=0.5)
-    flow, steps = fig2.compute(cell(width=200)), fig2.compute(cell(width=200, training=descent))
+    flow, steps = measured(width=200), measured(width=200, training=descent)
     assert np.abs(flow.f - steps.f).max() < 0.02
     np.testing.assert_array_equal(flow.linear, steps.linear)
 
 
 def test_networks_are_the_same_in_any_block():
-    both, second = fig2.compute(cell(width=200)), fig2.compute(cell(width=200, seeds=(1,)))
+    both, second = measured(width=200), measured(width=200, seeds=(1,))
     xr.testing.assert_identical(both.isel(network=[1]), second)
-    batched, alone = fig2.compute(cell(width=20)), fig2.compute(cell(width=20, seeds=(1,)))
+    batched, alone = measured(width=20), measured(width=20, seeds=(1,))
     np.testing.assert_allclose(batched.linear[1], alone.linear[0], rtol=1e-5, atol=1e-6)
 
 
 def test_wide_networks_estimate_the_limit():
     problem = fig2.Problem(NETWORK, DATA, INTERVALS)
     mean, sd = problem.on_circle(problem.flow().law(math.inf, problem.sigma()))
-    found = fig2.compute(cell("estimate", 3000, (0, 1, 2)))
-    assert np.abs(found["mean"].mean("network") - mean).max() < 0.1 * sd.max()
-    assert np.abs(found["sd"].mean("network") - sd).max() < 0.1 * sd.max()
+    found = measured("estimate", 3000, (0, 1, 2))
+    assert np.abs(found.estimate_mean.mean("estimate") - mean).max() < 0.1 * sd.max()
+    assert np.abs(found.estimate_sd.mean("estimate") - sd).max() < 0.1 * sd.max()
 
 
 def test_assembled_data_have_every_network_once_and_are_drawn():
     asked = config()
-    dataset = fig2.assemble(asked, [(c, fig2.compute(c)) for c in fig2.cells(asked)])
+    experiment = fig2.EXPERIMENT
+    dataset = experiment.join(asked, [experiment.compute(cell) for cell in experiment.cells(asked)])
     assert dataset.sizes["network"] == 12 + 6 + 8
     assert dataset.sizes["estimate"] == 10
-    assert [len(claims.select(dataset, width).seed) for width in (16, 64)] == [12, 6]
-    assert dict(fig2.metrics(dataset))[20.0].keys() == {"cost/n=16", "cost/n=64"}
-    decide(fig2.CLAIMS, dataset)
+    assert [len(select(dataset, variant="main", width=width).seed) for width in (16, 64)] == [12, 6]
+    assert dict(experiment.metrics(dataset))[20.0].keys() == {"cost/n=16", "cost/n=64"}
+    decide(experiment.claims, dataset)
     drawn = plots.figures(dataset)
     (axes,) = drawn["fig2"].axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
@@ -230,3 +230,13 @@ def test_assembled_data_have_every_network_once_and_are_drawn():
 def test_bad_values_are_refused(make, key):
     with pytest.raises(ConfigError, match=f"^{key}="):
         make()
+
+
+def test_another_draw_has_other_networks_and_the_same_limit():
+    first, second = (
+        fig2.EXPERIMENT.join(asked, [fig2.EXPERIMENT.compute(cell) for cell in fig2.EXPERIMENT.cells(asked)])
+        for asked in (config(draw=draw, widths=[16], seeds=[6]) for draw in (0, 1))
+    )
+    for name in ("f", "linear", "estimate_mean"):
+        assert not np.isclose(first[name], second[name], rtol=1e-5, atol=0).all(axis=1).any()
+    xr.testing.assert_identical(first.law_mean, second.law_mean)

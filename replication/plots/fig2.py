@@ -15,8 +15,8 @@ from ..experiments.fig2.claims import (
     law,
     mean_bias,
     samples,
-    select,
 )
+from ..study.experiment import select
 from . import trend
 
 COLORS = ("tab:red", "tab:blue", "tab:green", "tab:purple")
@@ -31,7 +31,7 @@ def _functions(dataset: xr.Dataset) -> Figure:
     figure = Figure(figsize=(5.6, 3.9))
     axes = figure.subplots()
     for color, width in zip(COLORS, dataset.attrs["widths"], strict=False):
-        for i, curve in enumerate(select(dataset, width).f.values[: dataset.attrs["drawn"]]):
+        for i, curve in enumerate(select(dataset, variant="main", width=width).f.values[: dataset.attrs["drawn"]]):
             label = f"$n = {width}$" if i == 0 else None
             axes.plot(dataset.angle, curve, color=color, lw=0.7, alpha=0.7, label=label)
     limit = law(dataset)
@@ -63,7 +63,7 @@ def _statistics(dataset: xr.Dataset) -> Figure:
     left, middle, right = figure.subplots(1, 3)
     limit = law(dataset)
     for color, width in zip(COLORS, dataset.attrs["widths"], strict=False):
-        f, linear, variance = np.moveaxis(samples(select(dataset, width)), 1, 0)
+        f, linear, variance = np.moveaxis(samples(select(dataset, variant="main", width=width)), 1, 0)
         bias, half_width = mean_bias(dataset, width)
         left.plot(dataset.angle, bias, color=color, lw=1.1, label=f"$n = {width}$")
         left.fill_between(dataset.angle, bias - half_width, bias + half_width, color=color, alpha=0.2, lw=0)
@@ -86,7 +86,10 @@ def _statistics(dataset: xr.Dataset) -> Figure:
     widths, groups = kurtosis_groups(dataset)
     trend(right, widths, groups, conditional_kurtosis, -1.0)
     loose = law(dataset).loose
-    trained = [excess_kurtosis(samples(select(dataset, width))[:, :, loose]) for width in dataset.attrs["widths"]]
+    trained = [
+        excess_kurtosis(samples(select(dataset, variant="main", width=width))[:, :, loose])
+        for width in dataset.attrs["widths"]
+    ]
     right.plot(dataset.attrs["widths"], trained, "x", color="tab:red", ms=6, label="of $f_t$")
     right.set(title="excess kurtosis", xlabel="width $n$")
     right.set_xticks(widths, labels=[str(width) for width in widths])

@@ -6,8 +6,9 @@ which takes most of the noise out of what an ensemble says of the mean, the spre
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,10 +19,9 @@ from ...costs import LeastSquares
 from ...datasets import angle_grid, circle
 from ...limit import sigma_inf, theta_inf
 from ...network import Network
-from ...randomness import generator
 from ...regression import Law, LeastSquaresFlow
 from ...revealed import revealing
-from ...study.experiment import blocks
+from ...study.experiment import Cell, Ensemble, Experiment, Progress, silent
 from ...study.settings import NetworkConfig
 from ...tangent import tangent_kernel
 from ...training import DivergenceError, GradientDescent, GradientFlow, follow
@@ -29,10 +29,6 @@ from ...weights import DenseWeight
 from .claims import CLAIMS
 from .config import Config, DataConfig, TrainingConfig
 
-__all__ = ["CLAIMS", "NAME", "VERSION", "Cell", "Config", "assemble", "cells", "compute", "metrics", "work"]
-
-NAME = "fig2"
-VERSION = 1
 BATCHED, BLOCK_SIZES = 128, (100, 10)
 """Networks up to this width are one tensor program; networks of a cell, up to this width and above it."""
 EARLY = 0.01
@@ -40,64 +36,128 @@ EARLY = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
-    """A fixed block of networks of one kind and width: everything that determines their numbers.
+class Setting:
+    """Networks of one width, 0 for the limit; training: None for t = 0 only.
 
-    variant: main, trained; initial, at t = 0 only; estimate, whose own kernels estimate the limit's law, and whose
-    weights are revealed, not formed.
+    t: the time of training, which the limit's law is asked for too.
     """
 
-    variant: str
     width: int
-    seeds: tuple[int, ...]
     network: NetworkConfig
     data: DataConfig
     training: TrainingConfig | None
+    t: float
     intervals: int
 
     @property
-    def label(self) -> str:
-        """What the cell is, for people."""
-        return f"{self.variant}-n{self.width}-seed{self.seeds[0]}-{self.seeds[-1]}"
+    def work(self) -> float:
+        """Relative cost of a network: draws, products with n × n matrices, and overheads."""
+        passes = 500.0 if self.training is None else 3000.0
+        if self.training is not None and self.training.solver == "gradient_descent":
+            passes += 20.0 * self.training.steps
+        return passes * self.width**2 + 5e6
 
 
-def cells(config: Config) -> list[Cell]:
-    """The cells of a config, the narrow networks first."""
-    found = []
-    for (variant, width), seeds in _ensembles(config).items():
-        size = BLOCK_SIZES[width > BATCHED]
-        for block in blocks(range(seeds), size):
-            cell = Cell(
-                variant=variant,
+class Figure2(Experiment[Config, Setting]):
+    """Functions of trained networks (network), estimates of the limit from one network each (estimate), the limit."""
+
+    name = "fig2"
+    version = 1
+    config = Config
+    claims = CLAIMS
+    constants: ClassVar = {"batched": BATCHED, "early": EARLY}
+
+    def ensembles(self, config: Config) -> Iterator[Ensemble[Setting]]:
+        def setting(width: int, training: TrainingConfig | None = None) -> Setting:
+            return Setting(
                 width=width,
-                seeds=block,
                 network=config.network,
                 data=config.data,
-                training=config.training if variant == "main" else None,
+                training=training,
+                t=config.training.t,
                 intervals=config.intervals,
             )
-            found.append(cell)
-    return sorted(found, key=lambda cell: (cell.width, cell.variant, cell.seeds))
 
+        def networks(variant: str, width: int, seeds: int) -> Ensemble[Setting]:
+            own = setting(width, config.training if variant == "main" else None)
+            return Ensemble(
+                labels={"variant": variant, "width": width} if variant != "estimate" else {"width": width},
+                setting=own,
+                seeds=range(seeds),
+                block=BLOCK_SIZES[width > BATCHED],
+                work=own.work,
+                kind="estimate" if variant == "estimate" else "network",
+            )
 
-def _ensembles(config: Config) -> dict[tuple[str, int], int]:
-    """(variant, width) → number of seeds."""
-    found = {("main", width): seeds for width, seeds in zip(config.widths, config.seeds, strict=True)}
-    for variant, ensemble in (
-        ("initial", config.initial),
-        ("estimate", config.estimate),
-        ("estimate", config.narrow_estimate),
-    ):
-        found |= {(variant, width): ensemble.seeds for width in ensemble.widths}
-    return found
+        for width, seeds in zip(config.widths, config.seeds, strict=True):
+            yield networks("main", width, seeds)
+        for width in config.initial.widths:
+            yield networks("initial", width, config.initial.seeds)
+        estimates: dict[int, int] = {}
+        for asked in (config.estimate, config.narrow_estimate):
+            estimates |= dict.fromkeys(asked.widths, asked.seeds)
+        for width, seeds in estimates.items():
+            yield networks("estimate", width, seeds)
+        yield Ensemble(labels={}, setting=setting(0), seeds=(0,), kind="limit")
 
+    def measure(self, cell: Cell[Setting], seed: int, device: str, progress: Progress) -> xr.Dataset:
+        return self._measure(cell, (seed,), device)
 
-def work(cell: Cell) -> float:
-    """Relative cost of a cell: draws, products with n × n matrices, and overheads."""
-    passes = 500.0 if cell.training is None else 3000.0
-    if cell.training is not None and cell.training.solver == "gradient_descent":
-        passes += 20.0 * cell.training.steps
-    return len(cell.seeds) * (passes * cell.width**2 + 5e6)
+    def compute(self, cell: Cell[Setting], device: str = "cpu", progress: Progress = silent) -> xr.Dataset:
+        """Train the networks of a cell, narrow ones as one tensor program, or estimate the limit from each.
+
+        f (network, angle): f_t at the end; linear (network, angle): A f_0 + m; variance (network, angle): the
+        conditional variance of linear given the last hidden layer, diag(A q Aᵀ), q = α α'/n + β²; at_data (network,
+        stage, datum): f_t on the data at t = 0, early, and the end. Estimates: mean, sd (estimate, angle) of the law of
+        f_∞ with the network's own Θ and q in the place of Θ_∞ and Σ. The limit: see ``_limit``.
+        """
+        batched = cell.kind == "network" and cell.setting.width <= BATCHED
+        if not batched or len(cell.seeds) == 1:
+            return super().compute(cell, device, progress)
+        try:
+            return self._measure(cell, cell.seeds, device)
+        except DivergenceError as error:
+            raise DivergenceError(f"{cell.label}: {error}", error.t) from error
+
+    def _measure(self, cell: Cell[Setting], seeds: tuple[int, ...], device: str) -> xr.Dataset:
+        setting = cell.setting
+        problem = Problem(setting.network, setting.data, setting.intervals)
+        if cell.kind == "limit":
+            return _limit(problem, setting)
+        streams = [cell.stream(cell.kind, setting.width, seed) for seed in seeds]
+        network = setting.network.draw(
+            2,
+            setting.width,
+            generator=streams if len(streams) > 1 else streams[0],
+            device=device,
+            weight=revealing() if cell.kind == "estimate" else DenseWeight.draw,
+        )
+        return _estimate(problem, network) if cell.kind == "estimate" else _train(problem, network, setting.training)
+
+    def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
+        """All networks along one dimension, the estimates along another, and the limit."""
+        limit = parts["limit"].isel(limit=0, drop=True).drop_vars("limit_seed", errors="ignore")
+        joined = parts["network"].merge(limit)
+        if "estimate" in parts:
+            joined = joined.merge(parts["estimate"])
+        return joined.assign_attrs(
+            widths=sorted(config.widths),
+            drawn=config.drawn,
+            initial=sorted(config.initial.widths),
+            estimate=max(config.estimate.widths, default=0),
+            narrow_estimate=max(config.narrow_estimate.widths, default=0),
+            network=asdict(config.network),
+            training=asdict(config.training),
+        )
+
+    def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
+        """Mean cost of the networks of each width, ½‖f_t − f*‖²_{p^in}, against time."""
+        costs = np.square(dataset.at_data - dataset.target).mean(dim="datum") / 2
+        main = {
+            width: ((dataset.width == width) & (dataset.variant == "main")).values for width in dataset.attrs["widths"]
+        }
+        for i, t in enumerate(dataset.stage.values):
+            yield float(t), {f"cost/n={width}": float(costs[chosen, i].mean()) for width, chosen in main.items()}
 
 
 class Problem:
@@ -134,39 +194,8 @@ class Problem:
         return law.mean[self.n :, 0].numpy(), law.sd[self.n :, 0].numpy()
 
 
-def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] = lambda fraction: None) -> xr.Dataset:
-    """Train the networks of a cell, or estimate the limit from each; ``progress`` is told the fraction done.
-
-    f (network, angle): f_t at the end; linear (network, angle): A f_0 + m; variance (network, angle): the conditional
-    variance of linear given the last hidden layer, diag(A q Aᵀ), q = α α'/n + β²; at_data (network, stage, datum): f_t
-    on the data at t = 0, early, and the end. Estimates: mean, sd (network, angle) of the law of f_∞ with the network's
-    own Θ and q in the place of Θ_∞ and Σ. Raises DivergenceError, naming the cell.
-    """
-    problem = Problem(cell.network, cell.data, cell.intervals)
-    batched = cell.width <= BATCHED and cell.variant != "estimate"
-    groups: list[tuple[int, ...]] = [cell.seeds] if batched else [(seed,) for seed in cell.seeds]
-    parts = []
-    for i, seeds in enumerate(groups):
-        kind = "estimate" if cell.variant == "estimate" else "network"
-        streams = [generator(NAME, kind, cell.width, seed) for seed in seeds]
-        network = cell.network.draw(
-            2,
-            cell.width,
-            generator=streams if batched else streams[0],
-            device=device,
-            weight=revealing() if cell.variant == "estimate" else DenseWeight.draw,
-        )
-        try:
-            part = _estimate(problem, network) if cell.variant == "estimate" else _train(problem, network, cell)
-        except DivergenceError as error:
-            raise DivergenceError(f"width {cell.width}, seeds {seeds[0]} … {seeds[-1]}: {error}", error.t) from error
-        parts.append(part if batched else part.expand_dims("network"))
-        progress((i + 1) / len(groups))
-    return xr.concat(parts, dim="network").assign(seed=("network", list(cell.seeds)))
-
-
-def _train(problem: Problem, network: Network, cell: Cell) -> xr.Dataset:
-    n, training = problem.n, cell.training
+def _train(problem: Problem, network: Network, training: TrainingConfig | None) -> xr.Dataset:
+    n = problem.n
     device = network.weights[0].device
     points, target = problem.points.to(device), problem.target.to(device)
     flow, end = problem.flow(), training.t if training else math.inf
@@ -186,14 +215,14 @@ def _train(problem: Problem, network: Network, cell: Cell) -> xr.Dataset:
             states = GradientDescent(training.learning_rate, training.steps).states(network, points[:n], cost)
         stages = follow(states, [0.0, EARLY * training.t, training.t])[..., 0].cpu()
         f = network(points)[..., n:, 0].double().cpu()
-    found = {
+    variables = {
         "f": (("network", "angle"), f),
         "linear": (("network", "angle"), linear),
         "variance": (("network", "angle"), variance),
         "at_data": (("network", "stage", "datum"), stages.movedim(0, -2)),
     }
     shift = 1 - (f.ndim - 1)  # one network alone has no dimension of its own
-    return xr.Dataset({name: (dims[shift:], v.numpy().astype(np.float32)) for name, (dims, v) in found.items()})
+    return xr.Dataset({name: (dims[shift:], v.numpy().astype(np.float32)) for name, (dims, v) in variables.items()})
 
 
 def _estimate(problem: Problem, network: Network) -> xr.Dataset:
@@ -203,33 +232,20 @@ def _estimate(problem: Problem, network: Network) -> xr.Dataset:
     last = network.forward(problem.points.to(device)).activations[-1].double().cpu()
     sigma = last @ last.mT / last.shape[-1] + network.beta**2
     mean, sd = problem.on_circle(LeastSquaresFlow(theta[:, : problem.n], problem.target).law(math.inf, sigma))
-    return xr.Dataset({"mean": ("angle", mean.astype(np.float32)), "sd": ("angle", sd.astype(np.float32))})
+    return xr.Dataset(
+        {"estimate_mean": ("angle", mean.astype(np.float32)), "estimate_sd": ("angle", sd.astype(np.float32))}
+    )
 
 
-def assemble(config: Config, results: Sequence[tuple[Cell, xr.Dataset]]) -> xr.Dataset:
-    """All networks along one dimension, the estimates along another, and the limit.
+def _limit(problem: Problem, setting: Setting) -> xr.Dataset:
+    """The limit's laws along the circle.
 
     law_mean, law_sd (law, angle): of f_∞ in the limit (limit), and for controls before training (prior), of Bayesian
     inference (posterior), and of one layer more (deeper); stage_mean, stage_sd (stage, angle): of f_t in the limit;
     extension (angle, datum): κ_xᵀK̃⁻¹, by which what is left on the data at time t is left on the circle.
     """
-    ensembles = _ensembles(config)
-    networks: list[xr.Dataset] = []
-    estimates: list[xr.Dataset] = []
-    for cell, dataset in results:
-        wanted = dataset.isel(network=dataset.seed.values < ensembles[cell.variant, cell.width])
-        size = wanted.sizes["network"]
-        wanted = wanted.assign(variant=("network", [cell.variant] * size), width=("network", [cell.width] * size))
-        (estimates if cell.variant == "estimate" else networks).append(wanted)
-    found = xr.concat(networks, dim="network", join="exact", combine_attrs="drop")
-    if estimates:
-        joined = xr.concat(estimates, dim="network", join="exact", combine_attrs="drop").drop_vars("variant")
-        joined = joined.rename({name: f"estimate_{name}" for name in ("mean", "sd", "width", "seed")})
-        found = found.merge(joined.rename(network="estimate"))
-
-    problem = Problem(config.network, config.data, config.intervals)
     flow, sigma = problem.flow(), problem.sigma()
-    times = [0.0, EARLY * config.training.t, config.training.t]
+    times = [0.0, EARLY * setting.t, setting.t]
     stages = [problem.on_circle(flow.law(t, sigma)) for t in times]
     laws = {
         "limit": problem.on_circle(flow.law(math.inf, sigma)),
@@ -238,33 +254,15 @@ def assemble(config: Config, results: Sequence[tuple[Cell, xr.Dataset]]) -> xr.D
         "deeper": problem.on_circle(problem.flow(1).law(math.inf, problem.sigma(1))),
     }
     extension = -flow.propagator(math.inf)[problem.n :, : problem.n]
+    curves: dict[str, tuple[tuple[str, str], np.ndarray]] = {}
     for name, pairs in (("law", list(laws.values())), ("stage", stages)):
-        found[f"{name}_mean"] = ((name, "angle"), np.stack([mean for mean, _ in pairs]))
-        found[f"{name}_sd"] = ((name, "angle"), np.stack([sd for _, sd in pairs]))
-    found["extension"] = (("angle", "datum"), extension.numpy())
-    found["target"] = ("datum", problem.target[:, 0].numpy())
-    found = found.assign_coords(angle=problem.angles.numpy(), datum=config.data.angles, law=list(laws), stage=times)
-    return found.assign_attrs(
-        widths=sorted(config.widths),
-        drawn=config.drawn,
-        initial=sorted(config.initial.widths),
-        estimate=max(config.estimate.widths, default=0),
-        narrow_estimate=max(config.narrow_estimate.widths, default=0),
-        network=asdict(config.network),
-        training=asdict(config.training),
+        curves[f"{name}_mean"] = ((name, "angle"), np.stack([mean for mean, _ in pairs]))
+        curves[f"{name}_sd"] = ((name, "angle"), np.stack([sd for _, sd in pairs]))
+    return xr.Dataset(
+        curves
+        | {"extension": (("angle", "datum"), extension.numpy()), "target": ("datum", problem.target[:, 0].numpy())},
+        coords={"angle": problem.angles.numpy(), "datum": setting.data.angles, "law": list(laws), "stage": times},
     )
 
 
-def metrics(dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-    """Mean cost of the networks of each width, ½‖f_t − f*‖²_{p^in}, against time."""
-    costs = np.square(dataset.at_data - dataset.target).mean(dim="datum") / 2
-    for i, t in enumerate(dataset.stage.values):
-        yield (
-            float(t),
-            {
-                f"cost/n={width}": float(
-                    costs[((dataset.width == width) & (dataset.variant == "main")).values, i].mean()
-                )
-                for width in dataset.attrs["widths"]
-            },
-        )
+EXPERIMENT = Figure2()

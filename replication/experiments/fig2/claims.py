@@ -14,6 +14,7 @@ from scipy import stats
 from scipy.special import ndtr
 
 from ...study.claims import Claim, Control
+from ...study.experiment import select
 from ...study.statistics import Statistic, interval, mean, rate, ratio, simultaneous_band, undecided
 
 TENTH = float(stats.norm.ppf(0.9))
@@ -53,11 +54,6 @@ def law(dataset: xr.Dataset, name: str = "limit") -> Law:
 def end_law(dataset: xr.Dataset) -> Law:
     """The law of f_t in the limit at the end of training."""
     return Law(dataset.stage_mean.values[-1], dataset.stage_sd.values[-1])
-
-
-def select(dataset: xr.Dataset, width: int, variant: str = "main") -> xr.Dataset:
-    """The networks of a width."""
-    return dataset.isel(network=np.flatnonzero((dataset.variant == variant) & (dataset.width == width)))
 
 
 def samples(networks: xr.Dataset) -> np.ndarray:
@@ -127,24 +123,24 @@ def kurtosis_groups(dataset: xr.Dataset) -> tuple[list[int], list[np.ndarray]]:
     groups = []
     for width in widths:
         variant = "main" if width in dataset.attrs["widths"] else "initial"
-        groups.append(select(dataset, width, variant).variance.values.astype(float)[:, loose])
+        groups.append(select(dataset, variant=variant, width=width).variance.values.astype(float)[:, loose])
     return widths, groups
 
 
 def _spread(dataset: xr.Dataset, width: int, allowed: tuple[float, float]) -> Statistic:
     end, reference = end_law(dataset), law(dataset)
-    group = [samples(select(dataset, width))]
+    group = [samples(select(dataset, variant="main", width=width))]
     return ratio(f"sd ÷ limit (n={width})", group, lambda sample: log_spread(sample[0], end, reference), allowed)
 
 
 def _coverage(dataset: xr.Dataset, width: int, allowed: tuple[float, float]) -> Statistic:
-    covered = coverage(samples(select(dataset, width)), end_law(dataset), law(dataset))
+    covered = coverage(samples(select(dataset, variant="main", width=width)), end_law(dataset), law(dataset))
     return mean(f"coverage (n={width})", covered, allowed)
 
 
 def mean_bias(dataset: xr.Dataset, width: int) -> tuple[np.ndarray, np.ndarray]:
     """E f minus the limit's mean, with the half-width of its simultaneous band: (angle,) each."""
-    f, linear, _ = np.moveaxis(samples(select(dataset, width)), 1, 0)
+    f, linear, _ = np.moveaxis(samples(select(dataset, variant="main", width=width)), 1, 0)
     estimate, half_width = simultaneous_band(f - linear)
     return estimate + end_law(dataset).mean - law(dataset).mean, half_width
 
@@ -172,7 +168,7 @@ def _check_narrow(dataset: xr.Dataset) -> list[Statistic]:
 
 def _check_gaussian(dataset: xr.Dataset) -> list[Statistic]:
     width, loose = dataset.attrs["widths"][-1], law(dataset).loose
-    group = [samples(select(dataset, width))[:, :, loose]]
+    group = [samples(select(dataset, variant="main", width=width))[:, :, loose]]
     found = [
         Statistic(f"{name} (n={width})", *interval(group, lambda sample: measure(sample[0])), (-SHAPE, SHAPE))  # noqa: B023
         for name, measure in (("skewness", skewness), ("excess kurtosis", excess_kurtosis))
@@ -184,7 +180,7 @@ def _check_vanishes(dataset: xr.Dataset) -> list[Statistic]:
     scale = law(dataset).sd.max()
     found = []
     for width in dataset.attrs["widths"]:
-        on_data = select(dataset, width).at_data.values[:, -1].astype(float)
+        on_data = select(dataset, variant="main", width=width).at_data.values[:, -1].astype(float)
         spread = interval([on_data / scale], lambda sample: math.sqrt(sample[0].var(axis=0, ddof=1).mean()))
         found.append(Statistic(f"sd on the data ÷ largest (n={width})", *spread, (-math.inf, NEGLIGIBLE)))
     return found
@@ -196,7 +192,7 @@ def _check_converged(dataset: xr.Dataset) -> list[Statistic]:
     change = max(float(np.abs(end.mean - limit.mean).max()), float(np.abs(end.sd - limit.sd).max())) / scale
     found = [Statistic("change of the limit's law from t to ∞ ÷ sd", change, change, change, (0.0, NEGLIGIBLE))]
     for width in dataset.attrs["widths"]:
-        left = dataset.target.values - select(dataset, width).at_data.values[:, -1].astype(float)
+        left = dataset.target.values - select(dataset, variant="main", width=width).at_data.values[:, -1].astype(float)
         ahead = np.sqrt(np.square(left @ dataset.extension.values.T).mean(axis=1)) / scale
         found.append(mean(f"rms change of f ahead ÷ sd (n={width})", ahead, (-math.inf, NEGLIGIBLE)))
     return found
@@ -232,7 +228,7 @@ def _stage(index: int) -> Callable[[xr.Dataset], xr.Dataset]:
 
 def _narrow_as_all(dataset: xr.Dataset) -> xr.Dataset:
     """The networks of the narrowest of the widths, relabelled as all the others."""
-    narrow = select(dataset, dataset.attrs["widths"][0])
+    narrow = select(dataset, variant="main", width=dataset.attrs["widths"][0])
     size = narrow.sizes["network"]
     parts = []
     for variant, key in (("main", "widths"), ("initial", "initial")):
