@@ -15,7 +15,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..datasets import circle
+from ..datasets import circle, random_angles
 from ..limit import sigma_inf
 from ..network import Network
 from ..revealed import rank, truncation
@@ -324,8 +324,7 @@ class Prop1(Experiment[Config, Outputs]):
 def points(cell: Cell[Outputs]) -> Tensor:
     """The inputs, at random on the circle: (n_samples, 2)."""
     n = cell.setting.n_samples
-    drawn = torch.rand(n, generator=cell.stream("points", n), dtype=torch.float64)
-    return circle((2 * math.pi * drawn - math.pi).sort().values)
+    return circle(random_angles(n, cell.stream("points", n)))
 
 
 def _share(network: Network, streams: Sequence[torch.Generator]) -> None:
