@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .mnist import Digits, digits_at, mnist
 
-__all__ = ["Digits", "angle_grid", "circle", "digits_at", "gaussian", "mnist"]
+__all__ = ["Digits", "angle_grid", "circle", "digits_at", "gaussian", "mnist", "random_angles"]
 
 
 def circle(angles: Tensor) -> Tensor:
@@ -25,6 +25,11 @@ def angle_grid(intervals: int) -> Tensor:
         raise ValueError(f"the number of intervals must be even and positive, not {intervals}")
     half = intervals // 2
     return torch.arange(-half, half + 1, dtype=torch.float64) * (math.pi / half)
+
+
+def random_angles(n: int, generator: torch.Generator) -> Tensor:
+    """Angles γ i.i.d. uniform on [−π, π), in ascending order: (n,), float64."""
+    return (2 * math.pi * torch.rand(n, generator=generator, dtype=torch.float64) - math.pi).sort().values
 
 
 def gaussian(n_samples: int, n_0: int, generator: torch.Generator) -> Tensor:

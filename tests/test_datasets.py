@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from replication.datasets import angle_grid, circle, gaussian
+from replication.datasets import angle_grid, circle, gaussian, random_angles
 from replication.randomness import generator
 
 F64 = torch.float64
@@ -50,6 +50,12 @@ def test_gaussian_inputs_are_standard_normal_and_uncorrelated():
     for column in x.T:
         assert kstest(column.numpy(), "norm").pvalue > 1e-4
     assert (torch.corrcoef(x.T) - torch.eye(3)).abs().max() < 4 / 5000**0.5
+
+
+def test_random_angles_are_uniform_and_ascending():
+    angles = random_angles(5000, generator("test"))
+    assert (angles.diff() >= 0).all()
+    assert kstest(angles.numpy(), "uniform", (-math.pi, 2 * math.pi)).pvalue > 1e-4
 
 
 def test_the_generator_fixes_the_inputs_and_moves_on():

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import xarray as xr
-from scripts_fixtures import script
+from scripts_fixtures import cell_of, script
 
 from replication.experiments import prop1 as experiment
 from replication.limit import sigma_inf
@@ -15,12 +15,14 @@ from replication.study.claims import decide
 from replication.study.settings import WideNetworkConfig
 
 compose = script("compose")
-CLAIM = {claim.id.removeprefix("prop1."): claim for claim in experiment.CLAIMS}
+EXPERIMENT = experiment.EXPERIMENT
+CLAIM = {claim.id.removeprefix("prop1."): claim for claim in EXPERIMENT.claims}
 NETWORK = WideNetworkConfig(depth=3, nonlinearity="relu", beta=0.1, dtype="float64", weights="revealed", tolerance=0.0)
 
 
-def cell(width=20, variant="main", seeds=(0, 1)):
-    return experiment.Cell(variant=variant, width=width, seeds=seeds, network=NETWORK, n_samples=3)
+def cell(width=20, variant="main", seeds=(0, 1), network=NETWORK):
+    setting = experiment.OutputsAtWidth(variant=variant, width=width, network=network, n_samples=3)
+    return cell_of(EXPERIMENT, setting, seeds)
 
 
 def made_up(exponent=-1.0, bias=0.0, coupled=0.0, dependent=1.0) -> xr.Dataset:
@@ -46,9 +48,9 @@ def made_up(exponent=-1.0, bias=0.0, coupled=0.0, dependent=1.0) -> xr.Dataset:
     add("outputs", 8, 80_000, 0.3)
     for width in (32, 250):
         add("shared", width, 400, 0.3)
-    found = xr.concat(parts, dim="network")
-    found["sigma"], found["diagonal"] = (("depth", "entry"), [[1.0]]), ("entry", [1])
-    return found.assign_coords(depth=[4]).assign_attrs(widths=[100, 3000, 100_000], outputs=[8], shared=[32, 250])
+    networks = xr.concat(parts, dim="network")
+    networks = networks.assign(sigma=(("depth", "entry"), [[1.0]]), diagonal=("entry", [1]))
+    return networks.assign_coords(depth=[4]).assign_attrs(widths=[100, 3000, 100_000], outputs=[8], shared=[32, 250])
 
 
 @pytest.mark.parametrize("name", CLAIM)
@@ -75,10 +77,10 @@ def test_claims_fail_where_they_are_broken(name, broken):
 
 
 def test_q_is_the_covariance_of_the_outputs_given_the_hidden_layers():
-    stream = generator(experiment.NAME, "main", 3, 20, 0)
-    network = NETWORK.draw(2, 20, experiment.OUTPUTS, generator=stream)
-    x = experiment.points(3)
-    q = experiment.compute(cell(seeds=(0,))).q.values[0]
+    one = cell(seeds=(0,))
+    network = NETWORK.draw(2, 20, experiment.OUTPUTS, generator=one.stream("main", 3, 20, 0))
+    x = experiment.points(one)
+    q = EXPERIMENT.compute(one).q.values[0]
     rng, outputs = generator("redrawn"), []
     for _ in range(6000):
         network.weights[-1].values.normal_(generator=rng)
@@ -95,16 +97,38 @@ def test_q_is_the_covariance_of_the_outputs_given_the_hidden_layers():
 
 
 def test_wide_networks_have_the_covariance_of_the_limit():
-    found = experiment.compute(cell(20_000, seeds=(0, 1, 2)))
-    x = experiment.points(3)
-    sigma = sigma_inf(x, depth=3, nonlinearity="relu", beta=0.1).numpy()[np.triu_indices(3)]
-    assert np.abs(found.q - sigma).max() < 0.1 * sigma.max()
+    wide = cell(20_000, seeds=(0, 1, 2))
+    limit = cell_of(EXPERIMENT, experiment.Outputs(network=NETWORK, n_samples=3), kind="limit")
+    sigma = EXPERIMENT.compute(limit).sigma[0]
+    expected = sigma_inf(experiment.points(wide), depth=3, nonlinearity="relu", beta=0.1)
+    np.testing.assert_array_equal(sigma, expected.numpy()[np.triu_indices(3)])
+    assert np.abs(EXPERIMENT.compute(wide).q - sigma).max() < 0.1 * sigma.max()
+
+
+def test_another_draw_has_other_points():
+    limit = cell_of(EXPERIMENT, experiment.Outputs(network=NETWORK, n_samples=3), kind="limit")
+    first, second = (EXPERIMENT.compute(dataclasses.replace(limit, draw=draw)).sigma for draw in (0, 1))
+    assert (first != second).any()
+
+
+@pytest.mark.parametrize(("width", "variant"), [(20, "main"), (20, "shared"), (400, "main")])
+def test_another_draw_has_other_networks(width, variant, monkeypatch):
+    x = experiment.points(cell())
+    monkeypatch.setattr(experiment, "points", lambda cell: x)
+    first, second = (EXPERIMENT.compute(dataclasses.replace(cell(width, variant), draw=draw)).q for draw in (0, 1))
+    assert (first != second).all()
+
+
+def test_networks_are_the_same_alone_and_in_a_block():
+    block = EXPERIMENT.compute(cell(seeds=(0, 1, 2)))
+    alone = EXPERIMENT.compute(cell(seeds=(1,)))
+    np.testing.assert_allclose(block.f[1], alone.f[0], rtol=1e-6)
 
 
 def test_networks_with_a_shared_weight_keep_their_dependence():
     seeds = tuple(range(200))
-    narrow, wide = (experiment.compute(cell(n, "shared", seeds)).q.values for n in (30, 240))
-    plain = experiment.compute(cell(240, "main", seeds)).q.values
+    narrow, wide = (EXPERIMENT.compute(cell(n, "shared", seeds)).q.values for n in (30, 240))
+    plain = EXPERIMENT.compute(cell(240, "main", seeds)).q.values
     assert experiment.kurtosis(wide) > 0.5 * experiment.kurtosis(narrow)
     assert experiment.kurtosis(wide) > 5 * experiment.kurtosis(plain)
 
@@ -112,7 +136,7 @@ def test_networks_with_a_shared_weight_keep_their_dependence():
 def test_a_width_that_does_not_fit_is_refused():
     dense = dataclasses.replace(NETWORK, weights="dense")
     with pytest.raises(MemoryError, match="the largest width that fits is"):
-        experiment.compute(dataclasses.replace(cell(10**8), network=dense))
+        EXPERIMENT.compute(cell(10**8, network=dense))
 
 
 def test_assembled_data_are_drawn():
@@ -123,12 +147,13 @@ def test_assembled_data_are_drawn():
         "shared={widths: [8,16], seeds: 5}",
     )
     _, config = compose.typed(compose.preset("ci/prop1", *overrides))
-    dataset = experiment.assemble(config, [(c, experiment.compute(c)) for c in experiment.cells(config)])
+    dataset = EXPERIMENT.join(config, [EXPERIMENT.compute(c) for c in EXPERIMENT.cells(config)])
     assert dataset.sizes["network"] == 2 * (6 + 5 + 7 + 10)
-    decide(experiment.CLAIMS, dataset)
+    statistics = [statistic for outcome in decide(EXPERIMENT.claims, dataset) for statistic in outcome.statistics]
+    assert np.isfinite([statistic.estimate for statistic in statistics]).all()
     (figure,) = plots.figures(dataset).values()
     assert len(figure.axes) == 3
-    assert {n for n, _ in experiment.metrics(dataset)} == {16.0, 400.0}
+    assert {n for n, _ in EXPERIMENT.metrics(dataset)} == {16.0, 400.0}
 
 
 @pytest.mark.parametrize(

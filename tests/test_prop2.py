@@ -1,5 +1,7 @@
 """Proposition 2: ranks and null vectors against what they must be, and the checks on broken spectra."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -12,13 +14,20 @@ from replication.plots import prop2 as plots
 from replication.study.claims import decide
 
 compose = script("compose")
-CLAIM = {claim.id.removeprefix("prop2."): claim for claim in experiment.CLAIMS}
+EXPERIMENT = experiment.EXPERIMENT
+CLAIM = {claim.id.removeprefix("prop2."): claim for claim in EXPERIMENT.claims}
 
 
 @pytest.fixture(scope="module")
 def dataset() -> xr.Dataset:
     _, config = compose.typed(compose.preset("ci/prop2", "seeds=4", "depth=3"))
-    return experiment.assemble(config, [(cell, experiment.compute(cell)) for cell in experiment.cells(config)])
+    return EXPERIMENT.join(config, [EXPERIMENT.compute(cell) for cell in EXPERIMENT.cells(config)])
+
+
+def configurations(*overrides: str):
+    """The first cell of random configurations."""
+    _, config = compose.typed(compose.preset("ci/prop2", *overrides))
+    return next(cell for cell in EXPERIMENT.cells(config) if cell.kind == "configuration")
 
 
 @pytest.mark.parametrize("name", CLAIM)
@@ -68,24 +77,31 @@ def test_null_vectors_on_antipodal_pairs_are_odd():
 def test_spectra_are_relative_and_ascending():
     x = experiment.sphere(5, 3, torch.Generator().manual_seed(1))
     assert torch.allclose(x.norm(dim=1), torch.ones(5, dtype=torch.float64))
-    found = experiment._spectrum(x, 2, "erf", 0.1)
-    assert found[-1] == 1
-    assert (np.diff(found) >= 0).all()
+    eigenvalues = experiment.spectrum(x, 2, "erf", 0.1)
+    assert eigenvalues[-1] == 1
+    assert (np.diff(eigenvalues) >= 0).all()
 
 
 def test_off_the_sphere_radii_differ():
     """The smallest eigenvalue there, recomputed from the points of the same stream."""
-    _, config = compose.typed(compose.preset("ci/prop2", "seeds=1", "depth=2"))
-    (asked,) = experiment.cells(config)
-    found = experiment.compute(asked)
-    stream = experiment.generator(experiment.NAME, asked.n_0, asked.points, 0)
-    x = experiment.sphere(asked.points, asked.n_0, stream)
-    radii = 0.5 + 1.5 * torch.rand(asked.points, 1, generator=stream, dtype=torch.float64)
+    cell = configurations("seeds=1", "depth=2")
+    measured, setting = EXPERIMENT.compute(cell), cell.setting
+    stream = cell.stream(setting.n_0, setting.points, 0)
+    x = experiment.sphere(setting.points, setting.n_0, stream)
+    radii = 0.5 + 1.5 * torch.rand(setting.points, 1, generator=stream, dtype=torch.float64)
     for place, at in enumerate((x, radii * x)):
-        kernel = theta_inf(at, depth=2, nonlinearity="relu", beta=asked.beta)
+        kernel = theta_inf(at, depth=2, nonlinearity="relu", beta=setting.beta)
         values = torch.linalg.eigvalsh(kernel)
-        assert float(found.smallest[0, place, 0, 1]) == pytest.approx(float(values[0] / values[-1]), rel=1e-6)
+        assert float(measured.smallest[0, place, 0, 1]) == pytest.approx(float(values[0] / values[-1]), rel=1e-6)
     assert float(radii.max() - radii.min()) > 0.5
+
+
+def test_another_draw_has_other_points():
+    cell = dataclasses.replace(configurations("depth=2"), seeds=(0,))
+    first, second = (EXPERIMENT.compute(dataclasses.replace(cell, draw=draw)) for draw in (0, 1))
+    assert (first.smallest[0, :, 0, 1] != second.smallest[0, :, 0, 1]).all()  # ReLU and L = 2: far above rounding
+    assert first.antipodal[0, 0] != second.antipodal[0, 0]
+    assert first.ray[0, 1] != second.ray[0, 1]
 
 
 def test_points_are_spread_out():
@@ -103,7 +119,7 @@ def test_ranks_tell_powers_from_products(dataset):
 def test_data_are_drawn(dataset):
     (figure,) = plots.figures(dataset).values()
     assert len(figure.axes) == 3
-    assert [L for L, _ in experiment.metrics(dataset)] == [1.0, 2.0, 3.0]
+    assert [L for L, _ in EXPERIMENT.metrics(dataset)] == [1.0, 2.0, 3.0]
 
 
 @pytest.mark.parametrize(

@@ -7,26 +7,28 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from scripts_fixtures import script
+from scripts_fixtures import cell_of, script
 
 from replication.experiments import theorem1 as experiment
+from replication.experiments.theorem1 import claims
 from replication.limit import theta_inf
 from replication.network import Network
 from replication.plots import theorem1 as plots
-from replication.randomness import generator
 from replication.study.claims import decide
 from replication.study.settings import WideNetworkConfig
 from replication.tangent import tangent_kernel
 
 compose = script("compose")
-CLAIM = {claim.id.removeprefix("theorem1."): claim for claim in experiment.CLAIMS}
+EXPERIMENT = experiment.EXPERIMENT
+CLAIM = {claim.id.removeprefix("theorem1."): claim for claim in EXPERIMENT.claims}
 NETWORK = WideNetworkConfig(depth=3, nonlinearity="relu", beta=0.1, dtype="float64", weights="revealed", tolerance=0.0)
 
 
-def cell(hidden=(30, 30), variant="main", n_outputs=1, seeds=(0, 1)):
-    return experiment.Cell(
-        variant=variant, hidden=hidden, n_outputs=n_outputs, seeds=seeds, network=NETWORK, n_samples=4
+def cell(hidden=(30, 30), n_outputs=1, seeds=(0, 1), group=1, network=NETWORK):
+    setting = experiment.Initialized(
+        variant="main", hidden=hidden, n_outputs=n_outputs, group=group, network=network, n_samples=4
     )
+    return cell_of(EXPERIMENT, setting, seeds)
 
 
 def made_up(exponent=-0.5, outputs=-0.5, bias=-1.0, depth=1.0, unequal=1.0) -> xr.Dataset:
@@ -62,13 +64,13 @@ def made_up(exponent=-0.5, outputs=-0.5, bias=-1.0, depth=1.0, unequal=1.0) -> x
     for n in (4, 40):
         add("narrow", (n,) * 3, 4000, 0.5 * n**-0.5, mean=n**bias)
     for layers in (1, 3, 7):
-        c = depth * experiment.second_moment(layers + 1)
+        c = depth * claims.second_moment(layers + 1)
         for variant in ("deep", "biased"):
             add(variant, (200,) * layers, 4000, math.sqrt(math.expm1(c * layers / 200)))
     for hidden in ((64, 64, 64), (32, 512, 512), (512, 512, 32), (256, 256, 256)):
         add("unequal", hidden, 1000, 2 * sum(1 / n for n in hidden) ** (unequal / 2))
-    found = xr.concat(parts, dim="network")
-    return found.assign(diagonal=("entry", [1, 0, 1])).assign_attrs(
+    networks = xr.concat(parts, dim="network")
+    return networks.assign(diagonal=("entry", [1, 0, 1])).assign_attrs(
         widths=[100, 10_000, 1_000_000],
         nonlinearities=["erf"],
         others=[64, 4000],
@@ -106,37 +108,40 @@ def test_claims_fail_where_they_are_broken(name, broken):
 def test_second_moment_is_the_mean_over_pairs_of_terms():
     for depth in (2, 3, 7):
         shared = [5 * (depth - 1) - 4 * abs(i - j) for i in range(depth) for j in range(depth)]
-        assert experiment.second_moment(depth) == pytest.approx(np.mean(shared) / (depth - 1))
-    assert experiment.second_moment(2) == pytest.approx(3)
+        assert claims.second_moment(depth) == pytest.approx(np.mean(shared) / (depth - 1))
+    assert claims.second_moment(2) == pytest.approx(3)
 
 
 @pytest.mark.parametrize("n_outputs", [1, 3])
 def test_what_is_measured_is_the_kernel_less_the_limit(n_outputs):
-    asked = cell(n_outputs=n_outputs, seeds=(5,))
-    found = experiment.compute(asked)
-    stream = generator(experiment.NAME, "main", 30, 30, 5)
+    one = cell(n_outputs=n_outputs, seeds=(5,))
+    measured = EXPERIMENT.compute(one)
+    stream = one.stream("main", 30, 30, 5)
     network = Network.init([2, 30, 30, n_outputs], generator=stream, beta=0.1, dtype=torch.float64)
-    x = experiment.points(4)
+    x = experiment.points(one)
     kernel = tangent_kernel(network, x).reshape(4, n_outputs, 4, n_outputs)
     limit = theta_inf(x, depth=3, nonlinearity="relu", beta=0.1)
     upper = np.triu_indices(4)
     mean = sum(kernel[:, k, :, k] for k in range(n_outputs)) / n_outputs
-    np.testing.assert_allclose(found.deviation[0], (mean - limit).numpy()[upper], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(measured.limit[0], limit.numpy()[upper], rtol=1e-6)
+    assert float(measured.scale[0]) == pytest.approx(float(limit.square().mean().sqrt()))
+    np.testing.assert_allclose(measured.deviation[0], (mean - limit).numpy()[upper], rtol=1e-5, atol=1e-6)
     if n_outputs > 1:
         off = torch.stack([kernel[:, i, :, j] for i in range(3) for j in range(3) if i != j])
-        assert float(found.off_diagonal[0]) == pytest.approx(float(off.square().mean().sqrt()))
+        assert float(measured.off_diagonal[0]) == pytest.approx(float(off.square().mean().sqrt()))
     else:
-        assert np.isnan(found.off_diagonal).all()
+        assert np.isnan(measured.off_diagonal).all()
 
 
 def test_standard_is_the_kernel_of_one_rate_in_the_usual_parametrization():
-    found = experiment.compute(cell(seeds=(5,)))
-    stream = generator(experiment.NAME, "main", 30, 30, 5)
+    one = cell(seeds=(5,))
+    measured = EXPERIMENT.compute(one)
+    stream = one.stream("main", 30, 30, 5)
     network = Network.init([2, 30, 30, 1], generator=stream, beta=0.1, dtype=torch.float64)
     leaves = []
     for w, b in zip(network.weights, network.biases, strict=True):
         leaves += [(w.values / w.shape[1] ** 0.5).requires_grad_(), (0.1 * b).requires_grad_()]
-    x = experiment.points(4)
+    x = experiment.points(one)
     rows = []
     for point in x:
         hidden = point[None]
@@ -145,14 +150,43 @@ def test_standard_is_the_kernel_of_one_rate_in_the_usual_parametrization():
         rows.append(torch.cat([part.flatten() for part in torch.autograd.grad(hidden.sum(), leaves)]))
     jacobian = torch.stack(rows)
     limit = theta_inf(x, depth=3, nonlinearity="relu", beta=0.1)
-    assert float(found.standard[0]) == pytest.approx(float((jacobian @ jacobian.T - limit).norm()))
+    assert float(measured.standard[0]) == pytest.approx(float((jacobian @ jacobian.T - limit).norm()))
+
+
+@pytest.mark.parametrize("width", [30, 300])
+def test_networks_are_the_same_alone_and_in_a_block(width):
+    block = EXPERIMENT.compute(cell((width, width), seeds=(0, 1, 2)))
+    alone = EXPERIMENT.compute(cell((width, width), seeds=(1,)))
+    np.testing.assert_allclose(block.deviation[1], alone.deviation[0], rtol=1e-5, atol=1e-6)
+
+
+def test_groups_are_means_over_networks():
+    groups = EXPERIMENT.compute(cell(seeds=(1, 2), group=5))
+    networks = EXPERIMENT.compute(cell(seeds=tuple(range(5, 15))))
+    for name in ("deviation", "standard", "limit"):
+        expected = networks[name].values.reshape(2, 5, -1).mean(axis=1)
+        np.testing.assert_allclose(groups[name].values.reshape(2, -1), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_another_draw_has_other_points():
+    first, second = (EXPERIMENT.compute(dataclasses.replace(cell(), draw=draw)).limit[0] for draw in (0, 1))
+    assert (first != second).any()
+
+
+@pytest.mark.parametrize("width", [30, 300])
+def test_another_draw_has_other_networks(width, monkeypatch):
+    x = experiment.points(cell())
+    monkeypatch.setattr(experiment, "points", lambda cell: x)
+    one = cell((width, width))
+    first, second = (EXPERIMENT.compute(dataclasses.replace(one, draw=draw)).deviation for draw in (0, 1))
+    assert (first != second).all()
 
 
 def test_revealed_networks_have_the_same_law_as_dense_ones():
     size = 60
-    revealed = experiment.compute(cell((300, 300), seeds=tuple(range(size))))
-    dense = experiment.compute(cell((200, 200), seeds=tuple(range(size))))
-    ratio = experiment.variance(revealed.deviation.values) / experiment.variance(dense.deviation.values)
+    revealed = EXPERIMENT.compute(cell((300, 300), seeds=tuple(range(size))))
+    dense = EXPERIMENT.compute(cell((200, 200), seeds=tuple(range(size))))
+    ratio = claims.variance(revealed.deviation.values) / claims.variance(dense.deviation.values)
     assert ratio == pytest.approx(200 / 300, rel=0.6)
     assert float(revealed.truncation.max()) < 1e-12
 
@@ -160,20 +194,19 @@ def test_revealed_networks_have_the_same_law_as_dense_ones():
 def test_a_width_that_does_not_fit_is_refused():
     dense = dataclasses.replace(NETWORK, weights="dense")
     with pytest.raises(MemoryError, match="the largest width that fits is"):
-        experiment.compute(dataclasses.replace(cell((10**8, 10**8)), network=dense))
+        EXPERIMENT.compute(cell((10**8, 10**8), network=dense))
 
 
 def test_assembled_data_are_drawn():
     overrides = ("main={widths: [16, 300], seeds: [6, 5]}", "others={widths: [8, 16], seeds: 5}", "n_samples=3")
     overrides += ("deep={widths: [10], seeds: 5}", "narrow={widths: [4, 8], seeds: 1000}", "unequal_seeds=5")
     _, config = compose.typed(compose.preset("ci/theorem1", *overrides))
-    cells = experiment.cells(config)
-    assert [max(c.hidden) for c in cells] == sorted(max(c.hidden) for c in cells)
-    dataset = experiment.assemble(config, [(c, experiment.compute(c)) for c in cells])
+    dataset = EXPERIMENT.join(config, [EXPERIMENT.compute(cell) for cell in EXPERIMENT.cells(config)])
     assert dataset.sizes["network"] == 11 + 2 * 2 * 5 + 2 * 3 * 5 + 2 * 5 + 5 * len(config.unequal)
-    decide(experiment.CLAIMS, dataset)
+    statistics = [statistic for outcome in decide(EXPERIMENT.claims, dataset) for statistic in outcome.statistics]
+    assert np.isfinite([statistic.estimate for statistic in statistics]).all()
     assert [len(figure.axes) for figure in plots.figures(dataset).values()] == [3, 3]
-    assert [n for n, _ in experiment.metrics(dataset)] == [16.0, 300.0]
+    assert [n for n, _ in EXPERIMENT.metrics(dataset)] == [16.0, 300.0]
 
 
 @pytest.mark.parametrize(
@@ -187,6 +220,7 @@ def test_assembled_data_are_drawn():
         ("deep.widths", "[3,4]"),
         ("narrow.seeds", "0"),
         ("narrow.seeds", "300"),
+        ("narrow.widths", "[4,300]"),
         ("nonlinearities", "[erf,erf]"),
         ("unequal", "[]"),
         ("unequal", "[[8,16,8],[16,8,8]]"),

@@ -17,7 +17,7 @@ import xarray as xr
 from torch import Tensor
 
 from ..costs import Cost, FrozenFlow, LeastSquares
-from ..datasets import circle
+from ..datasets import circle, random_angles
 from ..network import Network
 from ..study.claims import Claim, Control
 from ..study.experiment import Cell, Ensemble, Experiment, Progress, select
@@ -66,8 +66,7 @@ class Config(BaseConfig):
 
 def problem(setting: Setting, stream: torch.Generator) -> tuple[Tensor, Tensor]:
     """The inputs x (N, 2), at random on the circle, and three targets (N, 3): x_1x_2, x_1 and x_2² − ½."""
-    drawn = torch.rand(setting.n_samples, generator=stream, dtype=torch.float64)
-    x = circle((2 * math.pi * drawn - math.pi).sort().values)
+    x = circle(random_angles(setting.n_samples, stream))
     return x, torch.stack([x[:, 0] * x[:, 1], x[:, 0], x[:, 1] ** 2 - 0.5], dim=1)
 
 

@@ -6,28 +6,24 @@ kurtosis of f_k(x) is 3 Var(q)/E[q]², and Cov(f_k², f_k'²) = Var(q).
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
 
-from ..datasets import circle
+from ..datasets import circle, random_angles
 from ..limit import sigma_inf
 from ..network import Network
-from ..randomness import generator
-from ..revealed import rank, revealing, truncation
+from ..revealed import rank, truncation
 from ..study.claims import Claim, Control
-from ..study.experiment import blocks
-from ..study.memory import require_memory
+from ..study.experiment import Cell, Ensemble, Experiment, Progress, select, silent
 from ..study.settings import BaseConfig, SeedsAtWidths, WideNetworkConfig, require, require_distinct
 from ..study.statistics import Statistic, interval, rate, rms
-from ..weights import DenseWeight
 
-NAME = "prop1"
-VERSION = 2
 DENSE, BLOCK_SIZE, WIDE, VERY_WIDE = 256, 200, 2000, 50_000
 """Up to DENSE networks are one tensor program; networks of a cell; 20 of them above WIDE, 1 above VERY_WIDE."""
 OUTPUTS = 2
@@ -70,165 +66,20 @@ class Config(BaseConfig):
         require(len(self.outputs.widths) == 1, "outputs.widths", self.outputs.widths, "must be one width")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """A fixed block of networks of one depth and width; variant: main, outputs (sampled too), or shared."""
-
-    variant: str
-    width: int
-    seeds: tuple[int, ...]
-    network: WideNetworkConfig
-    n_samples: int
-
-    @property
-    def label(self) -> str:
-        """What the cell is, for people."""
-        return f"{self.variant}-L{self.network.depth}-n{self.width}-seed{self.seeds[0]}-{self.seeds[-1]}"
-
-
-def cells(config: Config) -> list[Cell]:
-    """The cells of a config, the narrow networks first."""
-    found = []
-    for (variant, depth, width), seeds in _ensembles(config).items():
-        for block in blocks(range(seeds), BLOCK_SIZE if width <= WIDE else 20 if width <= VERY_WIDE else 1):
-            network = replace(config.network, depth=depth)
-            found.append(Cell(variant=variant, width=width, seeds=block, network=network, n_samples=config.n_samples))
-    return sorted(found, key=lambda cell: (cell.width, cell.label))
-
-
-def _ensembles(config: Config) -> dict[tuple[str, int, int], int]:
-    """(variant, depth, width) → number of seeds."""
-    found: dict[tuple[str, int, int], int] = {}
-    for depth in config.depths:
-        found |= {("main", depth, n): seeds for n, seeds in zip(config.widths, config.seeds, strict=True)}
-        found |= {("outputs", depth, n): config.outputs.seeds for n in config.outputs.widths}
-        found |= {("shared", depth, n): config.shared.seeds for n in config.shared.widths}
-    return found
-
-
-def work(cell: Cell) -> float:
-    """Relative cost of a cell: draws, products, and an overhead."""
-    return len(cell.seeds) * cell.network.depth * (3e3 + min(cell.width**2, 30.0 * cell.width * cell.n_samples))
-
-
-def points(n: int) -> Tensor:
-    """The inputs, at random on the circle: (n, 2)."""
-    drawn = torch.rand(n, generator=generator(NAME, "points", n), dtype=torch.float64)
-    return circle((2 * math.pi * drawn - math.pi).sort().values)
-
-
-def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] = lambda fraction: None) -> xr.Dataset:
-    """The conditional covariance of each network's outputs, and the outputs.
-
-    q (network, entry): q(x_i, x_j) for i ≤ j; f (network, output, point): the outputs; rank, truncation (network): of
-    revealed weights.
-    Raises MemoryError, naming the largest width that fits, before anything is allocated.
-    """
-    config, x = cell.network, points(cell.n_samples)
-    require_memory(cell.width, lambda n: config.nbytes(2, n, OUTPUTS, len(x), len(x)), device)
-    batched = cell.width <= DENSE
-    batches: list[tuple[int, ...]] = [cell.seeds] if batched else [(seed,) for seed in cell.seeds]
-    found = []
-    for i, seeds in enumerate(batches):
-        streams = [generator(NAME, cell.variant, config.depth, cell.width, seed) for seed in seeds]
-        network = config.draw(
-            2,
-            cell.width,
-            OUTPUTS,
-            generator=streams if batched else streams[0],
-            device=device,
-            weight=DenseWeight.draw if batched or config.weights == "dense" else revealing(config.tolerance),
-        )
-        if cell.variant == "shared":
-            _share(network, streams)
-        found.append(_measure(network, x.to(device)))
-        progress((i + 1) / len(batches))
-    return xr.concat(found, dim="network").assign(seed=("network", list(cell.seeds)))
-
-
-def _share(network: Network, streams: Sequence[torch.Generator]) -> None:
-    """One more weight, N(0, 1), that all neurons of the last hidden layer have in common."""
-    common = torch.tensor([float(torch.randn(1, generator=stream)) for stream in streams])
-    network.biases[-2] += (SHARED_BIAS / network.beta * common)[:, None, None].to(network.biases[-2])
-
-
-def _measure(network: Network, x: Tensor) -> xr.Dataset:
-    forward = network.forward(x)
-    last = forward.activations[-1].double().cpu()
-    q = (last @ last.mT) / last.shape[-1] + network.beta**2
-    f = forward.output.double().cpu().mT
-    if q.ndim == 2:  # one network, not an ensemble
-        q, f = q[None], f[None]
-    upper = torch.triu_indices(len(x), len(x))
-    return xr.Dataset(
-        {
-            "q": (("network", "entry"), q[:, upper[0], upper[1]].numpy()),
-            "f": (("network", "output", "point"), f.numpy().astype(np.float32)),
-            "rank": ("network", [rank(network.weights)] * len(q)),
-            "truncation": ("network", [truncation(network.weights)] * len(q)),
-        }
-    )
-
-
-def assemble(config: Config, results: Sequence[tuple[Cell, xr.Dataset]]) -> xr.Dataset:
-    """All networks along one dimension; sigma (depth, entry): Σ; diagonal (entry): where x_i = x_j."""
-    ensembles, parts = _ensembles(config), []
-    for cell, dataset in results:
-        wanted = dataset.isel(network=dataset.seed.values < ensembles[cell.variant, cell.network.depth, cell.width])
-        size = wanted.sizes["network"]
-        names = {"variant": cell.variant, "L": cell.network.depth, "width": cell.width}
-        wanted = wanted.assign({name: ("network", [value] * size) for name, value in names.items()})
-        wanted["q"] = wanted.q.astype(np.float32)
-        # Outputs are compared in one ensemble only.
-        parts.append(wanted if cell.variant != "main" else wanted.assign(f=wanted.f * np.nan))
-    networks = xr.concat(parts, dim="network", join="exact", combine_attrs="drop")
-    x = points(config.n_samples)
-    rows, columns = np.triu_indices(len(x))
-    network = config.network
-    sigmas = [
-        sigma_inf(x, depth=depth, nonlinearity=network.nonlinearity, beta=network.beta).numpy()[rows, columns]
-        for depth in sorted(config.depths)
-    ]
-    networks["sigma"] = (("depth", "entry"), np.stack(sigmas))
-    networks["diagonal"] = ("entry", (rows == columns).astype(np.int8))
-    return networks.assign_coords(depth=sorted(config.depths)).assign_attrs(
-        widths=sorted(config.widths),
-        outputs=sorted(config.outputs.widths),
-        shared=sorted(config.shared.widths),
-        network=asdict(config.network),
-        largest_rank=int(networks["rank"].max()),
-        largest_truncation=float(networks.truncation.max()),
-    )
-
-
-def metrics(dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-    """Excess kurtosis of an output, and the relative distance of q to Σ, against n."""
-    for width in dataset.attrs["widths"]:
-        for depth in dataset.depth.values:
-            q = relative(dataset, "main", depth, width)
-            yield float(width), {f"kurtosis/L={depth}": kurtosis(q), f"distance/L={depth}": rms(q - 1)}
-
-
-def select(dataset: xr.Dataset, variant: str, depth: int, width: int) -> xr.Dataset:
-    """The networks of a variant, depth and width."""
-    chosen = (dataset.variant == variant) & (depth == dataset.L) & (dataset.width == width)
-    return dataset.isel(network=np.flatnonzero(chosen))
-
-
 def relative(dataset: xr.Dataset, variant: str, depth: int, width: int) -> np.ndarray:
     """q(x, x)/Σ(x, x) of each network, (seeds, points)."""
     diagonal = np.flatnonzero(dataset.diagonal)
-    q = select(dataset, variant, depth, width).q.values[:, diagonal]
-    found: np.ndarray = q / dataset.sigma.sel(depth=depth).values[diagonal]
-    return found
+    q = select(dataset, variant=variant, L=depth, width=width).q.values[:, diagonal]
+    ratios: np.ndarray = q / dataset.sigma.sel(depth=depth).values[diagonal]
+    return ratios
 
 
 def distance(dataset: xr.Dataset, depth: int, width: int) -> np.ndarray:
     """‖q − Σ‖/‖Σ‖ over all pairs of points, of each network: (seeds,)."""
     sigma = dataset.sigma.sel(depth=depth).values
-    gaps = select(dataset, "main", depth, width).q.values - sigma
-    found: np.ndarray = np.sqrt(np.square(gaps).mean(axis=1) / np.square(sigma).mean())
-    return found
+    gaps = select(dataset, variant="main", L=depth, width=width).q.values - sigma
+    distances: np.ndarray = np.sqrt(np.square(gaps).mean(axis=1) / np.square(sigma).mean())
+    return distances
 
 
 def kurtosis(q: np.ndarray) -> float:
@@ -252,20 +103,20 @@ def dependence(sample: np.ndarray) -> float:
 
 def outputs_and_q(dataset: xr.Dataset, variant: str, depth: int, width: int) -> np.ndarray:
     """f_1, f_2 and q(x, x), (seeds, 3, points)."""
-    networks = select(dataset, variant, depth, width)
+    networks = select(dataset, variant=variant, L=depth, width=width)
     q = networks.q.values[:, np.flatnonzero(dataset.diagonal)]
     return np.concatenate([networks.f.values.astype(float), q[:, None]], axis=1)
 
 
 def _check_covariance(dataset: xr.Dataset) -> list[Statistic]:
     widths = dataset.attrs["widths"]
-    found = []
+    statistics = []
     for depth in dataset.depth.values:
         groups = [distance(dataset, depth, width) for width in widths]
-        found.append(rate(f"‖q − Σ‖ (L={depth})", rms, widths, groups, (-0.55, -0.45)))
+        statistics.append(rate(f"‖q − Σ‖ (L={depth})", rms, widths, groups, (-0.55, -0.45)))
         last = interval([groups[-1]], lambda sample: rms(sample[0]))
-        found.append(Statistic(f"‖q − Σ‖ ÷ ‖Σ‖ (L={depth}, n={widths[-1]})", *last, (0.0, 0.03)))
-    return found
+        statistics.append(Statistic(f"‖q − Σ‖ ÷ ‖Σ‖ (L={depth}, n={widths[-1]})", *last, (0.0, 0.03)))
+    return statistics
 
 
 def _check_gaussian(dataset: xr.Dataset) -> list[Statistic]:
@@ -279,14 +130,14 @@ def _check_gaussian(dataset: xr.Dataset) -> list[Statistic]:
 
 def _check_outputs(dataset: xr.Dataset) -> list[Statistic]:
     width = dataset.attrs["outputs"][0]
-    found = []
+    statistics = []
     for depth in dataset.depth.values:
         sample = outputs_and_q(dataset, "outputs", depth, width)
         zero = interval([sample[:, :2]], lambda groups: correlation(groups[0], 1), resamples=FEWER)
-        found.append(Statistic(f"correlation of two outputs (L={depth}, n={width})", *zero, (-0.05, 0.05)))
+        statistics.append(Statistic(f"correlation of two outputs (L={depth}, n={width})", *zero, (-0.05, 0.05)))
         ratio = interval([sample], lambda groups: dependence(groups[0]), resamples=FEWER)
-        found.append(Statistic(f"Cov(f_1², f_2²) ÷ Var(q) (L={depth}, n={width})", *ratio, (0.6, 1.5)))
-    return found
+        statistics.append(Statistic(f"Cov(f_1², f_2²) ÷ Var(q) (L={depth}, n={width})", *ratio, (0.6, 1.5)))
+    return statistics
 
 
 def _check_independence(dataset: xr.Dataset) -> list[Statistic]:
@@ -304,7 +155,7 @@ def _check_independence(dataset: xr.Dataset) -> list[Statistic]:
 
 def _shared(dataset: xr.Dataset) -> xr.Dataset:
     """The networks of the control, at the widths they have, in the place of the others."""
-    control = dataset.isel(network=np.flatnonzero(dataset.variant == "shared"))
+    control = select(dataset, variant="shared")
     size = control.sizes["network"]
     return control.assign(variant=("network", ["main"] * size)).assign_attrs(
         dataset.attrs | {"widths": dataset.attrs["shared"]}
@@ -368,3 +219,136 @@ CLAIMS = (
         controls=(_SHARED,),
     ),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """The outputs of networks of one depth on n_samples points; of this class itself, in the limit."""
+
+    network: WideNetworkConfig
+    n_samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputsAtWidth(Outputs):
+    """Of networks of a width; variant: main, outputs (compared too), or shared."""
+
+    variant: str
+    width: int
+
+
+class Prop1(Experiment[Config, Outputs]):
+    """The outputs of networks of every depth and width at initialization, and the limit of their covariance."""
+
+    name = "prop1"
+    version = 2
+    config = Config
+    claims = CLAIMS
+    constants: ClassVar = {"dense": DENSE, "outputs": OUTPUTS, "shared_bias": SHARED_BIAS}
+
+    def ensembles(self, config: Config) -> Iterator[Ensemble[Outputs]]:
+        numbers = [("main", n, seeds) for n, seeds in zip(config.widths, config.seeds, strict=True)]
+        numbers += [("outputs", n, config.outputs.seeds) for n in config.outputs.widths]
+        numbers += [("shared", n, config.shared.seeds) for n in config.shared.widths]
+        for depth in sorted(config.depths):
+            network = replace(config.network, depth=depth)
+            limit = Outputs(network=network, n_samples=config.n_samples)
+            yield Ensemble(labels={"L": depth}, setting=limit, seeds=(0,), kind="limit")
+            for variant, width, seeds in numbers:
+                yield Ensemble(
+                    labels={"variant": variant, "L": depth, "width": width},
+                    setting=OutputsAtWidth(variant=variant, width=width, network=network, n_samples=config.n_samples),
+                    seeds=range(seeds),
+                    block=BLOCK_SIZE if width <= WIDE else 20 if width <= VERY_WIDE else 1,
+                    work=depth * (3e3 + min(width**2, 30.0 * width * config.n_samples)),  # draws, products, an overhead
+                )
+
+    def compute(self, cell: Cell[Outputs], device: str = "cpu", progress: Progress = silent) -> xr.Dataset:
+        """See ``measure``: narrow networks all at once."""
+        setting = cell.setting
+        if not isinstance(setting, OutputsAtWidth) or setting.width > DENSE:
+            return super().compute(cell, device, progress)
+        streams = [cell.stream(setting.variant, setting.network.depth, setting.width, seed) for seed in cell.seeds]
+        network = setting.network.draw(2, setting.width, OUTPUTS, generator=streams, device=device)
+        if setting.variant == "shared":
+            _share(network, streams)
+        return _measured(network, points(cell).to(device))
+
+    def measure(self, cell: Cell[Outputs], seed: int, device: str, progress: Progress) -> xr.Dataset:
+        """The conditional covariance of a network's outputs, and the outputs; or the limit of the former.
+
+        q (entry): q(x_i, x_j) for i ≤ j; f (output, point): the outputs; rank, truncation: of revealed weights.
+        sigma (entry): Σ(x_i, x_j).
+        Raises MemoryError, naming the largest width that fits, before anything is allocated.
+        """
+        setting, x = cell.setting, points(cell)
+        config = setting.network
+        if not isinstance(setting, OutputsAtWidth):
+            sigma = sigma_inf(x, depth=config.depth, nonlinearity=config.nonlinearity, beta=config.beta)
+            return xr.Dataset({"sigma": ("entry", sigma.numpy()[np.triu_indices(len(x))])})
+        stream, size = cell.stream(setting.variant, config.depth, setting.width, seed), len(x)
+        network = config.draw_wide(
+            2, setting.width, OUTPUTS, inputs=size, directions=size, generator=stream, device=device
+        )
+        return _measured(network, x.to(device))
+
+    def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
+        """All networks along one dimension; sigma (depth, entry): Σ; diagonal (entry): where x_i = x_j."""
+        networks, limits = parts["network"], parts["limit"]
+        rows, columns = np.triu_indices(config.n_samples)
+        return (
+            networks.assign(
+                f=networks.f.where(networks.variant != "main"),  # outputs are compared in one ensemble only
+                sigma=(("depth", "entry"), limits.sigma.values),
+                diagonal=("entry", (rows == columns).astype(np.int8)),
+            )
+            .assign_coords(depth=limits.limit_L.values)
+            .assign_attrs(
+                widths=sorted(config.widths),
+                outputs=sorted(config.outputs.widths),
+                shared=sorted(config.shared.widths),
+                network=asdict(config.network),
+                largest_rank=int(networks["rank"].max()),
+                largest_truncation=float(networks.truncation.max()),
+            )
+        )
+
+    def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
+        """Excess kurtosis of an output, and the relative distance of q to Σ, against n."""
+        for width in dataset.attrs["widths"]:
+            for depth in dataset.depth.values:
+                q = relative(dataset, "main", depth, width)
+                yield float(width), {f"kurtosis/L={depth}": kurtosis(q), f"distance/L={depth}": rms(q - 1)}
+
+
+def points(cell: Cell[Outputs]) -> Tensor:
+    """The inputs, at random on the circle: (n_samples, 2)."""
+    n = cell.setting.n_samples
+    return circle(random_angles(n, cell.stream("points", n)))
+
+
+def _share(network: Network, streams: Sequence[torch.Generator]) -> None:
+    """One more weight, N(0, 1), that all neurons of the last hidden layer have in common."""
+    common = torch.tensor([float(torch.randn(1, generator=stream)) for stream in streams])
+    network.biases[-2] += (SHARED_BIAS / network.beta * common)[:, None, None].to(network.biases[-2])
+
+
+def _measured(network: Network, x: Tensor) -> xr.Dataset:
+    """Of one network, or of each of several that are one tensor program."""
+    forward = network.forward(x)
+    last = forward.activations[-1].double().cpu()
+    q = (last @ last.mT) / last.shape[-1] + network.beta**2
+    f = forward.output.double().cpu().mT
+    rows, columns = np.triu_indices(len(x))
+    networks = ("network",) * (q.ndim - 2)
+    return xr.Dataset(
+        {
+            "q": ((*networks, "entry"), q[..., rows, columns].numpy().astype(np.float32)),
+            "f": ((*networks, "output", "point"), f.numpy().astype(np.float32)),
+            "rank": (networks, np.full(q.shape[:-2], rank(network.weights))),
+            "truncation": (networks, np.full(q.shape[:-2], truncation(network.weights))),
+        }
+    )
+
+
+EXPERIMENT = Prop1()

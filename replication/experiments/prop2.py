@@ -5,8 +5,9 @@ and where it must vanish: for polynomial σ, for L = 1, and without biases on an
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,14 +16,11 @@ from torch import Tensor
 
 from ..limit import theta_inf
 from ..nonlinearities import NONLINEARITIES
-from ..randomness import generator
 from ..study.claims import Claim, Control
-from ..study.experiment import blocks
-from ..study.settings import BaseConfig, require, require_distinct
+from ..study.experiment import Cell, Ensemble, Experiment, Progress
+from ..study.settings import BaseConfig, config_keys, require, require_distinct
 from ..study.statistics import Statistic, exactly
 
-NAME = "prop2"
-VERSION = 3
 BLOCK_SIZE = 20
 POLYNOMIAL = {"identity": 1, "quadratic": 2}
 """Polynomial nonlinearities → degree."""
@@ -31,7 +29,7 @@ RESOLVED = 1e-13
 
 
 @dataclass(kw_only=True)
-class Ranks:
+class SpherePoints:
     """Points of the unit sphere in n_0 dimensions on which the rank for polynomial σ is counted."""
 
     n_0: int
@@ -50,7 +48,7 @@ class Config(BaseConfig):
     depth: int
     beta: float
     nonlinearities: list[str]
-    ranks: Ranks
+    ranks: SpherePoints
     pairs: list[int]
     seeds: int
 
@@ -70,47 +68,6 @@ class Config(BaseConfig):
         require(self.seeds >= 1, "seeds", self.seeds, "must be ≥ 1")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """A fixed block of configurations, with every nonlinearity and depth."""
-
-    seeds: tuple[int, ...]
-    n_0: int
-    points: int
-    depth: int
-    beta: float
-    nonlinearities: tuple[str, ...]
-    ranks: Ranks
-    pairs: tuple[int, ...]
-
-    @property
-    def label(self) -> str:
-        """What the cell is, for people."""
-        return f"seed{self.seeds[0]}-{self.seeds[-1]}"
-
-
-def cells(config: Config) -> list[Cell]:
-    """Blocks of configurations."""
-    return [
-        Cell(
-            seeds=block,
-            n_0=config.n_0,
-            points=config.points,
-            depth=config.depth,
-            beta=config.beta,
-            nonlinearities=tuple(config.nonlinearities),
-            ranks=config.ranks,
-            pairs=tuple(config.pairs),
-        )
-        for block in blocks(range(config.seeds), BLOCK_SIZE)
-    ]
-
-
-def work(cell: Cell) -> float:
-    """Relative cost of a cell."""
-    return float(len(cell.seeds))
-
-
 def sphere(n: int, n_0: int, stream: torch.Generator) -> Tensor:
     """Random points of the unit sphere, (n, n_0)."""
     x = torch.randn(n, n_0, generator=stream, dtype=torch.float64)
@@ -123,64 +80,19 @@ def spread_out(n: int, n_0: int, stream: torch.Generator) -> Tensor:
 
     Two that nearly coincide would make the rank less than rounding can tell.
     """
-    found = sphere(1, n_0, stream)
-    while len(found) < n:
+    points = sphere(1, n_0, stream)
+    while len(points) < n:
         candidates = sphere(30, n_0, stream)
-        nearest = torch.cdist(candidates, found).amin(dim=1)
-        found = torch.cat([found, candidates[nearest.argmax()][None]])
-    return found
+        nearest = torch.cdist(candidates, points).amin(dim=1)
+        points = torch.cat([points, candidates[nearest.argmax()][None]])
+    return points
 
 
-def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] = lambda fraction: None) -> xr.Dataset:
-    """Spectra of Θ_∞ on each configuration. Runs on the CPU, in float64.
-
-    smallest (configuration, place, sigma, depth): λ_min/λ_max for points on the sphere, and off it (radii 0.5 … 2);
-    rank (configuration, sigma, depth): eigenvalues above N·10⁻¹³·λ_max, on the points of ``ranks``; antipodal
-    (configuration, pairs): λ_min/λ_max for ReLU, β = 0, L = 2 on pairs ±x; ray: on points of one ray without biases and
-    with them.
-    """
-    found = []
-    for i, seed in enumerate(cell.seeds):
-        found.append(_measure(cell, generator(NAME, cell.n_0, cell.points, seed)))
-        progress((i + 1) / len(cell.seeds))
-    return xr.concat(found, dim="configuration").assign(seed=("configuration", list(cell.seeds)))
-
-
-def _measure(cell: Cell, stream: torch.Generator) -> xr.Dataset:
-    x = sphere(cell.points, cell.n_0, stream)
-    radii = 0.5 + 1.5 * torch.rand(cell.points, 1, generator=stream, dtype=torch.float64)
-    depths = range(1, cell.depth + 1)
-    smallest = np.zeros((2, len(cell.nonlinearities), len(depths)))
-    ranks = np.zeros((len(cell.nonlinearities), len(depths)), dtype=np.int64)
-    for j, sigma in enumerate(cell.nonlinearities):
-        for k, depth in enumerate(depths):
-            for i, points in enumerate((x, radii * x)):
-                spectrum = _spectrum(points, depth, sigma, cell.beta)
-                smallest[i, j, k] = spectrum[0]
-    antipodal = []
-    for pairs in cell.pairs:
-        half = sphere(pairs, cell.n_0, stream)
-        antipodal.append(_spectrum(torch.cat([half, -half]), 2, "relu", 0.0)[0])
-    many = spread_out(cell.ranks.points, cell.ranks.n_0, stream)
-    for j, sigma in enumerate(cell.nonlinearities):
-        for k, depth in enumerate(depths):
-            ranks[j, k] = int((_spectrum(many, depth, sigma, cell.beta) > len(many) * RESOLVED).sum())
-    ray = torch.linspace(0.5, 2, 3, dtype=torch.float64)[:, None] * x[:1]
-    return xr.Dataset(
-        {
-            "smallest": (("place", "sigma", "depth"), smallest),
-            "rank": (("sigma", "depth"), ranks),
-            "antipodal": ("pairs", antipodal),
-            "ray": ("biases", [_spectrum(ray, 2, "relu", beta)[0] for beta in (0.0, cell.beta)]),
-        }
-    )
-
-
-def _spectrum(x: Tensor, depth: int, sigma: str, beta: float) -> np.ndarray:
+def spectrum(x: Tensor, depth: int, sigma: str, beta: float) -> np.ndarray:
     """Eigenvalues of Θ_∞⁽ᴸ⁾ ÷ the largest, ascending: (N,)."""
-    values = torch.linalg.eigvalsh(theta_inf(x, depth=depth, nonlinearity=sigma, beta=beta))
-    found: np.ndarray = (values / values[-1]).numpy()
-    return found
+    eigenvalues = torch.linalg.eigvalsh(theta_inf(x, depth=depth, nonlinearity=sigma, beta=beta))
+    relative: np.ndarray = (eigenvalues / eigenvalues[-1]).numpy()
+    return relative
 
 
 def predicted_rank(degree: int, depth: int, n_0: int, points: int) -> int:
@@ -192,36 +104,6 @@ def predicted_rank(degree: int, depth: int, n_0: int, points: int) -> int:
     d = degree ** (depth - 1)
     dimension = math.comb(n_0 + d - 1, d) + math.comb(n_0 + d - 2, d - 1)
     return min(points, dimension)
-
-
-def assemble(config: Config, results: Sequence[tuple[Cell, xr.Dataset]]) -> xr.Dataset:
-    """All configurations along one dimension; predicted (polynomial, depth): the rank; names of what is compared."""
-    parts = [dataset.isel(configuration=dataset.seed.values < config.seeds) for _, dataset in results]
-    found = xr.concat(parts, dim="configuration", join="exact", combine_attrs="drop")
-    depths = list(range(1, config.depth + 1))
-    predicted = [
-        [predicted_rank(degree, depth, config.ranks.n_0, config.ranks.points) for depth in depths]
-        for degree in POLYNOMIAL.values()
-    ]
-    found["predicted"] = (("polynomial", "depth"), np.array(predicted))
-    settings = {
-        key: value for key, value in asdict(config).items() if key in ("n_0", "points", "beta", "ranks", "pairs")
-    }
-    return found.assign_coords(
-        sigma=config.nonlinearities,
-        depth=depths,
-        place=["sphere", "off"],
-        pairs=list(config.pairs),
-        biases=["without", "with"],
-        polynomial=list(POLYNOMIAL),
-    ).assign_attrs(**settings)
-
-
-def metrics(dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-    """The smallest λ_min/λ_max over the configurations, against the depth."""
-    for depth in dataset.depth.values:
-        values = dataset.smallest.sel(depth=depth, place="sphere").min("configuration")
-        yield float(depth), {f"smallest/{name}": float(values.sel(sigma=name)) for name in dataset.sigma.values}
 
 
 def bound(dataset: xr.Dataset) -> float:
@@ -244,25 +126,25 @@ def _positive(dataset: xr.Dataset, place: str) -> list[Statistic]:
 
 
 def _check_polynomial(dataset: xr.Dataset) -> list[Statistic]:
-    found = []
+    statistics = []
     for name in POLYNOMIAL:
         gaps = dataset["rank"].sel(sigma=name) - dataset.predicted.sel(polynomial=name)
         largest = float(np.abs(gaps).max())
-        found.append(exactly(f"largest |rank − predicted| over L ({name})", largest, (0.0, 0.0)))
-    return found
+        statistics.append(exactly(f"largest |rank − predicted| over L ({name})", largest, (0.0, 0.0)))
+    return statistics
 
 
 def _check_antipodal(dataset: xr.Dataset) -> list[Statistic]:
-    found = []
+    statistics = []
     for pairs in dataset.pairs.values:
         values = dataset.antipodal.sel(pairs=pairs)
         if pairs > dataset.attrs["n_0"]:
             largest = float(np.abs(values).max()) / bound(dataset)
-            found.append(exactly(f"largest |λ_min|/λ_max ÷ its rounding, {pairs} pairs", largest, (0.0, 1.0)))
+            statistics.append(exactly(f"largest |λ_min|/λ_max ÷ its rounding, {pairs} pairs", largest, (0.0, 1.0)))
         else:
             least = float(values.min()) / bound(dataset)
-            found.append(exactly(f"smallest λ_min/λ_max ÷ its rounding, {pairs} pairs", least, (10.0, math.inf)))
-    return found
+            statistics.append(exactly(f"smallest λ_min/λ_max ÷ its rounding, {pairs} pairs", least, (10.0, math.inf)))
+    return statistics
 
 
 def _check_ray(dataset: xr.Dataset) -> list[Statistic]:
@@ -361,3 +243,96 @@ CLAIMS = (
         controls=(Control("with and without biases exchanged", _exchanged),),
     ),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spectra:
+    """Kernels of each σ and depth 1 … depth, and the numbers of points on which their spectra are taken."""
+
+    n_0: int
+    points: int
+    depth: int
+    beta: float
+    nonlinearities: list[str]
+    ranks: SpherePoints
+    pairs: list[int]
+
+
+class Prop2(Experiment[Config, Spectra]):
+    """Spectra on configurations of random points, and the ranks that they must have for polynomial σ."""
+
+    name = "prop2"
+    version = 3
+    config = Config
+    claims = CLAIMS
+    constants: ClassVar = {"polynomial": POLYNOMIAL, "resolved": RESOLVED}
+
+    def ensembles(self, config: Config) -> Iterator[Ensemble[Spectra]]:
+        setting = Spectra(**{key: getattr(config, key) for key in config_keys(Spectra)})
+        yield Ensemble(labels={}, setting=setting, seeds=range(config.seeds), block=BLOCK_SIZE, kind="configuration")
+        yield Ensemble(labels={}, setting=setting, seeds=(0,), kind="prediction")
+
+    def measure(self, cell: Cell[Spectra], seed: int, device: str, progress: Progress) -> xr.Dataset:
+        """Spectra of Θ_∞ on one configuration, or the predicted ranks. Runs on the CPU, in float64.
+
+        smallest (place, sigma, depth): λ_min/λ_max for points on the sphere, and off it (radii 0.5 … 2); rank (sigma,
+        depth): eigenvalues above N·10⁻¹³·λ_max, on the points of ``ranks``; antipodal (pairs): λ_min/λ_max for ReLU,
+        β = 0, L = 2 on pairs ±x; ray (biases): the same on points of one ray without biases and with them. predicted
+        (polynomial, depth): ``predicted_rank``.
+        """
+        setting, depths = cell.setting, range(1, cell.setting.depth + 1)
+        if cell.kind == "prediction":
+            ranks = [
+                [predicted_rank(degree, depth, setting.ranks.n_0, setting.ranks.points) for depth in depths]
+                for degree in POLYNOMIAL.values()
+            ]
+            return xr.Dataset({"predicted": (("polynomial", "depth"), ranks)})
+        stream = cell.stream(setting.n_0, setting.points, seed)
+        x = sphere(setting.points, setting.n_0, stream)
+        radii = 0.5 + 1.5 * torch.rand(setting.points, 1, generator=stream, dtype=torch.float64)
+        halves = [sphere(pairs, setting.n_0, stream) for pairs in setting.pairs]
+        many = spread_out(setting.ranks.points, setting.ranks.n_0, stream)
+        ray = torch.linspace(0.5, 2, 3, dtype=torch.float64)[:, None] * x[:1]
+
+        def spectra(points: Tensor) -> np.ndarray:
+            """For every σ and depth: (σ, depths, N)."""
+            return np.array(
+                [[spectrum(points, depth, sigma, setting.beta) for depth in depths] for sigma in setting.nonlinearities]
+            )
+
+        return xr.Dataset(
+            {
+                "smallest": (("place", "sigma", "depth"), np.stack([spectra(at)[..., 0] for at in (x, radii * x)])),
+                "rank": (("sigma", "depth"), (spectra(many) > len(many) * RESOLVED).sum(axis=-1)),
+                "antipodal": ("pairs", [spectrum(torch.cat([x, -x]), 2, "relu", 0.0)[0] for x in halves]),
+                "ray": ("biases", [spectrum(ray, 2, "relu", beta)[0] for beta in (0.0, setting.beta)]),
+            }
+        )
+
+    def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
+        """All configurations along one dimension, with the predicted ranks and the names of what is compared."""
+        predicted = parts["prediction"].predicted.isel(prediction=0, drop=True)
+        return (
+            parts["configuration"]
+            .assign(predicted=predicted)
+            .assign_coords(
+                sigma=config.nonlinearities,
+                depth=range(1, config.depth + 1),
+                place=["sphere", "off"],
+                pairs=config.pairs,
+                biases=["without", "with"],
+                polynomial=list(POLYNOMIAL),
+            )
+            .assign_attrs(
+                n_0=config.n_0, points=config.points, beta=config.beta, ranks=asdict(config.ranks), pairs=config.pairs
+            )
+        )
+
+    def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
+        """The smallest λ_min/λ_max over the configurations, against the depth."""
+        for depth in dataset.depth.values:
+            values = dataset.smallest.sel(depth=depth, place="sphere").min("configuration")
+            yield float(depth), {f"smallest/{name}": float(values.sel(sigma=name)) for name in dataset.sigma.values}
+
+
+EXPERIMENT = Prop2()

@@ -4,7 +4,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ..experiments.prop1 import distance, kurtosis, relative, select
+from ..experiments.prop1 import distance, kurtosis, relative
+from ..study.experiment import select
 from ..study.statistics import rms
 from . import points, power_law
 
@@ -35,7 +36,7 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     for axes in (left, middle):
         axes.legend(fontsize=7, loc="lower left")
     width, depth = dataset.attrs["outputs"][0], int(dataset.depth.values[-1])
-    f = select(dataset, "outputs", depth, width).f.values[:2500, :, 0]
+    f = select(dataset, variant="outputs", L=depth, width=width).f.values[:2500, :, 0]
     right.plot(f[:, 0], f[:, 1], ".", color="tab:blue", ms=2, alpha=0.4)
     reach = 1.05 * float(np.abs(f).max())
     right.set(xlabel="$f_1(x)$", ylabel="$f_2(x)$", xlim=(-reach, reach), ylim=(-reach, reach))

@@ -6,17 +6,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from ..experiments.theorem1 import (
-    GROUP,
+from ..experiments.theorem1.claims import (
     arrangements,
     bias,
     log_second_moment,
     on_diagonal,
     relative,
     second_moment,
-    select,
     variance,
 )
+from ..experiments.theorem1.settings import GROUP
+from ..study.experiment import select
 from ..study.statistics import interval, rms
 from . import points, power_law, trend
 
@@ -32,7 +32,7 @@ def _widths(dataset: xr.Dataset) -> Figure:
     figure = Figure(figsize=(9.2, 3.3))
     left, middle, right = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
     widths = dataset.attrs["widths"]
-    main = [select(dataset, "main", width) for width in widths]
+    main = [select(dataset, variant="main", width=width) for width in widths]
     for width, networks in zip(widths, main, strict=True):
         values = np.sqrt(np.square(relative(networks)).mean(axis=1))[:40]
         left.loglog(np.full(len(values), width), values, "_", color="tab:blue", ms=6, alpha=0.4)
@@ -44,9 +44,9 @@ def _widths(dataset: xr.Dataset) -> Figure:
     left.legend(loc="upper right", fontsize=7)
     others = dataset.attrs["others"]
     for color, name in zip(COLORS, dataset.attrs["nonlinearities"], strict=False):
-        _fitted(middle, others, [relative(select(dataset, name, width)) for width in others], color, name)
+        _fitted(middle, others, [relative(select(dataset, variant=name, width=width)) for width in others], color, name)
     middle.set(xlabel="width $n$", title="other nonlinearities")
-    groups = [select(dataset, "outputs", width) for width in others]
+    groups = [select(dataset, variant="outputs", width=width) for width in others]
     for color, label, samples in (
         ("tab:blue", "one output, less $\\Theta_\\infty$", [relative(group) for group in groups]),
         ("tab:red", "two outputs", [group.off_diagonal.values / group.scale.values for group in groups]),
@@ -70,7 +70,7 @@ def _structure(dataset: xr.Dataset) -> Figure:
     figure = Figure(figsize=(9.2, 3.1))
     left, middle, right = figure.subplots(1, 3)
     narrow = dataset.attrs["narrow"]
-    groups = [relative(select(dataset, "narrow", width)) for width in narrow]
+    groups = [relative(select(dataset, variant="narrow", width=width)) for width in narrow]
     trend(left, narrow, groups, bias, -1.0)
     left.loglog(narrow, [(GROUP * variance(group)) ** 0.5 for group in groups], "x", color="tab:blue", ms=5, label="sd")
     left.set(xlabel="width $n$", title=r"bias of $\Theta$, narrow networks")
@@ -79,11 +79,11 @@ def _structure(dataset: xr.Dataset) -> Figure:
     left.legend(fontsize=7)
     beta = dataset.attrs["network"]["beta"]
     for variant, color, name in (("deep", "black", "0"), ("biased", "tab:blue", f"{beta:g}")):
-        networks, label = select(dataset, variant), rf"$\beta = {name}$"
+        networks, label = select(dataset, variant=variant), rf"$\beta = {name}$"
         for depth in dataset.attrs["depths"]:
-            chosen = networks.isel(network=np.flatnonzero(networks.depth == depth))
-            found = interval([on_diagonal(chosen)], lambda sample: log_second_moment(sample[0]))
-            value, low, high = np.array(found) / float(chosen.inverse_widths[0])
+            chosen = select(networks, depth=depth)
+            estimate = interval([on_diagonal(chosen)], lambda sample: log_second_moment(sample[0]))
+            value, low, high = np.array(estimate) / float(chosen.inverse_widths[0])
             bars = [[value - low], [high - value]] if np.isfinite([low, high]).all() else None
             middle.errorbar(depth, value, bars, fmt="o", color=color, ms=4, label=label)
             label = "_"  # once in the legend
