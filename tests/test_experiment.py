@@ -85,7 +85,7 @@ def dataset(of: Config) -> xr.Dataset:
 def test_cells_are_the_fixed_blocks_that_hold_the_seeds_the_cheap_ones_first() -> None:
     labels = [cell.label for cell in EXPERIMENT.cells(config())]
     narrow = ["a-n10-seed0-2", "a-n10-seed3-5", "b-n10-seed0-2", "b-n10-seed3-5"]
-    assert labels == ["seed0", *narrow, *(label.replace("n10", "n20") for label in narrow)]
+    assert labels == ["limit-seed0", *narrow, *(label.replace("n10", "n20") for label in narrow)]
     assert [cell.work for cell in EXPERIMENT.cells(config())] == [1.0] + 4 * [300.0] + 4 * [1200.0]
     assert blocks([5, 0, 7], 3) == [(0, 1, 2), (3, 4, 5), (6, 7, 8)]
 
@@ -180,7 +180,7 @@ def test_an_unknown_claim_is_refused() -> None:
 
 def test_gathered_data_carry_their_provenance(tmp_path: Any) -> None:
     store, of = Store(tmp_path), config(draw=2)
-    with pytest.raises(KeyError, match="sums: seed0 is not in"):
+    with pytest.raises(KeyError, match="sums: limit-seed0 is not in"):
         gather(EXPERIMENT, of, store)
     for i, cell in enumerate(EXPERIMENT.cells(of)):
         record = {"commit": "c" if i else "d", "dirty": False, "threads": 1, "packages": {"torch": "2"}}
@@ -189,7 +189,7 @@ def test_gathered_data_carry_their_provenance(tmp_path: Any) -> None:
     assert (attrs["experiment"], attrs["version"], attrs["draw"], attrs["cells"]) == ("sums", 4, 2, 9)
     assert attrs["wall_time"] == 9 * 1.5
     first, rest = attrs["provenance"]
-    assert (first["commit"], first["cells"]) == ("d", {"seed0": 1.5})
+    assert (first["commit"], first["cells"]) == ("d", {"limit-seed0": 1.5})
     assert (rest["commit"], rest["from"], rest["to"], len(rest["cells"])) == ("c", "2026-01-02", "2026-01-09", 8)
     assert (rest["dirty"], rest["threads"], rest["packages"]) == (False, 1, {"torch": "2"})
 

@@ -91,7 +91,8 @@ class Cell(Generic[S]):
         words = {"width": "n{}", "L": "L{}", "depth": "L{}", "beta": "beta{}"}
         parts = [words.get(name, "{}").format(value) for name, value in self.labels.items()]
         seeds = f"seed{self.seeds[0]}" + (f"-{self.seeds[-1]}" if len(self.seeds) > 1 else "")
-        return "-".join([*(part for part in parts if part), seeds])
+        kind = [] if self.kind == "network" else [self.kind]
+        return "-".join([*kind, *(part for part in parts if part), seeds])
 
     @property
     def folder(self) -> str:
