@@ -160,20 +160,27 @@ def principal_components(
 
 
 def power_iteration(
-    pi: Callable[[Tensor], Tensor], shape: tuple[int, int], count: int, tolerance: float = 1e-8, limit: int = 10_000
+    pi: Callable[[Tensor], Tensor],
+    shape: tuple[int, int],
+    count: int,
+    tolerance: float = 1e-8,
+    limit: int = 10_000,
+    stream: torch.Generator | None = None,
 ) -> PrincipalComponents:
     """The ``count`` largest kernel principal components from products with Π alone, one after the other.
 
     v ← Πv, made orthogonal to the components found (deflation), until ‖Πv − λv‖_{p^in} ≤ tolerance·λ (paper §6.3).
     Every few steps Π is diagonalized on the span of v and those found: else an error of relative size tolerance in f⁽¹⁾
     would keep the residual of f⁽²⁾ above tolerance·λ_1. pi: (N, n_L) → (N, n_L), e.g. ``KernelOnData.pi``, or through a
-    Jacobian; shape: (N, n_L); limit: of these diagonalizations per component, started from a fixed stream. Raises
-    ValueError if Π turns out not symmetric, positive, finite, or of rank ≥ count, RuntimeError past the limit.
+    Jacobian; shape: (N, n_L); limit: of these diagonalizations per component; stream: of the starts, by default a fixed
+    one. Raises ValueError if Π turns out not symmetric, positive, finite, or of rank ≥ count, RuntimeError past the
+    limit.
     """
     n, size = shape[0], shape[0] * shape[1]
     if not (n >= 1 and 1 <= count <= size and limit >= 1):
         raise ValueError(f"1 ≤ count ≤ N n_L and limit ≥ 1 wanted, not {count} and {limit} for {shape}")
-    starts = torch.randn(count + 1, size, generator=generator("power iteration"), dtype=torch.float64)
+    stream = generator("power iteration") if stream is None else stream
+    starts = torch.randn(count + 1, size, generator=stream, dtype=torch.float64)
 
     def product(v: Tensor) -> Tensor:
         return _values("Πv", pi(v.reshape(shape)), shape).flatten()

@@ -201,6 +201,18 @@ def assert_components(found: PrincipalComponents, space, tolerance):
     assert (found.eigenvalues.diff() <= 1e-12).all()
 
 
+def test_power_iteration_starts_where_its_stream_says():
+    space, multiplied = KernelOnData(limit_kernel, data(30)), []
+
+    def pi(v):
+        multiplied.append(v)
+        return space.pi(v)
+
+    power_iteration(pi, (30, 1), 1, stream=torch.Generator().manual_seed(3))
+    start = torch.randn(2, 30, generator=torch.Generator().manual_seed(3), dtype=F64)
+    torch.testing.assert_close(multiplied[0][:, 0], start[0])
+
+
 @every_kernel
 def test_power_iteration_is_eigh(kernel, n_outputs):
     space = KernelOnData(kernel, data(12))
