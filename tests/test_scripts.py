@@ -335,6 +335,7 @@ def test_a_cell_is_the_same_alone_and_in_a_sweep(whole: dict[str, xr.Dataset], t
     shared = sorted(cells.keys() & whole.keys())
     assert [name.split("-seed")[0] for name in shared] == [
         "initial-n64",
+        "limit",
         "main-n32",
         "mean_field-n16",
         "mean_field-n32",
@@ -345,7 +346,7 @@ def test_a_cell_is_the_same_alone_and_in_a_sweep(whole: dict[str, xr.Dataset], t
 def test_progress_on_a_terminal(tmp_path: Path) -> None:
     done = call(*TINY, f"results={tmp_path}", terminal=True)
     assert computed(done)[0] > 0
-    assert re.search(r"fig1: +\d+%\|.*\| \d\d:\d\d<\d\d:\d\d, +cell \d+/12", done.stderr)  # the time left is known
+    assert re.search(r"fig1: +\d+%\|.*\| \d\d:\d\d<\d\d:\d\d, +cell \d+/13", done.stderr)  # the time left is known
     assert re.search(r"fig1: 100%.* cell 13/13", done.stderr)
     assert re.search(r"  main-n32-seed0-9: +\d+%\|", done.stderr)  # one bar inside the cell
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from ..engine import ENGINE
 from ..study.experiment import Experiment
+from ..study.settings import require
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Legacy:
     claims_of = Experiment.claims_of
 
     def cells(self, config: Any) -> list[Any]:
+        require(config.draw == 0, "draw", config.draw, f"{self.name} has one draw only")
         cells = [LegacyCell(self.name, self.version, cell) for cell in self.module.cells(config)]
         for cell in cells:
             object.__setattr__(cell, "_work", self.module.work(cell.cell))
