@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: install fig1 ci-fig1 figures test test-all lint clean
+.PHONY: install fig1 ci-fig1 figures test test-all golden golden-check lint clean
 
 install: $(INSTALLED)
 
@@ -26,6 +26,13 @@ test: $(INSTALLED)
 
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# A few numbers of everything, kept in tests/golden.json: written; compared with three instruction sets.
+golden: $(INSTALLED)
+	$(BIN)/python tests/golden.py --write
+
+golden-check: $(INSTALLED)
+	$(BIN)/python tests/golden.py --everywhere
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
