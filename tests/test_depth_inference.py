@@ -17,7 +17,8 @@ from replication.plots import depth_inference as plots
 from replication.study.claims import decide
 
 compose = script("compose")
-CLAIM = {claim.id.removeprefix("depth_inference."): claim for claim in experiment.CLAIMS}
+EXPERIMENT = experiment.EXPERIMENT
+CLAIM = {claim.id.removeprefix("depth_inference."): claim for claim in EXPERIMENT.claims}
 DEPTHS, SCALINGS, SIGMAS, WIDTHS = [4, 5, 6], ["unit_interval", "centred"], ["relu", "shifted_relu"], [150, 600]
 PAPER = np.log(statistics.OBSERVED)
 
@@ -155,9 +156,9 @@ def test_shifted_relu_is_that_of_the_scripts_and_its_expectations_those_of_sampl
 
 def test_early_stopped_power_iteration_tends_to_the_eigenvalues():
     matrix = torch.diag(torch.tensor([3.0, 2.0, 1.0, 0.1], dtype=torch.float64))
-    found = experiment._power_iteration(matrix, 200, torch.Generator().manual_seed(0))
+    found = experiment.stopped_power_iteration(matrix, 200, torch.Generator().manual_seed(0))
     np.testing.assert_allclose(found, [3, 2, 1], rtol=1e-9)
-    stopped = experiment._power_iteration(matrix, 2, torch.Generator().manual_seed(0))
+    stopped = experiment.stopped_power_iteration(matrix, 2, torch.Generator().manual_seed(0))
     assert stopped[0] < 3
 
 
@@ -166,11 +167,22 @@ def test_cells_measure_limits_and_networks_of_the_same_batches():
     overrides += ("networks={width: 8, seeds: 5}", "reference_networks={widths: [10,200], seeds: 5}")
     overrides += ("held_out={width: 40, seeds: 5}",)
     _, config = compose.typed(compose.preset("ci/depth_inference", *overrides))
-    dataset = experiment.assemble(config, [(cell, experiment.compute(cell)) for cell in experiment.cells(config)])
+    dataset = EXPERIMENT.join(config, [EXPERIMENT.compute(cell) for cell in EXPERIMENT.cells(config)])
     wide = np.log(dataset.reference_network.sel(width=200) / dataset.reference_limit[:5].values)
     narrow = np.log(dataset.reference_network.sel(width=10) / dataset.reference_limit[:5].values)
     assert float(np.square(wide).mean()) < 0.2 * float(np.square(narrow).mean())
-    assert {name for _, values in experiment.metrics(dataset) for name in values} >= {"sd/ln lambda_1"}
+    assert {name for _, values in EXPERIMENT.metrics(dataset) for name in values} >= {"sd/ln lambda_1"}
+
+
+def test_another_draw_has_other_digits_and_other_networks():
+    tiny = ("n_samples=16", "depths=[2,3,4]", "reference.depth=3", "networks={width: 8, seeds: 5}")
+    datasets = []
+    for draw in (0, 1):
+        _, config = compose.typed(compose.preset("ci/depth_inference", *tiny, f"draw={draw}"))
+        chosen = {cell.kind: cell for cell in EXPERIMENT.cells(config)}
+        datasets.append([EXPERIMENT.compute(chosen[kind]).eigenvalues.values for kind in ("limit", "network")])
+    for first, second in zip(*datasets, strict=True):
+        assert not np.isclose(first, second, rtol=1e-6).any()
 
 
 def test_made_up_data_are_drawn():

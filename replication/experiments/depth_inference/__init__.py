@@ -5,8 +5,9 @@ scaling of the pixels. For every hypothesis: the eigenvalues of Θ_∞/N over ma
 finite network differ from them on the same batch.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,18 +17,13 @@ from scipy.sparse.linalg import eigsh
 from ...datasets import mnist
 from ...limit import limit
 from ...network import Network
-from ...randomness import generator
-from ...study.experiment import blocks
+from ...study.experiment import Cell, Ensemble, Experiment, Progress, select
 from ...tangent import tangent_kernel
 from .claims import CLAIMS
 from .config import SOURCE_SIZE, Config
 from .nonlinearity import NONLINEARITIES
 from .statistics import COMPONENTS, OBSERVED, ROUNDING, networks_of, reference_index
 
-__all__ = ["CLAIMS", "NAME", "VERSION", "Cell", "Config", "assemble", "cells", "compute", "metrics", "work"]
-
-NAME = "depth_inference"
-VERSION = 1
 BLOCK_SIZE = 5
 """Batches to a cell."""
 HELD_OUT = 1_000_000
@@ -35,115 +31,194 @@ HELD_OUT = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
-    """A fixed block of batches under one scaling and nonlinearity, at every depth: everything that fixes its numbers.
+class Hypothesis:
+    """Batches under one scaling and nonlinearity, at every depth.
 
-    seeds: of the batches, and of the networks, one on each; no width: the limit, with the power iteration's steps.
+    width: of the networks, one on each batch; none for the limit, with the power iteration's steps.
     """
 
     scaling: str
     nonlinearity: str
     depths: tuple[int, ...]
     width: int | None
-    seeds: tuple[int, ...]
     n_samples: int
     beta: float
     dtype: str
     power_steps: int
 
     @property
-    def label(self) -> str:
-        """What the cell is, for people."""
-        kind = "limit" if self.width is None else f"n{self.width}"
-        return f"{kind}-{self.scaling}-{self.nonlinearity}-seed{self.seeds[0]}-{self.seeds[-1]}"
+    def work(self) -> float:
+        """Relative cost of a batch: the recursion, or draws, products and Gram matrices."""
+        n, pairs = self.n_samples, self.n_samples**2
+        if self.width is None:
+            return max(self.depths) * pairs * 70.0
+        return sum(self.depths) * (self.width**2 * (30 + n / 10) + self.width * pairs / 10)
 
 
-def cells(config: Config) -> list[Cell]:
-    """The cells of a config: the limit, then the networks, the narrow ones first."""
-    reference = _reference(config)
-    every = [(scaling, sigma) for scaling in config.scalings for sigma in config.nonlinearities]
-    others = [hypothesis for hypothesis in every if hypothesis != reference]
-    held_out = range(HELD_OUT, HELD_OUT + config.held_out.seeds)
-    more = config.reference_networks
-    wanted: list[tuple[int | None, list[tuple[str, str]], range]] = [
-        (None, others, range(config.batches)),
-        (None, [reference], range(config.reference_batches)),
-        (None, [reference], held_out),
-        (config.networks.width, every, range(config.networks.seeds)),
-        *((width, [reference], range(more.seeds)) for width in more.widths),
-        (config.held_out.width, [reference], held_out),
-    ]
-    return [
-        Cell(
-            scaling=scaling,
-            nonlinearity=sigma,
-            depths=tuple(sorted(config.depths)),
-            width=width,
-            seeds=block,
-            n_samples=config.n_samples,
-            beta=config.beta,
-            dtype="float64" if width is None else config.dtype,
-            power_steps=config.power_steps if width is None else 0,
-        )
-        for width, hypotheses, seeds in wanted
-        for scaling, sigma in hypotheses
-        for block in blocks(seeds, BLOCK_SIZE)
-    ]
+class DepthInference(Experiment[Config, Hypothesis]):
+    """Eigenvalues of limit kernels (kind limit) and of networks' kernels (kind network) for every hypothesis."""
 
+    name = "depth_inference"
+    version = 1
+    config = Config
+    claims = CLAIMS
+    constants: ClassVar = {"components": COMPONENTS}
 
-def work(cell: Cell) -> float:
-    """Relative cost of a cell, for the time left: the recursion, or draws, products and Gram matrices."""
-    n, pairs = cell.n_samples, cell.n_samples**2
-    if cell.width is None:
-        return len(cell.seeds) * max(cell.depths) * pairs * 70.0
-    layers = sum(cell.depths)
-    return len(cell.seeds) * layers * (cell.width**2 * (30 + n / 10) + cell.width * pairs / 10)
+    def ensembles(self, config: Config) -> Iterator[Ensemble[Hypothesis]]:
+        """The limit, then the networks."""
+        reference = _reference(config)
+        every = [(scaling, sigma) for scaling in config.scalings for sigma in config.nonlinearities]
+        held_out = range(HELD_OUT, HELD_OUT + config.held_out.seeds)
+        more = config.reference_networks
+        networks = {(config.networks.width, *hypothesis): {*range(config.networks.seeds)} for hypothesis in every}
+        for n, more_seeds in [*((n, range(more.seeds)) for n in more.widths), (config.held_out.width, held_out)]:
+            networks.setdefault((n, *reference), set()).update(more_seeds)
+        limits = {hypothesis: set(range(config.batches)) for hypothesis in every}
+        limits[reference] = {*range(config.reference_batches), *held_out}
+        wanted: dict[tuple[int | None, str, str], set[int]] = {(None, *pair): seeds for pair, seeds in limits.items()}
+        for (width, scaling, sigma), seeds in (wanted | networks).items():
+            setting = Hypothesis(
+                scaling=scaling,
+                nonlinearity=sigma,
+                depths=tuple(sorted(config.depths)),
+                width=width,
+                n_samples=config.n_samples,
+                beta=config.beta,
+                dtype="float64" if width is None else config.dtype,
+                power_steps=config.power_steps if width is None else 0,
+            )
+            yield Ensemble(
+                labels={"scaling": scaling, "nonlinearity": sigma} | ({"width": width} if width else {}),
+                setting=setting,
+                seeds=seeds,
+                block=BLOCK_SIZE,
+                work=setting.work,
+                kind="network" if width else "limit",
+            )
 
+    def measure(self, cell: Cell[Hypothesis], seed: int, device: str, progress: Progress) -> xr.Dataset:
+        """The three largest eigenvalues of Θ/N on the batch of a seed.
 
-def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] = lambda fraction: None) -> xr.Dataset:
-    """The three largest eigenvalues of Θ/N on each batch; ``progress`` is told the fraction done.
-
-    eigenvalues (batch, depth, component); for the limit, where all depths are one recursion, also stopped: those that
-    a power iteration of ``power_steps`` steps a component finds.
-    """
-    sigma = NONLINEARITIES[cell.nonlinearity]
-    shape = (len(cell.seeds), len(cell.depths), COMPONENTS)
-    eigenvalues, stopped = np.full(shape, np.nan), np.full(shape, np.nan)
-    for i, seed in enumerate(cell.seeds):
-        x = mnist(cell.n_samples, seed, scaling=cell.scaling).images.to(device)
-        if cell.width is None:
-            theta = limit(x, depth=max(cell.depths), nonlinearity=sigma, beta=cell.beta).theta
-        for j, depth in enumerate(cell.depths):
-            if cell.width is None:
-                kernel = theta[depth - 1]
-                stream = generator(NAME, "power iteration", depth, seed)
-                stopped[i, j] = _power_iteration(kernel.cpu() / cell.n_samples, cell.power_steps, stream)
+        eigenvalues (depth, component); for the limit, where all depths are one recursion, also stopped: those that a
+        power iteration of ``power_steps`` steps a component finds.
+        """
+        setting = cell.setting
+        sigma = NONLINEARITIES[setting.nonlinearity]
+        x = mnist(setting.n_samples, seed, scaling=setting.scaling, draw=cell.draw).images.to(device)
+        eigenvalues, stopped = [], []
+        if setting.width is None:
+            theta = limit(x, depth=max(setting.depths), nonlinearity=sigma, beta=setting.beta).theta
+        for j, depth in enumerate(setting.depths):
+            if setting.width is None:
+                kernel = theta[depth - 1].cpu()
+                stream = cell.stream("power iteration", depth, seed)
+                stopped.append(stopped_power_iteration(kernel / setting.n_samples, setting.power_steps, stream))
             else:
                 network = Network.init(
-                    [x.shape[1], *[cell.width] * (depth - 1), 1],
-                    generator=generator(NAME, "network", depth, cell.width, seed),
+                    [x.shape[1], *[setting.width] * (depth - 1), 1],
+                    generator=cell.stream("network", depth, setting.width, seed),
                     nonlinearity=sigma,
-                    beta=cell.beta,
-                    dtype=torch.float32 if cell.dtype == "float32" else torch.float64,
+                    beta=setting.beta,
+                    dtype=torch.float32 if setting.dtype == "float32" else torch.float64,
                     device=device,
                 )
-                kernel = tangent_kernel(network, x)
-            eigenvalues[i, j] = _largest(kernel.cpu().numpy() / cell.n_samples)
-            progress((i + (j + 1) / len(cell.depths)) / len(cell.seeds))
-    found = xr.Dataset({"eigenvalues": (("batch", "depth", "component"), eigenvalues)})
-    if cell.width is None:
-        found["stopped"] = (("batch", "depth", "component"), stopped)
-    return found.assign_coords(batch=list(cell.seeds), depth=list(cell.depths))
+                kernel = tangent_kernel(network, x).cpu()
+            eigenvalues.append(_largest(kernel.numpy() / setting.n_samples))
+            progress((j + 1) / len(setting.depths))
+        arrays = {"eigenvalues": (("depth", "component"), np.array(eigenvalues))}
+        if stopped:
+            arrays["stopped"] = (("depth", "component"), np.array(stopped))
+        return xr.Dataset(arrays, coords={"depth": list(setting.depths)})
+
+    def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
+        """Every hypothesis's eigenvalues, and the paper's: what the figures and the claims read.
+
+        limit (batch, depth, scaling, nonlinearity, component): λ_i of Θ_∞/N; network (seed, …): of one network on each
+        of the first batches; reference_limit (reference_batch, depth, component) and reference_network (reference_seed,
+        width, depth, component): more of both at the reference's scaling and nonlinearity; held_out and held_out_limit
+        (sample, depth, component), likewise; stopped (reference_batch, component): of the early-stopped power iteration
+        at the reference; observed and rounding (component): the paper's numbers, half a unit of their last digits.
+        """
+        reference, held_out = _reference(config), range(HELD_OUT, HELD_OUT + config.held_out.seeds)
+        batches, seeds = range(config.reference_batches), range(config.reference_networks.seeds)
+        widths, depths = sorted(config.reference_networks.widths), sorted(config.depths)
+
+        def of(width: int | None, wanted: Iterable[int], hypothesis: tuple[str, str] = reference) -> xr.Dataset:
+            """The batches of these seeds, in their order."""
+            scaling, sigma = hypothesis
+            if width is None:
+                chosen = select(parts["limit"], "limit", limit_scaling=scaling, limit_nonlinearity=sigma)
+                order = {seed: i for i, seed in enumerate(chosen.limit_seed.values.tolist())}
+                return chosen.isel(limit=[order[seed] for seed in wanted])
+            chosen = select(parts["network"], scaling=scaling, nonlinearity=sigma, width=width)
+            order = {seed: i for i, seed in enumerate(chosen.seed.values.tolist())}
+            return chosen.isel(network=[order[seed] for seed in wanted])
+
+        def values(width: int | None, wanted: Iterable[int], hypothesis: tuple[str, str] = reference) -> np.ndarray:
+            """(seeds, depth, component)."""
+            eigenvalues: np.ndarray = of(width, wanted, hypothesis).eigenvalues.values.astype(np.float32)
+            return eigenvalues
+
+        def every(width: int | None, wanted: range) -> np.ndarray:
+            """(seeds, depth, scaling, nonlinearity, component)."""
+            grid = [[values(width, wanted, (k, m)) for m in config.nonlinearities] for k in config.scalings]
+            return np.moveaxis(np.array(grid), (0, 1), (2, 3))
+
+        power = of(None, batches).stopped.sel(depth=config.reference.depth).values
+        hypothesis = ("depth", "scaling", "nonlinearity", "component")
+        return xr.Dataset(
+            {
+                "limit": (("batch", *hypothesis), every(None, range(config.batches))),
+                "network": (("seed", *hypothesis), every(config.networks.width, range(config.networks.seeds))),
+                "reference_limit": (("reference_batch", "depth", "component"), values(None, batches)),
+                "reference_network": (
+                    ("reference_seed", "width", "depth", "component"),
+                    np.stack([values(width, seeds) for width in widths], axis=1),
+                ),
+                "stopped": (("reference_batch", "component"), power.astype(np.float32)),
+                "held_out": (("sample", "depth", "component"), values(config.held_out.width, held_out)),
+                "held_out_limit": (("sample", "depth", "component"), values(None, held_out)),
+                "observed": ("component", list(OBSERVED)),
+                "rounding": ("component", list(ROUNDING)),
+            },
+            coords={
+                "depth": depths,
+                "scaling": config.scalings,
+                "nonlinearity": config.nonlinearities,
+                "width": widths,
+            },
+            attrs={
+                "reference": asdict(config.reference),
+                "paper_width": config.width,
+                "network_width": config.networks.width,
+                "held_out_width": config.held_out.width,
+                "n_samples": config.n_samples,
+                "source_size": SOURCE_SIZE,
+                "power_steps": config.power_steps,
+            },
+        )
+
+    def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
+        """Bias and spread of ln λ_i of one network against its width, at the reference."""
+        depth, _, _ = reference_index(dataset)
+        for width, deviations in networks_of(dataset).items():
+            values = zip(deviations[:, depth].mean(axis=0), deviations[:, depth].std(axis=0), strict=True)
+            for i, (bias, sd) in enumerate(values, 1):
+                yield float(width), {f"bias/ln lambda_{i}": float(bias), f"sd/ln lambda_{i}": float(sd)}
+
+
+def _reference(config: Config) -> tuple[str, str]:
+    return config.reference.scaling, config.reference.nonlinearity
 
 
 def _largest(matrix: np.ndarray) -> np.ndarray:
     """The largest eigenvalues, descending: by Lanczos iteration, which takes a tenth of the time of all 512."""
-    found = eigsh(matrix, COMPONENTS, v0=np.ones(len(matrix)), tol=1e-10, return_eigenvectors=False)
-    descending: np.ndarray = np.sort(found)[::-1]
+    eigenvalues = eigsh(matrix, COMPONENTS, v0=np.ones(len(matrix)), tol=1e-10, return_eigenvectors=False)
+    descending: np.ndarray = np.sort(eigenvalues)[::-1]
     return descending
 
 
-def _power_iteration(matrix: torch.Tensor, steps: int, stream: torch.Generator) -> np.ndarray:
+def stopped_power_iteration(matrix: torch.Tensor, steps: int, stream: torch.Generator) -> np.ndarray:
     """Rayleigh quotients after so many steps of power iteration for each component, orthogonal to those before."""
     basis = torch.zeros(0, len(matrix), dtype=torch.float64)
     quotients = []
@@ -158,79 +233,4 @@ def _power_iteration(matrix: torch.Tensor, steps: int, stream: torch.Generator) 
     return np.array(quotients)
 
 
-def assemble(config: Config, results: Sequence[tuple[Cell, xr.Dataset]]) -> xr.Dataset:
-    """Every hypothesis's eigenvalues, and the paper's: what the figures and the claims read.
-
-    limit (batch, depth, scaling, nonlinearity, component): λ_i of Θ_∞/N; network (seed, …): of one network on each of
-    the first batches; reference_limit (reference_batch, depth, component) and reference_network (reference_seed,
-    width, depth, component): more of both at the reference's scaling and nonlinearity; held_out and held_out_limit
-    (sample, depth, component), likewise; stopped (reference_batch, component): of the early-stopped power iteration
-    at the reference; observed and rounding (component): the paper's numbers, half a unit of their last digits.
-    """
-    found: dict[tuple[str, str, int | None, int], np.ndarray] = {}
-    stopped: dict[tuple[str, str, int | None, int], np.ndarray] = {}
-    for cell, dataset in results:
-        key = (cell.scaling, cell.nonlinearity, cell.width)
-        found |= {(*key, seed): values for seed, values in zip(cell.seeds, dataset.eigenvalues.values, strict=True)}
-        if cell.width is None:
-            at_depth = dataset.stopped.sel(depth=config.reference.depth).values
-            stopped |= {(*key, seed): values for seed, values in zip(cell.seeds, at_depth, strict=True)}
-    reference, held_out = _reference(config), range(HELD_OUT, HELD_OUT + config.held_out.seeds)
-    batches, seeds = range(config.reference_batches), range(config.reference_networks.seeds)
-    widths, depths = sorted(config.reference_networks.widths), sorted(config.depths)
-
-    def values(width: int | None, wanted: range, hypothesis: tuple[str, str] = reference) -> np.ndarray:
-        """(seeds, depth, component)."""
-        return np.stack([found[*hypothesis, width, seed] for seed in wanted]).astype(np.float32)
-
-    def every(width: int | None, wanted: range) -> np.ndarray:
-        """(seeds, depth, scaling, nonlinearity, component)."""
-        grid = [[values(width, wanted, (k, m)) for m in config.nonlinearities] for k in config.scalings]
-        return np.moveaxis(np.array(grid), (0, 1), (2, 3))
-
-    power = np.stack([stopped[*reference, None, seed] for seed in batches])
-    hypothesis = ("depth", "scaling", "nonlinearity", "component")
-    return xr.Dataset(
-        {
-            "limit": (("batch", *hypothesis), every(None, range(config.batches))),
-            "network": (("seed", *hypothesis), every(config.networks.width, range(config.networks.seeds))),
-            "reference_limit": (("reference_batch", "depth", "component"), values(None, batches)),
-            "reference_network": (
-                ("reference_seed", "width", "depth", "component"),
-                np.stack([values(width, seeds) for width in widths], axis=1),
-            ),
-            "stopped": (("reference_batch", "component"), power.astype(np.float32)),
-            "held_out": (("sample", "depth", "component"), values(config.held_out.width, held_out)),
-            "held_out_limit": (("sample", "depth", "component"), values(None, held_out)),
-            "observed": ("component", list(OBSERVED)),
-            "rounding": ("component", list(ROUNDING)),
-        },
-        coords={
-            "depth": depths,
-            "scaling": config.scalings,
-            "nonlinearity": config.nonlinearities,
-            "width": widths,
-        },
-        attrs={
-            "reference": asdict(config.reference),
-            "paper_width": config.width,
-            "network_width": config.networks.width,
-            "held_out_width": config.held_out.width,
-            "n_samples": config.n_samples,
-            "source_size": SOURCE_SIZE,
-            "power_steps": config.power_steps,
-        },
-    )
-
-
-def _reference(config: Config) -> tuple[str, str]:
-    return config.reference.scaling, config.reference.nonlinearity
-
-
-def metrics(dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-    """Bias and spread of ln λ_i of one network against its width, at the reference."""
-    depth, _, _ = reference_index(dataset)
-    for width, deviations in networks_of(dataset).items():
-        values = zip(deviations[:, depth].mean(axis=0), deviations[:, depth].std(axis=0), strict=True)
-        for i, (bias, sd) in enumerate(values, 1):
-            yield float(width), {f"bias/ln lambda_{i}": float(bias), f"sd/ln lambda_{i}": float(sd)}
+EXPERIMENT = DepthInference()
