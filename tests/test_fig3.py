@@ -11,7 +11,9 @@ import xarray as xr
 from replication.costs import LeastSquares
 from replication.experiments import fig3
 from replication.experiments.fig3 import statistics
-from replication.experiments.fig3.config import (
+from replication.experiments.fig3.measure import initial, largest_rate, limit_components, train
+from replication.experiments.fig3.settings import (
+    Batch,
     Config,
     DataConfig,
     DescentConfig,
@@ -20,7 +22,6 @@ from replication.experiments.fig3.config import (
     SpectrumConfig,
     TrainingConfig,
 )
-from replication.experiments.fig3.measurements import initial, largest_rate, limit_components, train
 from replication.kernels import inner, norm
 from replication.mnist import mnist
 from replication.plots import fig3 as plots
@@ -30,11 +31,12 @@ from replication.study.store import key
 from replication.tangent import tangent_kernel
 from replication.training import GradientDescent, follow
 
-CLAIM = {claim.id.removeprefix("fig3."): claim for claim in fig3.CLAIMS}
+EXPERIMENT = fig3.EXPERIMENT
+CLAIM = {claim.id.removeprefix("fig3."): claim for claim in EXPERIMENT.claims}
 NETWORK = NetworkConfig(depth=3, nonlinearity="erf", beta=0.1, dtype="float64")
 TRAINING = TrainingConfig(solver="gradient_flow", t=200.0, tolerance=1e-4, order=2, learning_rate=2.0, goal=0.5)
 X = mnist(24, 0).images
-REFERENCE = limit_components(X, NETWORK)
+REFERENCE = limit_components(X, NETWORK.depth, NETWORK.nonlinearity, NETWORK.beta)
 DATA = DataConfig(path=None, n=24, seed=0, scaling="unit_interval")
 
 
@@ -46,6 +48,9 @@ def config(**changes) -> Config:
     base = {
         "experiment": "fig3",
         "preset": "x",
+        "draw": 0,
+        "claims": None,
+        "undecided": {},
         "results": "r",
         "device": "cpu",
         "threads": 1,
@@ -108,12 +113,12 @@ def test_rate_and_cross_term_at_the_start(curves):
 
 def test_both_routes_to_principal_components():
     kernel = tangent_kernel(network(), X)
-    found = {name: values for name, (_, values) in initial(kernel, REFERENCE).items()}
+    measured = {name: values for name, (_, values) in initial(kernel, REFERENCE).items()}
     expected = np.linalg.eigvalsh(kernel.numpy() / 24)[::-1][:3]
-    np.testing.assert_allclose(found["eigenvalues"], expected, rtol=1e-9)
-    np.testing.assert_allclose(found["eigenvalues_power"], expected, rtol=1e-9)
-    np.testing.assert_allclose(found["agreement"], 1, atol=1e-9)
-    functions = torch.tensor(found["functions"]).double()
+    np.testing.assert_allclose(measured["eigenvalues"], expected, rtol=1e-9)
+    np.testing.assert_allclose(measured["eigenvalues_power"], expected, rtol=1e-9)
+    np.testing.assert_allclose(measured["agreement"], 1, atol=1e-9)
+    functions = torch.tensor(measured["functions"]).double()
     np.testing.assert_allclose(functions @ functions.T / 24, np.eye(3), atol=1e-5)
     # The sign is that of the limit's.
     assert ((functions * REFERENCE.functions[..., 0]).mean(dim=1) > 0).all()
@@ -191,25 +196,25 @@ def made_up(
                 }
             )
         )
-    found = xr.concat(parts, dim="network").assign_coords(t=t)
+    dataset = xr.concat(parts, dim="network").assign_coords(t=t)
     batches = np.exp(0.05 * rng.standard_normal((12, 3)))
     limits = np.array([[0.0459, lambda2, lambda3], [0.0517, 0.00184, 0.00150]])
-    found["limit_eigenvalues"] = (("batch", "depth", "component"), limits * batches[:, None])
-    found["limit_eigenvalues_beta"] = (("batch", "component"), batches * [0.0459 * beta_gap, lambda2, lambda3])
-    found["limit_eigenvalues_centred"] = (("batch", "component"), batches * [0.00125, 0.0008, 0.0007])
-    found["limit_constant"] = (("batch", "component"), np.tile([constant, 0.05, 0.01], (12, 1)))
-    found["eigenvalues_inf"] = ("component", [0.0459, lambda2, 0.00083])
+    dataset["limit_eigenvalues"] = (("batch", "depth", "component"), limits * batches[:, None])
+    dataset["limit_eigenvalues_beta"] = (("batch", "component"), batches * [0.0459 * beta_gap, lambda2, lambda3])
+    dataset["limit_eigenvalues_centred"] = (("batch", "component"), batches * [0.00125, 0.0008, 0.0007])
+    dataset["limit_constant"] = (("batch", "component"), np.tile([constant, 0.05, 0.01], (12, 1)))
+    dataset["eigenvalues_inf"] = ("component", [0.0459, lambda2, 0.00083])
     for name, value in (("monotone", 0.98), ("broken", 1.02)):
-        found[f"rates_{name}"] = ("rates", value * bound * (1 + 0.02 * rng.random(12)))
-    found["rates_bound"] = ("rates", [12.0] * 6 + [24.0] * 6)
-    found["rates_bound_0"] = ("rates", [42.0] * 12)
-    found["rates_width"] = ("rates", [100] * 6 + [500] * 6)
+        dataset[f"rates_{name}"] = ("rates", value * bound * (1 + 0.02 * rng.random(12)))
+    dataset["rates_bound"] = ("rates", [12.0] * 6 + [24.0] * 6)
+    dataset["rates_bound_0"] = ("rates", [42.0] * 12)
+    dataset["rates_width"] = ("rates", [100] * 6 + [500] * 6)
     times = np.linspace(0, 1000, 161)
-    flow = statistics.select(found, width=1000).isel(network=0)
+    flow = statistics.trained(dataset, 1000).isel(network=0)
     for name in ("g", "h"):
-        found[f"descent_{name}"] = (("descent", "descent_t"), np.interp(descent * times, t, flow[name])[None])
-    found["descent_seed"] = ("descent", [0])
-    return found.assign_coords(depth=[5, 4], component=[1, 2, 3], descent_t=times).assign_attrs(
+        dataset[f"descent_{name}"] = (("descent", "descent_t"), np.interp(descent * times, t, flow[name])[None])
+    dataset["descent_seed"] = ("descent", [0])
+    return dataset.assign_coords(depth=[5, 4], component=[1, 2, 3], descent_t=times).assign_attrs(
         widths=[100, 1000, 10000],
         seeds=[0, 1],
         trend=[100, 300, 1000],
@@ -298,17 +303,16 @@ def test_eigenvalues_are_predicted_from_batches_and_networks(monkeypatch):
             "eigenvalues_inf": ("component", np.ones(3)),
         }
     ).assign_attrs(sampled=f)
-    (found, *_) = statistics.predict_eigenvalues(dataset)
-    assert found.log == pytest.approx(1.0 + bias / 5000, abs=0.01)
+    (first, *_) = statistics.predict_eigenvalues(dataset)
+    assert first.log == pytest.approx(1.0 + bias / 5000, abs=0.01)
     sd = math.sqrt(0.05**2 * (1 + f) / (1 - f) + per_width / 5000)
-    assert found.half_width == pytest.approx(3.3 * sd, rel=0.1)
+    assert first.half_width == pytest.approx(3.3 * sd, rel=0.1)
     rounded = math.sqrt(sd**2 + (5e-6 / statistics.EIGENVALUES[1]) ** 2 / 3)
     assert statistics.predict_eigenvalues(dataset)[1].half_width == pytest.approx(3.3 * rounded, rel=0.1)
 
 
 def test_largest_rate_is_between_monotone_descent_and_descent_that_is_not():
-    rates = RatesConfig(widths=[], seeds=[], n=24, t=60.0, resolution=0.1)
-    found = largest_rate(network, X, REFERENCE, TRAINING, rates)
+    measured = largest_rate(network, X, REFERENCE, replace(TRAINING, t=60.0), 0.1)
     target = network()(X) + 0.5 * REFERENCE.functions[1]
 
     def monotone(rate: float) -> bool:
@@ -316,17 +320,18 @@ def test_largest_rate_is_between_monotone_descent_and_descent_that_is_not():
         costs = [state.cost_at(state.t) for state in solver.states(network(), X, LeastSquares(target))]
         return bool((np.diff(costs) <= 0).all())
 
-    assert monotone(float(found.monotone * found.bound))
-    assert not monotone(float(found.broken * found.bound))
-    assert 1 < float(found.broken / found.monotone) <= 1.1
-    assert float(found.bound) <= float(found.bound_0) == pytest.approx(2 / float(
+    assert monotone(float(measured.monotone * measured.bound))
+    assert not monotone(float(measured.broken * measured.bound))
+    assert 1 < float(measured.broken / measured.monotone) <= 1.1
+    assert float(measured.bound) <= float(measured.bound_0) == pytest.approx(2 / float(
         torch.linalg.eigvalsh(tangent_kernel(network(), X))[-1] / 24), rel=1e-4)  # fmt: skip
 
 
 def test_every_network_is_assembled_once_and_drawn():
     asked = config()
-    results = [(cell, fig3.compute(cell)) for cell in fig3.cells(asked)]
-    dataset = fig3.assemble(asked, results)
+    cells = EXPERIMENT.cells(asked)
+    results = [EXPERIMENT.compute(cell) for cell in cells]
+    dataset = EXPERIMENT.join(asked, results)
     sizes = {(v, int(w)): int(((dataset.variant == v) & (dataset.width == w)).sum()) for v in ("main", "initial")
              for w in (16, 32, 48, 64)}  # fmt: skip
     assert sizes == {("main", 16): 6, ("main", 32): 5, ("main", 48): 0, ("main", 64): 2} | {
@@ -334,13 +339,13 @@ def test_every_network_is_assembled_once_and_drawn():
     assert (dataset.sizes["batch"], dataset.sizes["rates"], dataset.sizes["descent"]) == (2, 1, 1)
     assert dataset.indices.values.tolist() == mnist(24, 0).indices.tolist()
     assert not any(variable.size > 10_000 for variable in dataset.variables.values())  # no pixels
-    widest = next(d for c, d in results if (c.variant, c.width) == ("main", 64))
+    widest = next(d for c, d in zip(cells, results, strict=True) if c.labels == {"variant": "main", "width": 64})
     np.testing.assert_array_equal(dataset.functions, widest.functions[0])
     # What is measured at t = 0 counts each network once, trained or not.
     spans, starts = statistics.groups_at_start(dataset, lambda networks: networks.seed.values)
     assert (spans, [sorted(seeds) for seeds in starts]) == ([16, 32, 48], [[*range(7)], [*range(5)], [*range(5)]])
-    assert list(dict(fig3.metrics(dataset))[20.0]) == ["g/n=16", "h/n=16", "g/n=64", "h/n=64"]
-    decide(fig3.CLAIMS, dataset)
+    assert list(dict(EXPERIMENT.metrics(dataset))[20.0]) == ["g/n=16", "h/n=16", "g/n=64", "h/n=64"]
+    decide(EXPERIMENT.claims, dataset)
     drawn = plots.figures(dataset)
     straight, convergence = drawn["fig3"].axes[1:3]
     assert straight.get_ylim() == (0, 0.14)
@@ -353,10 +358,25 @@ def test_every_network_is_assembled_once_and_drawn():
 
 
 def test_where_the_digits_lie_does_not_change_a_cell():
-    (first, *_) = fig3.cells(config())
-    moved = replace(first, batch=replace(first.batch, path="/elsewhere"))
-    other = replace(first, batch=replace(first.batch, source="training files"))
-    assert key("fig3", 1, moved) == key("fig3", 1, first) != key("fig3", 1, other)
+    (first, *_) = EXPERIMENT.cells(config())
+
+    def elsewhere(**changes):
+        batch = replace(first.setting.batch, **changes)
+        return key(replace(first, setting=replace(first.setting, batch=batch)))
+
+    assert elsewhere(path="/elsewhere") == key(first) != elsewhere(source="training files")
+
+
+@pytest.mark.parametrize("same_digits", [False, True])
+def test_another_draw_has_other_digits_and_other_networks(monkeypatch, same_digits):
+    if same_digits:
+        monkeypatch.setattr(Batch, "digits", lambda batch, draw: mnist(batch.n, batch.seed))
+    narrow = config(widths=[16], seeds=[0], spectrum=SpectrumConfig(batches=1, n=30, beta=1.0))
+    first = {cell.kind: cell for cell in EXPERIMENT.cells(narrow)}
+    names = {"network": "eigenvalues", "descent": "eigenvalues", "rates": "bound_0", "limit": "eigenvalues_inf"}
+    for kind, name in (names | {"batch": "limit_eigenvalues"}).items():
+        draws = [EXPERIMENT.compute(replace(first[kind], draw=draw))[name].values for draw in (0, 1)]
+        assert np.array_equal(*draws) == (same_digits and kind in ("limit", "batch"))
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from ..experiments.fig3.claims import predicted
 from ..experiments.fig3.statistics import (
     EIGENVALUES,
     Measure,
     cancelled,
     distance,
+    drawn,
     early,
     half_times,
     largest_h,
@@ -24,9 +24,11 @@ from ..experiments.fig3.statistics import (
     limit_curve,
     predict,
     predict_eigenvalues,
-    select,
+    predicted,
+    trained,
 )
 from ..mnist import SIDE, digits_at
+from ..study.experiment import select
 from ..study.statistics import geometric
 from . import points, trend
 
@@ -98,7 +100,7 @@ def _thumbnails(axes: Axes, dataset: xr.Dataset) -> None:
 
 def _curves(axes: Axes, dataset: xr.Dataset, panel: str) -> None:
     for color, width in zip(COLORS, dataset.attrs["widths"], strict=False):
-        networks = select(dataset, width=width, drawn=True)
+        networks = drawn(dataset, width)
         curves = networks.h.values if panel == "b" else np.abs(networks.g.values)
         for i, curve in enumerate(curves):
             axes.plot(dataset.t, curve, color=color, lw=0.9, label=None if i else f"$n = {width}$")
@@ -125,9 +127,8 @@ def _statistics(dataset: xr.Dataset) -> Figure:
     half.legend()
     _eigenvalues(values, dataset)
     for i, color in enumerate(("black", "tab:blue", "tab:orange")):
-        networks = dataset.isel(network=np.flatnonzero((dataset.variant == "main") | (dataset.variant == "initial")))
-        missing = 1 - np.square(networks.overlap.values[:, i].astype(float))
-        components.loglog(networks.width, missing, ".", color=color, ms=3, alpha=0.6, label=f"$i = {i + 1}$")
+        missing = 1 - np.square(dataset.overlap.values[:, i].astype(float))
+        components.loglog(dataset.width, missing, ".", color=color, ms=3, alpha=0.6, label=f"$i = {i + 1}$")
     components.set(ylabel=r"$1 - \langle f^{(i)}, f_\infty^{(i)}\rangle^2$", title="principal components")
     components.legend()
     _rates(rates, dataset)
@@ -140,12 +141,12 @@ def _statistics(dataset: xr.Dataset) -> Figure:
 
 def _against_width(axes: Axes, dataset: xr.Dataset, measure: Measure, theory: float | None) -> None:
     """Networks as dots, geometric means with their fitted exponent, and the prediction for what is wider."""
-    widths = [width for width in dataset.attrs["trend"] if select(dataset, width=width).sizes["network"]]
+    widths = [width for width in dataset.attrs["trend"] if trained(dataset, width).sizes["network"]]
     beyond = predicted(dataset)
     for width in [*widths, *beyond]:
-        found = measure(select(dataset, width=width, drawn=width in beyond))
-        axes.loglog([width] * len(found), found, ".", color="tab:blue", ms=3, alpha=0.5)
-    groups = [measure(select(dataset, width=width)) for width in widths]
+        values = measure(drawn(dataset, width) if width in beyond else trained(dataset, width))
+        axes.loglog([width] * len(values), values, ".", color="tab:blue", ms=3, alpha=0.5)
+    groups = [measure(trained(dataset, width)) for width in widths]
     if theory is not None and widths:
         trend(axes, widths, groups, geometric, theory)
         axes.legend(loc="lower left")
@@ -184,7 +185,7 @@ def _eigenvalues(axes: Axes, dataset: xr.Dataset) -> None:
 
 def _rates(axes: Axes, dataset: xr.Dataset) -> None:
     for width in dataset.attrs["rates"]:
-        chosen = dataset.isel(rates=np.flatnonzero((dataset.rates_width == width).values))
+        chosen = select(dataset, kind="rates", rates_width=width)
         for factor, values, marker, color, label in (
             (0.95, chosen.rates_bound_0, "x", "gray", r"$2/\lambda_1(0)$"),
             (1.0, chosen.rates_bound, "_", "black", r"$2/\max_t\lambda_1(t)$"),
@@ -218,7 +219,7 @@ def _speed(dataset: xr.Dataset) -> Figure:
     if widths:
         bars.legend()
 
-    narrow = select(dataset, width=dataset.attrs["widths"][0], drawn=True).isel(network=0)
+    narrow = drawn(dataset, dataset.attrs["widths"][0]).isel(network=0)
     limit = float(dataset.eigenvalues_inf[1])
     inflation, cross = (narrow.rate - limit) / limit, narrow.cross / narrow.g / limit
     course.plot(dataset.t, inflation, color="tab:red", label=r"$\lambda_2(t) - \lambda_2^\infty$")
@@ -235,7 +236,7 @@ def _speed(dataset: xr.Dataset) -> Figure:
         ((0.1, 0.0), "tab:purple", r"below a tenth"),
     ):
         for k, width in enumerate(widths):
-            values = cancelled(select(dataset, width=width), *window)
+            values = cancelled(trained(dataset, width), *window)
             undone.semilogx(
                 [width] * len(values), values, ".", color=color, ms=3, alpha=0.6, label=None if k else label
             )
@@ -251,5 +252,5 @@ def _speed(dataset: xr.Dataset) -> Figure:
 
 def _finite(dataset: xr.Dataset, width: int) -> bool:
     """Whether networks of a width get to half of ‖g_0‖."""
-    networks = select(dataset, width=width)
+    networks = trained(dataset, width)
     return bool(networks.sizes["network"]) and bool(np.isfinite(half_times(networks)).any())

@@ -1,32 +1,36 @@
 """The claims of Figure 3 (paper §6.3), their criteria and their negative controls."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 
 from ...study.claims import Claim, Control
 from ...study.statistics import Statistic, exactly, fall, geometric, interval, mean, rate, ratio, undecided
+from . import controls
 from .statistics import (
     EIGENVALUES,
     Measure,
-    Prediction,
+    apart,
     cancelled,
     descent_error,
     distance,
+    drawn,
     early,
+    gap,
     groups,
     groups_at_start,
     half_times,
     initial_spread,
     largest_h,
     largest_rates,
+    mean_ratio,
     mean_speed_up,
     predict,
     predict_eigenvalues,
+    predicted,
     rate_ratio,
-    select,
+    trained,
     trend_widths,
 )
 
@@ -47,66 +51,45 @@ CLOSE = 0.05
 INSIDE = (-1.0, 1.0)
 
 
-def predicted(dataset: xr.Dataset) -> list[int]:
-    """The drawn widths beyond the trend."""
-    return [width for width in dataset.attrs["widths"] if width > max(dataset.attrs["trend"], default=math.inf)]
-
-
 def _inside(dataset: xr.Dataset, quantity: str, measure: Measure) -> list[Statistic]:
     """Where the drawn networks that are wider than the trend are in its prediction."""
-    found = []
+    statistics = []
     for width in predicted(dataset):
         prediction = predict(dataset, measure, width)
-        position = prediction.position(measure(select(dataset, width=width, drawn=True)))
+        position = prediction.position(measure(drawn(dataset, width)))
         worst = float(position[np.abs(position).argmax()])
-        found.append(exactly(f"{quantity} in its prediction (±1), n={width}", worst, INSIDE))
-        found.append(exactly("half-width of that, in ln", prediction.half_width, (0.0, WIDTH)))
-    return found or [undecided(f"{quantity} in its prediction", INSIDE)]
+        statistics.append(exactly(f"{quantity} in its prediction (±1), n={width}", worst, INSIDE))
+        statistics.append(exactly("half-width of that, in ln", prediction.half_width, (0.0, WIDTH)))
+    return statistics or [undecided(f"{quantity} in its prediction", INSIDE)]
 
 
 def _check_eigenvalues(dataset: xr.Dataset) -> list[Statistic]:
-    found = predict_eigenvalues(dataset)
-    names = [f"λ_{i + 1} of the paper in its prediction {_range(item)}" for i, item in enumerate(found)]
+    predictions = predict_eigenvalues(dataset)
+    names = [f"λ_{i + 1} of the paper in its prediction {item}" for i, item in enumerate(predictions)]
     inside = [
         exactly(name, float(item.position(np.array(value))), INSIDE)
-        for name, item, value in zip(names, found, EIGENVALUES, strict=True)
+        for name, item, value in zip(names, predictions, EIGENVALUES, strict=True)
     ]
-    widest = max(item.half_width for item in found)
+    widest = max(item.half_width for item in predictions)
     return [*inside, exactly("largest half-width of ln λ", widest, (0.0, 0.5))]
-
-
-def _range(prediction: Prediction) -> str:
-    low, high = (math.exp(prediction.log + sign * prediction.half_width) for sign in (-1, 1))
-    return f"{low:.3g}–{high:.3g}"
 
 
 def _check_constant(dataset: xr.Dataset) -> list[Statistic]:
     return [mean("|⟨f⁽¹⁾, 1⟩|", dataset.limit_constant.values[:, 0], (0.99, 1.01))]
 
 
-def _gap(sample: np.ndarray) -> float:
-    """ln λ_1/λ_2 of eigenvalues (batches, components), mean."""
-    return float(np.log(sample[:, 0] / sample[:, 1]).mean())
-
-
 def _check_gap(dataset: xr.Dataset) -> list[Statistic]:
     plain, centred = dataset.limit_eigenvalues.values[:, 0], dataset.limit_eigenvalues_centred.values
     return [
-        ratio("λ_1/λ_2", [plain], lambda sample: _gap(sample[0]), (10.0, math.inf)),
-        ratio("λ_1/λ_2 of the centred kernel", [centred], lambda sample: _gap(sample[0]), (0.99, 3.0)),
+        ratio("λ_1/λ_2", [plain], lambda sample: gap(sample[0]), (10.0, math.inf)),
+        ratio("λ_1/λ_2 of the centred kernel", [centred], lambda sample: gap(sample[0]), (0.99, 3.0)),
     ]
 
 
 def _check_footnote3(dataset: xr.Dataset) -> list[Statistic]:
     pairs = np.stack([dataset.limit_eigenvalues_beta.values, dataset.limit_eigenvalues.values[:, 0]], axis=1)
     name = f"λ_1/λ_2 with β = {dataset.attrs['beta']:g} ÷ with β = {dataset.attrs['network']['beta']:g}"
-    return [ratio(name, [pairs], lambda sample: _gap(sample[0][:, 0]) - _gap(sample[0][:, 1]), (5.0, 20.0))]
-
-
-def _apart(networks: xr.Dataset) -> np.ndarray:
-    """1 − ⟨f⁽²⁾, f_∞⁽²⟩² of each network's f⁽²⁾, by power iteration, and the limit's: (seeds,)."""
-    found: np.ndarray = 1 - np.square(networks.overlap.values[:, 1].astype(float))
-    return found
+    return [ratio(name, [pairs], lambda sample: gap(sample[0][:, 0]) - gap(sample[0][:, 1]), (5.0, 20.0))]
 
 
 def _worst_of_widest(dataset: xr.Dataset, quantity: str, measure: Measure) -> Statistic:
@@ -114,19 +97,19 @@ def _worst_of_widest(dataset: xr.Dataset, quantity: str, measure: Measure) -> St
     widest = dataset.attrs["widths"][-1]
     if widest not in predicted(dataset):
         return undecided(f"{quantity} of networks beyond the trend", (0.0, CLOSE))
-    worst = float(measure(select(dataset, width=widest, drawn=True)).max())
+    worst = float(measure(drawn(dataset, widest)).max())
     return exactly(f"{quantity} (n={widest}), the worst network", worst, (0.0, CLOSE))
 
 
 def _check_power(dataset: xr.Dataset) -> list[Statistic]:
     error = float(np.abs(dataset.eigenvalues_power / dataset.eigenvalues - 1).max())
     agreement = float(dataset.agreement.min(skipna=False))
-    widths, samples = groups_at_start(dataset, _apart)
+    widths, samples = groups_at_start(dataset, apart)
     return [
         exactly("largest |λ_i by power iteration ÷ by diagonalization − 1|", error, (0.0, 1e-3)),
         exactly("smallest |⟨f⁽ⁱ⁾ by power iteration, by diagonalization⟩|", agreement, (0.999, 1.001)),
         rate("1 − ⟨f⁽²⁾, f_∞⁽²⟩²", geometric, widths, samples, (-math.inf, -0.5)),
-        _worst_of_widest(dataset, "1 − ⟨f⁽²⁾, f_∞⁽²⟩²", _apart),
+        _worst_of_widest(dataset, "1 − ⟨f⁽²⁾, f_∞⁽²⟩²", apart),
     ]
 
 
@@ -166,40 +149,35 @@ def _check_faster(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _check_inflation(dataset: xr.Dataset) -> list[Statistic]:
-    found = []
+    statistics = []
     widths = trend_widths(dataset)
     for width in widths:
         terms = early(dataset, width)
         change = terms.inflation + terms.cross
         for name, part, allowed in (("inflation", terms.inflation, SHARE), ("error", terms.error, (-CLOSURE, CLOSURE))):
-            share = interval([np.stack([part, change], axis=1)], _mean_ratio)
-            found.append(Statistic(f"{name} ÷ (inflation + cross term) (n={width})", *share, allowed))
+            share = interval([np.stack([part, change], axis=1)], mean_ratio)
+            statistics.append(Statistic(f"{name} ÷ (inflation + cross term) (n={width})", *share, allowed))
     for width in widths[:1]:
         name = f"mean λ₂(0)/λ₂^∞ − 1 ÷ mean speed-up (n={width})"
         spread = [initial_spread(dataset, width), mean_speed_up(dataset, width)]
         ratio = interval(spread, lambda pair: float(pair[0].mean() / pair[1].mean()))
-        found.append(Statistic(name, *ratio, (-SPREAD, SPREAD)))
-    return found or [undecided("inflation ÷ speed-up", SHARE)]
-
-
-def _mean_ratio(sample: Sequence[np.ndarray]) -> float:
-    above, below = sample[0].mean(axis=0)
-    return float(above / below)
+        statistics.append(Statistic(name, *ratio, (-SPREAD, SPREAD)))
+    return statistics or [undecided("inflation ÷ speed-up", SHARE)]
 
 
 def _check_cross(dataset: xr.Dataset) -> list[Statistic]:
-    found = []
+    statistics = []
     for width in trend_widths(dataset):
-        networks = select(dataset, width=width)
+        networks = trained(dataset, width)
         for when, window, allowed in (("early", (1.0, 0.5), (-EARLY, EARLY)), ("late", (0.1, 0.0), (LATE, math.inf))):
             name = f"part of inflation undone by the cross term, {when} (n={width})"
-            found.append(mean(name, cancelled(networks, *window), allowed))
-    return found or [undecided("part of inflation undone by the cross term", (LATE, math.inf))]
+            statistics.append(mean(name, cancelled(networks, *window), allowed))
+    return statistics or [undecided("part of inflation undone by the cross term", (LATE, math.inf))]
 
 
 def _check_rates(dataset: xr.Dataset) -> list[Statistic]:
     widths = dataset.attrs["rates"]
-    found = [
+    statistics = [
         ratio(
             f"largest rate ÷ (2/max λ_1(t)) (n={width})",
             [rate_ratio(dataset, width)],
@@ -209,7 +187,7 @@ def _check_rates(dataset: xr.Dataset) -> list[Statistic]:
         for width in widths
     ]
     values = [1 / largest_rates(dataset, width) for width in widths]
-    return [*found, fall("1/largest rate", geometric, widths, values, (FALL, math.inf))]
+    return [*statistics, fall("1/largest rate", geometric, widths, values, (FALL, math.inf))]
 
 
 def _check_descent(dataset: xr.Dataset) -> list[Statistic]:
@@ -220,67 +198,11 @@ def _check_descent(dataset: xr.Dataset) -> list[Statistic]:
     return [exactly(name, descent_error(dataset), (0.0, AGREEMENT))]
 
 
-def _narrow_as_all(dataset: xr.Dataset) -> xr.Dataset:
-    """The networks of the narrowest of the widths, relabelled as those of every other."""
-    narrow = select(dataset, width=min(dataset.attrs["widths"]))
-    size = narrow.sizes["network"]
-    widths = sorted({*dataset.attrs["widths"], *dataset.attrs["trend"]})
-    parts = [narrow.assign(width=("network", [width] * size)) for width in widths]
-    return xr.concat(parts, dim="network", data_vars="minimal", coords="minimal", compat="override", join="override")
-
-
-def _reversed(dataset: xr.Dataset) -> xr.Dataset:
-    """The trend's widths in reverse order."""
-    widths = trend_widths(dataset)
-    other = dict(zip(widths, reversed(widths), strict=True))
-    return dataset.assign(width=("network", [other.get(int(width), int(width)) for width in dataset.width.values]))
-
-
-def _twice(dataset: xr.Dataset) -> xr.Dataset:
-    """The limit curve falls twice as fast."""
-    return dataset.assign(eigenvalues_inf=2 * dataset.eigenvalues_inf)
-
-
-def _frozen(dataset: xr.Dataset) -> xr.Dataset:
-    """λ₂(t) stays at λ₂(0)."""
-    return dataset.assign(rate=dataset.rate[:, 0].broadcast_like(dataset.rate))
-
-
-def _exchanged(dataset: xr.Dataset) -> xr.Dataset:
-    plain, centred = dataset.limit_eigenvalues, dataset.limit_eigenvalues_centred
-    return dataset.assign(
-        limit_eigenvalues=centred.broadcast_like(plain).transpose(*plain.dims),
-        limit_eigenvalues_centred=plain[:, 0].drop_vars("depth"),
-    )
-
-
-def _same_beta(dataset: xr.Dataset) -> xr.Dataset:
-    return dataset.assign(limit_eigenvalues_beta=dataset.limit_eigenvalues[:, 0].drop_vars("depth"))
-
-
-def _initial_bound(dataset: xr.Dataset) -> xr.Dataset:
-    """The rates as multiples of the bound at t = 0, which does not know of inflation."""
-    if "rates_bound" not in dataset:
-        return dataset
-    names = ("rates_monotone", "rates_broken")
-    scaled = {name: dataset[name] * dataset.rates_bound / dataset.rates_bound_0 for name in names}
-    return dataset.assign(scaled | {"rates_bound": dataset.rates_bound_0})
-
-
-def _narrow_as_widest(dataset: xr.Dataset) -> xr.Dataset:
-    """The first of the narrowest networks in the place of the drawn ones that are wider than the trend."""
-    narrowest, beyond = dataset.attrs["widths"][0], predicted(dataset)
-    if not beyond:
-        return dataset
-    kept = dataset.isel(network=np.flatnonzero(~dataset.width.isin(beyond)))
-    drawn = select(dataset, width=narrowest, drawn=True)
-    parts = [kept, *(drawn.assign(width=("network", [width] * drawn.sizes["network"])) for width in beyond)]
-    return xr.concat(parts, dim="network", data_vars="minimal", coords="minimal", compat="override", join="override")
-
-
-_WIDEST = Control("drawn networks of the narrowest width in the place of those beyond the trend", _narrow_as_widest)
-_NARROW = Control("the narrowest networks in the place of all", _narrow_as_all)
-_ORDER = Control("the widths in reverse order", _reversed)
+_WIDEST = Control(
+    "drawn networks of the narrowest width in the place of those beyond the trend", controls.narrow_as_widest
+)
+_NARROW = Control("the narrowest networks in the place of all", controls.narrow_as_all)
+_ORDER = Control("the widths in reverse order", controls.reversed_widths)
 
 CLAIMS = (
     Claim(
@@ -313,7 +235,7 @@ CLAIMS = (
         criterion="λ_1/λ_2 is above 10 and, with the kernel centred on the data, at most 3",
         figure="fig3_statistics",
         check=_check_gap,
-        controls=(Control("centred and not centred exchanged", _exchanged),),
+        controls=(Control("centred and not centred exchanged", controls.exchanged),),
     ),
     Claim(
         id="fig3.footnote3",
@@ -323,7 +245,7 @@ CLAIMS = (
         criterion="the ratio of the two λ_1/λ_2 is in [5, 20]",
         figure="fig3_statistics",
         check=_check_footnote3,
-        controls=(Control("β the same", _same_beta),),
+        controls=(Control("β the same", controls.same_beta),),
         note="the gap read as the ratio λ_1/λ_2; the difference λ_1 − λ_2 grows about 80 times",
     ),
     Claim(
@@ -358,7 +280,7 @@ CLAIMS = (
         f"the widest is below {CLOSE}",
         figure="fig3_statistics",
         check=_check_limit,
-        controls=(_NARROW, _WIDEST, Control("the limit of the cost without its ½", _twice)),
+        controls=(_NARROW, _WIDEST, Control("the limit of the cost without its ½", controls.twice)),
         note="the exponent steepens with n, from inflation that saturates to 1/n: a single power law through "
         "the narrow networks would predict n = 10000 too far from the limit. That was seen on other networks; those "
         "that decide here were drawn afterwards",
@@ -389,7 +311,7 @@ CLAIMS = (
         check=_check_inflation,
         note="the statistic was chosen after exploring other networks; those that decide here were drawn afterwards. "
         "The error is that of the flow's steps, and shrinks with their tolerance",
-        controls=(Control("the NTK frozen at t = 0", _frozen),),
+        controls=(Control("the NTK frozen at t = 0", controls.frozen),),
     ),
     Claim(
         id="fig3.cross_term",
@@ -411,7 +333,7 @@ CLAIMS = (
         f"flow, and grows by at least {FALL} from the narrowest to the widest networks",
         figure="fig3_statistics",
         check=_check_rates,
-        controls=(Control("the bound 2/λ₁(0) of the NTK at t = 0", _initial_bound),),
+        controls=(Control("the bound 2/λ₁(0) of the NTK at t = 0", controls.initial_bound),),
     ),
     Claim(
         id="fig3.descent",
@@ -421,13 +343,6 @@ CLAIMS = (
         criterion=f"g and ‖h‖ of the same networks differ by at most {AGREEMENT} at any time; the goal is 0.5 away",
         figure="fig3_statistics",
         check=_check_descent,
-        controls=(
-            Control(
-                "descent on the cost without its ½",
-                lambda dataset: (
-                    dataset.assign_coords(descent_t=2 * dataset.descent_t) if "descent_t" in dataset.coords else dataset
-                ),
-            ),
-        ),
+        controls=(Control("descent on the cost without its ½", controls.fast_descent),),
     ),
 )

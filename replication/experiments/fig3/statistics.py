@@ -1,13 +1,14 @@
 """The statistics that Figure 3's claims decide on and its figures show."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from scipy import stats
 
+from ...study.experiment import select
 from ...study.statistics import LEVEL, MIN_SEEDS
 
 EIGENVALUES = (0.0457, 0.00108, 0.00078)
@@ -20,39 +21,46 @@ Measure = Callable[[xr.Dataset], np.ndarray]
 """A number of each network, (seeds,)."""
 
 
-def select(dataset: xr.Dataset, variant: str = "main", width: int | None = None, drawn: bool = False) -> xr.Dataset:
-    """The networks of a variant, of one width if given, of the seeds that are drawn if asked for."""
-    chosen = dataset.variant == variant
-    if width is not None:
-        chosen = chosen & (dataset.width == width)
-    if drawn:
-        chosen = chosen & dataset.seed.isin(dataset.attrs["seeds"])
-    return dataset.isel(network=np.flatnonzero(chosen))
+def trained(dataset: xr.Dataset, width: int) -> xr.Dataset:
+    """The trained networks of a width."""
+    return select(dataset, variant="main", width=width)
+
+
+def drawn(dataset: xr.Dataset, width: int) -> xr.Dataset:
+    """Those of them that are drawn."""
+    networks = trained(dataset, width)
+    return networks.isel(network=np.flatnonzero(networks.seed.isin(dataset.attrs["seeds"])))
+
+
+def predicted(dataset: xr.Dataset) -> list[int]:
+    """The drawn widths beyond the trend."""
+    return [width for width in dataset.attrs["widths"] if width > max(dataset.attrs["trend"], default=math.inf)]
 
 
 def trend_widths(dataset: xr.Dataset) -> list[int]:
     """The widths of the trend with enough networks for an interval, ascending."""
-    return [width for width in dataset.attrs["trend"] if select(dataset, width=width).sizes["network"] >= MIN_SEEDS]
+    return [width for width in dataset.attrs["trend"] if trained(dataset, width).sizes["network"] >= MIN_SEEDS]
 
 
 def groups(dataset: xr.Dataset, measure: Measure) -> tuple[list[int], list[np.ndarray]]:
     """``trend_widths``, and a number measured on the networks of each."""
     widths = trend_widths(dataset)
-    return widths, [measure(select(dataset, width=width)) for width in widths]
+    return widths, [measure(trained(dataset, width)) for width in widths]
 
 
 def at_start(dataset: xr.Dataset, width: int) -> xr.Dataset:
     """The networks of a width, trained or not: what is measured at t = 0. One of the same seed is the same network."""
-    chosen = dataset.isel(network=np.flatnonzero((dataset.width == width).values))
-    _, first = np.unique(chosen.seed.values, return_index=True)
-    return chosen.isel(network=first)
+    networks = select(dataset, width=width)
+    _, first = np.unique(networks.seed.values, return_index=True)
+    return networks.isel(network=first)
 
 
 def groups_at_start(dataset: xr.Dataset, measure: Measure) -> tuple[list[int], list[np.ndarray]]:
     """The widths of the trend, and of networks at t = 0 only, with enough networks; a number measured on each."""
-    found = {width: at_start(dataset, width) for width in sorted({*dataset.attrs["trend"], *dataset.attrs["initial"]})}
-    found = {width: networks for width, networks in found.items() if networks.sizes["network"] >= MIN_SEEDS}
-    return list(found), [measure(networks) for networks in found.values()]
+    widths = sorted({*dataset.attrs["trend"], *dataset.attrs["initial"]})
+    networks = {width: at_start(dataset, width) for width in widths}
+    enough = {width: group for width, group in networks.items() if group.sizes["network"] >= MIN_SEEDS}
+    return list(enough), [measure(group) for group in enough.values()]
 
 
 @dataclass(frozen=True)
@@ -66,15 +74,19 @@ class Prediction:
     log: float
     half_width: float
 
+    def __str__(self) -> str:
+        low, high = (math.exp(self.log + sign * self.half_width) for sign in (-1, 1))
+        return f"{low:.3g}–{high:.3g}"
+
     def position(self, values: np.ndarray) -> np.ndarray:
         """Where values are in the interval: −1 and 1 are its ends."""
-        found: np.ndarray = (np.log(values) - self.log) / self.half_width
-        return found
+        position: np.ndarray = (np.log(values) - self.log) / self.half_width
+        return position
 
 
 def predict(dataset: xr.Dataset, measure: Measure, width: int) -> Prediction:
     """The prediction for a width from the networks of the trend, those of fewer than ``MIN_SEEDS`` at a width too."""
-    samples = {n: measure(select(dataset, width=n)) for n in dataset.attrs["trend"]}
+    samples = {n: measure(trained(dataset, n)) for n in dataset.attrs["trend"]}
     samples = {n: values for n, values in samples.items() if len(values)}
     logs = np.concatenate([np.log(values) for values in samples.values()]) if samples else np.zeros(0)
     x = np.repeat([math.log(n / width) for n in samples], [len(values) for values in samples.values()])
@@ -98,13 +110,13 @@ def predict_eigenvalues(dataset: xr.Dataset, depth: int = 0) -> list[Prediction]
     √((1 − f)/(1 + f)). depth: 1 for the limit kernels of depth L − 1.
     """
     limits = np.log(dataset.limit_eigenvalues.values[:, depth])
-    found = []
+    predictions = []
     networks = dataset.isel(network=np.flatnonzero(_tells_eigenvalues(dataset)))
     width = networks.width.values.astype(float)
     for i in range(limits.shape[1]):
         deviations = np.log(networks.eigenvalues.values[:, i] / float(dataset.eigenvalues_inf[i]))
         if len(limits) < MIN_SEEDS or len(width) < MIN_SEEDS:
-            found.append(Prediction(math.nan, math.nan))
+            predictions.append(Prediction(math.nan, math.nan))
             continue
         bias = deviations.sum() / (1 / width).sum()
         per_width = np.square(deviations - bias / width) @ width / (len(width) - 1)
@@ -113,15 +125,15 @@ def predict_eigenvalues(dataset: xr.Dataset, depth: int = 0) -> list[Prediction]
         rounding = (ROUNDING[i] / EIGENVALUES[i]) ** 2 / 3
         quantile = float(stats.t.ppf((1 + LEVEL) / 2, min(len(limits), len(width)) - 1))
         sd = math.sqrt(digits + per_width / PAPER_WIDTH + rounding)
-        found.append(Prediction(float(limits[:, i].mean() + bias / PAPER_WIDTH), quantile * sd))
-    return found
+        predictions.append(Prediction(float(limits[:, i].mean() + bias / PAPER_WIDTH), quantile * sd))
+    return predictions
 
 
 def _tells_eigenvalues(dataset: xr.Dataset) -> np.ndarray:
     width = dataset.width.values
     # Below, λ₂ and λ₃ change places, and E ln λ − ln λ_∞ is no longer ∝ 1/n.
-    found: np.ndarray = (width >= 250) & (width < PAPER_WIDTH)
-    return found
+    wide: np.ndarray = (width >= 250) & (width < PAPER_WIDTH)
+    return wide
 
 
 def limit_curve(dataset: xr.Dataset) -> np.ndarray:
@@ -133,14 +145,14 @@ def limit_curve(dataset: xr.Dataset) -> np.ndarray:
 
 def largest_h(networks: xr.Dataset) -> np.ndarray:
     """max_t ‖h_t‖_{p^in} of each network, (seeds,)."""
-    found: np.ndarray = networks.h.values.astype(float).max(axis=1)
-    return found
+    largest: np.ndarray = networks.h.values.astype(float).max(axis=1)
+    return largest
 
 
 def distance(dataset: xr.Dataset, networks: xr.Dataset) -> np.ndarray:
     """sup_t |‖g_t‖ − goal · e^{−λ₂t}| of each network, (seeds,)."""
-    found: np.ndarray = np.abs(np.abs(networks.g.values.astype(float)) - limit_curve(dataset)).max(axis=1)
-    return found
+    apart: np.ndarray = np.abs(np.abs(networks.g.values.astype(float)) - limit_curve(dataset)).max(axis=1)
+    return apart
 
 
 def crossing(t: np.ndarray, g: np.ndarray, part: float) -> float:
@@ -175,8 +187,8 @@ class SpeedUp:
 
     @property
     def error(self) -> np.ndarray:
-        found: np.ndarray = self.total - self.spread - self.inflation - self.cross
-        return found
+        error: np.ndarray = self.total - self.spread - self.inflation - self.cross
+        return error
 
 
 def speed_up(dataset: xr.Dataset, networks: xr.Dataset, start: float = 1.0, stop: float = 0.5) -> SpeedUp:
@@ -204,7 +216,7 @@ def speed_up(dataset: xr.Dataset, networks: xr.Dataset, start: float = 1.0, stop
 
 def early(dataset: xr.Dataset, width: int) -> SpeedUp:
     """The terms of the speed-up until ‖g‖ is down to half, of each network of a width."""
-    return speed_up(dataset, select(dataset, width=width))
+    return speed_up(dataset, trained(dataset, width))
 
 
 def cancelled(networks: xr.Dataset, start: float = 0.1, stop: float = 0.0) -> np.ndarray:
@@ -212,60 +224,74 @@ def cancelled(networks: xr.Dataset, start: float = 0.1, stop: float = 0.0) -> np
 
     It is the part of what inflation does to g that the cross term undoes; 0 as stop: to the end.
     """
-    found = []
+    parts = []
     t = networks.t.values
     for g, rate, cross in zip(*(networks[name].values.astype(float) for name in ("g", "rate", "cross")), strict=True):
         a = 0.0 if start == 1 else crossing(t, g, start)
         b = crossing(t, g, stop) if stop > 0 else t[-1]
         if not (math.isfinite(a) and math.isfinite(b)):
-            found.append(math.nan)
+            parts.append(math.nan)
             continue
         times = np.concatenate([[a], t[(t > a) & (t < b)], [b]])
         undone = np.trapezoid(np.interp(times, t, cross), times)
-        found.append(-undone / np.trapezoid(np.interp(times, t, (rate - rate[0]) * g), times))
-    return np.array(found)
+        parts.append(-undone / np.trapezoid(np.interp(times, t, (rate - rate[0]) * g), times))
+    return np.array(parts)
 
 
 def initial_spread(dataset: xr.Dataset, width: int) -> np.ndarray:
     """λ₂(0)/λ₂^∞ − 1 of each network of a width, trained or not: (seeds,)."""
-    found: np.ndarray = at_start(dataset, width).rate_0.values / float(dataset.eigenvalues_inf[1]) - 1
-    return found
+    deviations: np.ndarray = at_start(dataset, width).rate_0.values / float(dataset.eigenvalues_inf[1]) - 1
+    return deviations
 
 
 def mean_speed_up(dataset: xr.Dataset, width: int) -> np.ndarray:
     """The mean of −ġ/g − λ₂^∞ until ‖g‖ is down to half, ÷ λ₂^∞, of each network of a width: (seeds,)."""
     total = early(dataset, width).total
-    return total / (half_times(select(dataset, width=width)) * float(dataset.eigenvalues_inf[1]))
+    return total / (half_times(trained(dataset, width)) * float(dataset.eigenvalues_inf[1]))
 
 
 def rate_ratio(dataset: xr.Dataset, width: int) -> np.ndarray:
     """The largest learning rate with monotone descent ÷ the bound 2/max_t λ₁(t), of each network: (seeds,)."""
-    chosen = dataset.isel(rates=np.flatnonzero((dataset.rates_width == width).values))
-    found: np.ndarray = np.sqrt(chosen.rates_monotone.values * chosen.rates_broken.values)
-    return found
+    networks = select(dataset, kind="rates", rates_width=width)
+    ratios: np.ndarray = np.sqrt(networks.rates_monotone.values * networks.rates_broken.values)
+    return ratios
 
 
 def largest_rates(dataset: xr.Dataset, width: int) -> np.ndarray:
     """The largest learning rate with monotone descent, of each network: (seeds,)."""
-    chosen = dataset.isel(rates=np.flatnonzero((dataset.rates_width == width).values))
-    found: np.ndarray = rate_ratio(dataset, width) * chosen.rates_bound.values
-    return found
+    bounds = select(dataset, kind="rates", rates_width=width).rates_bound
+    rates: np.ndarray = rate_ratio(dataset, width) * bounds.values
+    return rates
 
 
-def descent_error(dataset: xr.Dataset, stretch: float = 1.0) -> float:
-    """sup_t of |g − g_flow| and |‖h‖ − ‖h_flow‖| of networks trained by both solvers, the worst of them.
-
-    stretch: a factor on the time of descent, 1 where it is right.
-    """
+def descent_error(dataset: xr.Dataset) -> float:
+    """sup_t of |g − g_flow| and |‖h‖ − ‖h_flow‖| of networks trained by both solvers, the worst of them."""
     worst = 0.0
     width = dataset.attrs["descent"]["width"]
-    flows = select(dataset, width=width)
+    flows = trained(dataset, width)
     for i, seed in enumerate(dataset.descent_seed.values):
         (flow,) = np.flatnonzero(flows.seed.values == seed)
-        times = dataset.descent_t.values * stretch
+        times = dataset.descent_t.values
         times = times[times <= flows.t.values[-1]]
         for name in ("g", "h"):
             other = np.interp(times, flows.t.values, flows[name].values[flow])
-            found = dataset[f"descent_{name}"].values[i][: len(times)]
-            worst = max(worst, float(np.abs(found - other).max()))
+            curve = dataset[f"descent_{name}"].values[i][: len(times)]
+            worst = max(worst, float(np.abs(curve - other).max()))
     return worst
+
+
+def apart(networks: xr.Dataset) -> np.ndarray:
+    """1 − ⟨f⁽²⁾, f_∞⁽²⟩² of each network's f⁽²⁾, by power iteration, and the limit's: (seeds,)."""
+    parts: np.ndarray = 1 - np.square(networks.overlap.values[:, 1].astype(float))
+    return parts
+
+
+def gap(sample: np.ndarray) -> float:
+    """ln λ_1/λ_2 of eigenvalues (batches, components), mean."""
+    return float(np.log(sample[:, 0] / sample[:, 1]).mean())
+
+
+def mean_ratio(sample: Sequence[np.ndarray]) -> float:
+    """Of pairs (networks, 2), the mean of the first ÷ that of the second."""
+    above, below = sample[0].mean(axis=0)
+    return float(above / below)

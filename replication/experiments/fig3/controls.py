@@ -1,0 +1,71 @@
+"""The negative controls of Figure 3's claims: datasets in which a claim must fail."""
+
+import numpy as np
+import xarray as xr
+
+from .statistics import drawn, predicted, trained, trend_widths
+
+
+def narrow_as_all(dataset: xr.Dataset) -> xr.Dataset:
+    """The networks of the narrowest of the widths, relabelled as those of every other."""
+    narrow = trained(dataset, min(dataset.attrs["widths"]))
+    size = narrow.sizes["network"]
+    widths = sorted({*dataset.attrs["widths"], *dataset.attrs["trend"]})
+    parts = [narrow.assign(width=("network", [width] * size)) for width in widths]
+    return xr.concat(parts, dim="network", data_vars="minimal", coords="minimal", compat="override", join="override")
+
+
+def reversed_widths(dataset: xr.Dataset) -> xr.Dataset:
+    """The trend's widths in reverse order."""
+    widths = trend_widths(dataset)
+    other = dict(zip(widths, reversed(widths), strict=True))
+    return dataset.assign(width=("network", [other.get(int(width), int(width)) for width in dataset.width.values]))
+
+
+def twice(dataset: xr.Dataset) -> xr.Dataset:
+    """The limit curve falls twice as fast."""
+    return dataset.assign(eigenvalues_inf=2 * dataset.eigenvalues_inf)
+
+
+def frozen(dataset: xr.Dataset) -> xr.Dataset:
+    """λ₂(t) stays at λ₂(0)."""
+    return dataset.assign(rate=dataset.rate[:, 0].broadcast_like(dataset.rate))
+
+
+def exchanged(dataset: xr.Dataset) -> xr.Dataset:
+    """The eigenvalues of the centred kernels in the place of those of the others, and the reverse."""
+    plain, centred = dataset.limit_eigenvalues, dataset.limit_eigenvalues_centred
+    return dataset.assign(
+        limit_eigenvalues=centred.broadcast_like(plain).transpose(*plain.dims),
+        limit_eigenvalues_centred=plain[:, 0].drop_vars("depth"),
+    )
+
+
+def same_beta(dataset: xr.Dataset) -> xr.Dataset:
+    """The eigenvalues with the paper's β in the place of those with footnote 3's."""
+    return dataset.assign(limit_eigenvalues_beta=dataset.limit_eigenvalues[:, 0].drop_vars("depth"))
+
+
+def initial_bound(dataset: xr.Dataset) -> xr.Dataset:
+    """The rates as multiples of the bound at t = 0, which does not know of inflation."""
+    if "rates_bound" not in dataset:
+        return dataset
+    names = ("rates_monotone", "rates_broken")
+    scaled = {name: dataset[name] * dataset.rates_bound / dataset.rates_bound_0 for name in names}
+    return dataset.assign(scaled | {"rates_bound": dataset.rates_bound_0})
+
+
+def narrow_as_widest(dataset: xr.Dataset) -> xr.Dataset:
+    """The first of the narrowest networks in the place of the drawn ones that are wider than the trend."""
+    narrowest, beyond = dataset.attrs["widths"][0], predicted(dataset)
+    if not beyond:
+        return dataset
+    kept = dataset.isel(network=np.flatnonzero(~dataset.width.isin(beyond)))
+    narrow = drawn(dataset, narrowest)
+    parts = [kept, *(narrow.assign(width=("network", [width] * narrow.sizes["network"])) for width in beyond)]
+    return xr.concat(parts, dim="network", data_vars="minimal", coords="minimal", compat="override", join="override")
+
+
+def fast_descent(dataset: xr.Dataset) -> xr.Dataset:
+    """Gradient descent takes half the time."""
+    return dataset.assign_coords(descent_t=2 * dataset.descent_t) if "descent_t" in dataset.coords else dataset
