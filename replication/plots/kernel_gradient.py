@@ -4,7 +4,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ..experiments.kernel_gradient import COSTS, select
+from ..experiments.kernel_gradient.settings import COSTS
+from ..study.experiment import select
 from ..study.statistics import geometric
 from . import points, trend
 
@@ -22,7 +23,7 @@ def _trajectories(dataset: xr.Dataset) -> Figure:
     widths = (dataset.attrs["widths"][0], dataset.attrs["widths"][-1])
     for axes, name in zip(panels, COSTS, strict=False):
         for color, width in zip(("tab:red", "tab:blue"), widths, strict=True):
-            group = select(dataset, name, width).isel(network=slice(3))
+            group = select(dataset, cost=name, width=width).isel(network=slice(3))
             for i in range(group.sizes["network"]):
                 label = {"label": f"network, $n = {width}$"} if i == 0 else {}
                 axes.semilogy(dataset.t, group.cost_network[i], color=color, lw=0.9, alpha=0.8, **label)
@@ -30,7 +31,7 @@ def _trajectories(dataset: xr.Dataset) -> Figure:
                 axes.semilogy(dataset.t, group.cost_limit[i], ":", color="black", lw=0.9, **limit)
         axes.set(xlabel="$t$", ylabel="$C$", title=TITLES[name])
         axes.legend(fontsize=7)
-    group = select(dataset, "least_squares", widths[-1]).isel(network=slice(3))
+    group = select(dataset, cost="least_squares", width=widths[-1]).isel(network=slice(3))
     axes = panels[2]
     for i in range(group.sizes["network"]):
         axes.plot(dataset.angle, group.f[i], color="tab:blue", lw=0.9, label="networks" if i == 0 else None)
@@ -55,7 +56,7 @@ def _widths(dataset: xr.Dataset) -> Figure:
         strict=True,
     ):
         groups = {
-            reference: [select(dataset, name, n)[quantity].sel(reference=reference).values for n in widths]
+            reference: [select(dataset, cost=name, width=n)[quantity].sel(reference=reference).values for n in widths]
             for reference in ("limit", "initial", "other")
         }
         trend(axes, widths, groups["limit"], geometric, -0.5)

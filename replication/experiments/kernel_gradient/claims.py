@@ -1,0 +1,106 @@
+"""The claims on kernel gradient descent (paper §3), their criteria and their negative controls."""
+
+import xarray as xr
+
+from ...study.claims import Claim, Control
+from ...study.experiment import select
+from ...study.statistics import Statistic, geometric, rate
+from .settings import COSTS
+
+
+def _rates(dataset: xr.Dataset, quantity: str) -> list[Statistic]:
+    widths, chosen = dataset.attrs["widths"], dataset.sel(reference="limit")
+    statistics = []
+    for name in COSTS:
+        groups = [select(chosen, cost=name, width=width)[quantity].values for width in widths]
+        statistics.append(rate(f"distance ({name.replace('_', ' ')})", geometric, widths, groups, (-0.7, -0.3)))
+    return statistics
+
+
+def _check_dissipation(dataset: xr.Dataset) -> list[Statistic]:
+    statistics = []
+    for name in COSTS:
+        value = float(select(dataset, cost=name).dissipation.sel(kernel="own").max())
+        statistics.append(
+            Statistic(f"largest relative error ({name.replace('_', ' ')})", value, value, value, (0.0, 1e-3))
+        )
+    return statistics
+
+
+def _check_infimum(dataset: xr.Dataset) -> list[Statistic]:
+    statistics = []
+    for name, allowed in zip(COSTS, (1e-12, 1e-2), strict=True):
+        value = float(dataset.remaining.sel(objective=name, kernel_rank="definite"))
+        statistics.append(Statistic(f"C(late)/C(0) ({name.replace('_', ' ')})", value, value, value, (0.0, allowed)))
+    return statistics
+
+
+def _check_stall(dataset: xr.Dataset) -> list[Statistic]:
+    ratio = float(dataset.stall / dataset.stall_predicted)
+    return [Statistic("C(late) ÷ predicted", ratio, ratio, ratio, (1 - 1e-9, 1 + 1e-9))]
+
+
+def _swapped(dataset: xr.Dataset, dimension: str, order: list[str]) -> xr.Dataset:
+    """The numbers of other references, kernels, … in the place of the true ones."""
+    return dataset.sel({dimension: order}).assign_coords({dimension: dataset[dimension].values})
+
+
+_OTHER = Control("the limit of depth L + 1", lambda data: _swapped(data, "reference", ["other", "other", "other"]))
+
+CLAIMS = (
+    Claim(
+        id="kernel_gradient.dissipation",
+        place="§3; §4",
+        statement="A network's cost falls at the rate ‖d‖²_Θ, with Θ its own NTK of the moment.",
+        paper="∂_tC = −‖d‖²_K",
+        criterion="at t = 0 and at the end of training, |∂_tC + ‖d‖²_Θ| ≤ 10⁻³ ‖d‖²_Θ in every network",
+        figure="kernel_gradient",
+        check=_check_dissipation,
+        controls=(Control("Θ_∞ in the place of Θ", lambda data: _swapped(data, "kernel", ["limit", "limit"])),),
+    ),
+    Claim(
+        id="kernel_gradient.on_data",
+        place="§3; §4",
+        statement="On the data a wide network follows kernel gradient descent with the limiting NTK.",
+        paper="in the limit (no rate)",
+        criterion="the exponent in n of the largest distance over time (geometric mean over networks) lies in "
+        "[−0.7, −0.3] for both costs: the n^{−1/2} of the kernel at initialization",
+        figure="kernel_gradient_widths",
+        check=lambda data: _rates(data, "on_data"),
+        controls=(_OTHER,),
+    ),
+    Claim(
+        id="kernel_gradient.off_data",
+        place="§3; §4",
+        statement="Between the data it follows the same kernel gradient, extended by the kernel.",
+        paper="in the limit (no rate)",
+        criterion="as kernel_gradient.on_data, at points of the circle that are not data",
+        figure="kernel_gradient_widths",
+        check=lambda data: _rates(data, "off_data"),
+        controls=(_OTHER,),
+    ),
+    Claim(
+        id="kernel_gradient.infimum",
+        place="§3",
+        statement="With a positive definite kernel the cost tends to its infimum.",
+        paper="as t → ∞",
+        criterion="after 30 times the slowest relaxation time the cost is below 10⁻¹² of its start for least squares, "
+        "and below 10⁻² for cross-entropy, which has no minimizer and falls like 1/t",
+        figure="kernel_gradient",
+        check=_check_infimum,
+        controls=(
+            Control("the linear kernel, of rank 3", lambda data: _swapped(data, "kernel_rank", ["deficient"] * 2)),
+        ),
+    ),
+    Claim(
+        id="kernel_gradient.stall",
+        place="§3; §5",
+        statement="With a kernel that is not positive definite the cost stalls at what its null space holds.",
+        paper="implied",
+        criterion="with the linear kernel the cost of least squares ends at half the squared residual of a linear "
+        "regression, to 10⁻⁹",
+        figure="kernel_gradient",
+        check=_check_stall,
+        controls=(Control("Θ_∞, for which nothing remains", lambda data: data.assign(stall=0 * data.stall)),),
+    ),
+)
