@@ -36,8 +36,8 @@ CLAIM = {claim.id.removeprefix("fig3."): claim for claim in EXPERIMENT.claims}
 NETWORK = NetworkConfig(depth=3, nonlinearity="erf", beta=0.1, dtype="float64")
 TRAINING = TrainingConfig(solver="gradient_flow", t=200.0, tolerance=1e-4, order=2, learning_rate=2.0, goal=0.5)
 X = mnist(24, 0).images
-REFERENCE = limit_components(X, NETWORK.depth, NETWORK.nonlinearity, NETWORK.beta)
 DATA = DataConfig(path=None, n=24, seed=0, scaling="unit_interval")
+REFERENCE = limit_components(DATA.batch(24, 0), 0, NETWORK.depth, NETWORK.nonlinearity, NETWORK.beta)
 
 
 def network(width: int = 20, seed: int = 1):
@@ -113,12 +113,12 @@ def test_rate_and_cross_term_at_the_start(curves):
 
 def test_both_routes_to_principal_components():
     kernel = tangent_kernel(network(), X)
-    measured = {name: values for name, (_, values) in initial(kernel, REFERENCE).items()}
+    measured = initial(kernel, REFERENCE)
     expected = np.linalg.eigvalsh(kernel.numpy() / 24)[::-1][:3]
     np.testing.assert_allclose(measured["eigenvalues"], expected, rtol=1e-9)
     np.testing.assert_allclose(measured["eigenvalues_power"], expected, rtol=1e-9)
     np.testing.assert_allclose(measured["agreement"], 1, atol=1e-9)
-    functions = torch.tensor(measured["functions"]).double()
+    functions = torch.tensor(measured.functions.values).double()
     np.testing.assert_allclose(functions @ functions.T / 24, np.eye(3), atol=1e-5)
     # The sign is that of the limit's.
     assert ((functions * REFERENCE.functions[..., 0]).mean(dim=1) > 0).all()
@@ -369,6 +369,7 @@ def test_where_the_digits_lie_does_not_change_a_cell():
 
 @pytest.mark.parametrize("same_digits", [False, True])
 def test_another_draw_has_other_digits_and_other_networks(monkeypatch, same_digits):
+    limit_components.cache_clear()
     if same_digits:
         monkeypatch.setattr(Batch, "digits", lambda batch, draw: mnist(batch.n, batch.seed))
     narrow = config(widths=[16], seeds=[0], spectrum=SpectrumConfig(batches=1, n=30, beta=1.0))

@@ -5,33 +5,44 @@ orthogonal to it. f⁽²⁾ is that of the limit kernel Θ_∞⁽ᴸ⁾, by diag
 the paper takes it from one wide network, by power iteration, and so do the principal components that are drawn.
 """
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, replace
-from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 import xarray as xr
 
-from ...kernels import PrincipalComponents
 from ...mnist import size as digits_in
 from ...network import Network
 from ...randomness import generator
 from ...study.experiment import Cell, Ensemble, Experiment, Progress, select
 from ...tangent import tangent_kernel
 from ...weights import DeferredWeight, DenseWeight
+from . import measure
 from .claims import CLAIMS
-from .measure import BRACKET, COMPONENTS, NEGLIGIBLE, initial, largest_rate, limit_components, limit_of, spectrum, train
-from .settings import TIMES, Batch, Config, Descents, Initial, Setting, Spectrum, Trained
+from .measure import BRACKET, COMPONENTS, NEGLIGIBLE, TIMES
+from .settings import Config, Descents, Initial, Setting, Spectrum, Trained
 from .statistics import drawn
 
 BLOCK_SIZE, BLOCK_WIDTH = 5, 500
 """Networks up to this width are computed and stored this many at a time."""
 
 
-@lru_cache(maxsize=2)  # of the whole batch and of the rates' part of it
-def _reference(batch: Batch, draw: int, depth: int, nonlinearity: str, beta: float) -> PrincipalComponents:
-    return limit_components(batch.digits(draw).images, depth, nonlinearity, beta)
+def _work(setting: Setting) -> float:
+    """Relative cost of one network or batch: kernels, diagonalizations, and products with n × n matrices."""
+    size = setting.batch.n
+    if not isinstance(setting, Initial):
+        return 300.0 * size**3
+    step = 18.0 * setting.width**2 * size + 12.0 * setting.width * size * 784
+    kernel = 40.0 * setting.width * size**2 + 50 * size**3
+    if not isinstance(setting, Trained):
+        return kernel + step
+    if setting.training.solver == "gradient_descent":
+        steps = setting.training.steps
+        return kernel + step + steps * step + min(TIMES, steps) * kernel
+    trials = 150 * step if isinstance(setting, Descents) else 0.0
+    return (7 + 65 / math.sqrt(setting.width)) * (kernel + step) + trials
 
 
 class Fig3(Experiment[Config, Setting]):
@@ -45,63 +56,49 @@ class Fig3(Experiment[Config, Setting]):
     version = 1
     config = Config
     claims = CLAIMS
-    constants: ClassVar = {
-        "times": TIMES,
-        "components": COMPONENTS,
-        "negligible": NEGLIGIBLE,
-        "bracket": BRACKET,
-    }
+    constants: ClassVar = {"times": TIMES, "components": COMPONENTS, "negligible": NEGLIGIBLE, "bracket": BRACKET}
 
     def ensembles(self, config: Config) -> Iterator[Ensemble[Setting]]:
         network, data, descent, rates = config.network, config.data, config.descent, config.rates
         batch, first = data.batch(data.n, data.seed), data.batch(rates.n, data.seed)
-        others = Spectrum(network=network, batch=data.batch(config.spectrum.n, 0), beta=config.spectrum.beta)
-        seeds = range(config.spectrum.batches)
-        yield Ensemble(kind="batch", labels={}, setting=others, seeds=seeds, block=BLOCK_SIZE, work=others.work)
-        limit = Setting(network=network, batch=batch)
-        yield Ensemble(kind="limit", labels={}, setting=limit, seeds=(0,), work=limit.work)
 
-        def networks(
-            setting: Initial, seeds: set[int] | range, kind: str = "network", **labels: str
-        ) -> Ensemble[Setting]:
+        def ensemble(kind: str, setting: Setting, seeds: Collection[int], **labels: str | int) -> Ensemble[Setting]:
             descends = isinstance(setting, Trained) and setting.training.solver == "gradient_descent"
-            slow = setting.width > BLOCK_WIDTH or descends or isinstance(setting, Descents)
-            return Ensemble(
-                kind=kind,
-                labels={**labels, "width": setting.width},
-                setting=setting,
-                seeds=seeds,
-                block=1 if slow else BLOCK_SIZE,
-                work=setting.work,
-            )
+            wide = isinstance(setting, Initial) and setting.width > BLOCK_WIDTH
+            block = 1 if wide or descends or isinstance(setting, Descents) else BLOCK_SIZE
+            return Ensemble(kind=kind, labels=labels, setting=setting, seeds=seeds, block=block, work=_work(setting))
 
+        others = Spectrum(network=network, batch=data.batch(config.spectrum.n, 0), beta=config.spectrum.beta)
+        yield ensemble("batch", others, range(config.spectrum.batches))
+        limit = Setting(network=network, batch=batch)
+        yield Ensemble(kind="limit", labels={}, setting=limit, seeds=(0,), work=_work(limit))
         for width, count in config.initial.counts.items():
-            at_start = Initial(network=network, batch=batch, width=width)
-            yield networks(at_start, range(count), variant="initial")
-        for width, wanted in config.trained.items():
+            initial = Initial(network=network, batch=batch, width=width)
+            yield ensemble("network", initial, range(count), variant="initial", width=width)
+        for width, seeds in config.trained.items():
             trained = Trained(network=network, batch=batch, width=width, training=config.training)
-            yield networks(trained, wanted, variant="main")
+            yield ensemble("network", trained, seeds, variant="main", width=width)
         if descent.seeds:
-            training = replace(
-                config.training, solver="gradient_descent", learning_rate=descent.learning_rate, t=descent.t
-            )
-            by_descent = Trained(network=network, batch=batch, width=descent.width, training=training)
-            yield networks(by_descent, set(descent.seeds), "descent")
+            rate = descent.learning_rate
+            training = replace(config.training, solver="gradient_descent", learning_rate=rate, t=descent.t)
+            trained = Trained(network=network, batch=batch, width=descent.width, training=training)
+            yield ensemble("descent", trained, descent.seeds, width=descent.width)
         flow = replace(config.training, solver="gradient_flow", t=rates.t)
         for width, count in rates.counts.items():
             setting = Descents(network=network, batch=first, width=width, training=flow, resolution=rates.resolution)
-            yield networks(setting, range(count), "rates")
+            yield ensemble("rates", setting, range(count), width=width)
 
     def measure(self, cell: Cell[Setting], seed: int, device: str, progress: Progress) -> xr.Dataset:
         """What ``measure`` says of a limit kernel, or of one network: at t = 0, trained, or its largest rate."""
         setting, network = cell.setting, cell.setting.network
         if isinstance(setting, Spectrum):
             other = replace(setting.batch, seed=seed).digits(cell.draw)
-            return spectrum(other.images, network, setting.beta)
+            return measure.spectrum(other.images, network, setting.beta)
         digits = setting.batch.digits(cell.draw)
-        reference = _reference(setting.batch, cell.draw, network.depth, network.nonlinearity, network.beta)
+        architecture = (network.depth, network.nonlinearity, network.beta)
+        reference = measure.limit_components(setting.batch, cell.draw, *architecture)
         if not isinstance(setting, Initial):
-            return limit_of(digits, reference)
+            return measure.limit_of(digits, reference)
         x, width, starts = digits.images, setting.width, generator("power iteration", draw=cell.draw)
         flow = cell.kind == "network" and isinstance(setting, Trained) and setting.training.solver == "gradient_flow"
         weight = DeferredWeight if flow else DenseWeight
@@ -112,10 +109,10 @@ class Fig3(Experiment[Config, Setting]):
             return network.draw(x.shape[1], width, generator=stream, device=device, weight=weight.draw)
 
         if isinstance(setting, Descents):
-            return largest_rate(draw, x, reference, setting.training, setting.resolution)
+            return measure.largest_rate(draw, x, reference, setting.training, setting.resolution)
         if isinstance(setting, Trained):
-            return train(draw(), x, reference, setting.training, progress, starts)
-        return xr.Dataset(initial(tangent_kernel(draw(), x.to(device)), reference, starts)).drop_vars("functions")
+            return measure.train(draw(), x, reference, setting.training, progress, starts)
+        return measure.initial(tangent_kernel(draw(), x.to(device)), reference, starts).drop_vars("functions")
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
         """Everything that the figures and the claims read, one dimension for each kind but the limit.
@@ -160,11 +157,8 @@ class Fig3(Experiment[Config, Setting]):
         """Means over the drawn seeds of |g_t| and ‖h_t‖_{p^in} at each width, against time."""
         groups = {width: drawn(dataset, width) for width in dataset.attrs["widths"]}
         for i, t in enumerate(dataset.t.values):
-            values: dict[str, float] = {}
-            for width, group in groups.items():
-                values[f"g/n={width}"] = float(np.abs(group.g[:, i]).mean())
-                values[f"h/n={width}"] = float(group.h[:, i].mean())
-            yield float(t), values
+            named = ((f"{name}/n={width}", group[name]) for width, group in groups.items() for name in ("g", "h"))
+            yield float(t), {name: float(np.abs(values[:, i]).mean()) for name, values in named}
 
 
 EXPERIMENT = Fig3()

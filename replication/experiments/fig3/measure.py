@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -16,8 +17,10 @@ from ...network import Network
 from ...study.settings import NetworkConfig
 from ...tangent import Tangent
 from ...training import DivergenceError, GradientDescent, State
-from .settings import TIMES, TrainingConfig
+from .settings import Batch, TrainingConfig
 
+TIMES = 161
+"""Points of the grid of times."""
 COMPONENTS = 3
 """Principal components that are followed, as in the paper."""
 NEGLIGIBLE = 1e-9
@@ -26,9 +29,11 @@ BRACKET = (0.5, 2.0)
 """Where the largest learning rate is sought, ÷ the bound 2/max_t λ₁(t)."""
 
 
-def limit_components(x: Tensor, depth: int, nonlinearity: str, beta: float) -> PrincipalComponents:
-    """The first principal components of the batch with respect to Θ_∞⁽ᴸ⁾, by diagonalization."""
-    return principal_components(theta_inf(x, depth=depth, nonlinearity=nonlinearity, beta=beta), count=COMPONENTS)
+@lru_cache(maxsize=2)  # of the whole batch and of the rates' part of it
+def limit_components(batch: Batch, draw: int, depth: int, nonlinearity: str, beta: float) -> PrincipalComponents:
+    """The first principal components of a batch with respect to Θ_∞⁽ᴸ⁾, by diagonalization."""
+    kernel = theta_inf(batch.digits(draw).images, depth=depth, nonlinearity=nonlinearity, beta=beta)
+    return principal_components(kernel, count=COMPONENTS)
 
 
 def limit_of(digits: Digits, components: PrincipalComponents) -> xr.Dataset:
@@ -76,9 +81,7 @@ def spectrum(x: Tensor, network: NetworkConfig, beta: float) -> xr.Dataset:
     )
 
 
-def initial(
-    kernel: Tensor, reference: PrincipalComponents, stream: torch.Generator | None = None
-) -> dict[str, tuple[tuple[str, ...], np.ndarray | float]]:
+def initial(kernel: Tensor, reference: PrincipalComponents, stream: torch.Generator | None = None) -> xr.Dataset:
     """One network's kernel on the batch, by diagonalization and by power iteration, as the paper.
 
     eigenvalues, eigenvalues_power (component); overlap (component): |⟨f⁽ⁱ⁾, f_∞⁽ⁱ⁾⟩| with the limit's, agreement: with
@@ -93,14 +96,16 @@ def initial(
     overlap = torch.stack([inner(f, g) for f, g in zip(power.functions, reference.functions, strict=True)])
     agreement = torch.stack([inner(f, g).abs() for f, g in zip(power.functions, exact.functions, strict=True)])
     functions = power.functions[..., 0] * overlap.sign()[:, None]
-    return {
-        "eigenvalues": (("component",), exact.eigenvalues.numpy()),
-        "eigenvalues_power": (("component",), power.eigenvalues.numpy()),
-        "overlap": (("component",), overlap.abs().numpy()),
-        "agreement": (("component",), agreement.numpy()),
-        "functions": (("component", "digit"), functions.numpy().astype(np.float32)),
-        "rate_0": ((), float(inner(direction, kernel @ direction / len(kernel)))),
-    }
+    return xr.Dataset(
+        {
+            "eigenvalues": ("component", exact.eigenvalues.numpy()),
+            "eigenvalues_power": ("component", power.eigenvalues.numpy()),
+            "overlap": ("component", overlap.abs().numpy()),
+            "agreement": ("component", agreement.numpy()),
+            "functions": (("component", "digit"), functions.numpy().astype(np.float32)),
+            "rate_0": ((), float(inner(direction, kernel @ direction / len(kernel)))),
+        }
+    )
 
 
 def train(
@@ -122,7 +127,7 @@ def train(
     target, states = _towards(direction, network, x, training)
     times = np.linspace(0, training.t, TIMES)
     curves: dict[str, list[float]] = {name: [] for name in ("g", "h", "rate", "cross", "largest")}
-    start: dict[str, tuple[tuple[str, ...], np.ndarray | float]] = {}
+    start: xr.Dataset | None = None
     t_0, image_0, largest_0, top, steps = 0.0, direction, 0.0, reference.functions[:1].to(device), -1
     for state in states:
         steps += 1
@@ -131,7 +136,7 @@ def train(
         kernel = state.tangent.kernel
         image = kernel @ direction / len(x)
         largest, top = _largest(kernel, top)
-        if not start:
+        if start is None:
             start, image_0, largest_0 = initial(kernel, reference, stream), image, largest
         while len(curves["g"]) < TIMES and times[len(curves["g"])] <= state.t * (1 + 1e-12):
             t = min(float(times[len(curves["g"])]), state.t)
@@ -151,8 +156,8 @@ def train(
                 curve.append(float(torch.as_tensor(value)))
         t_0, image_0, largest_0 = state.t, image, largest
         progress(state.t / training.t)
-    followed = {name: (("t",), np.array(values, np.float32)) for name, values in curves.items()}
-    return xr.Dataset({**followed, **start, "steps": ((), steps)})
+    followed = {name: ("t", np.array(values, np.float32)) for name, values in curves.items()}
+    return xr.Dataset({**followed, "steps": ((), steps)}).merge(start if start is not None else {})
 
 
 def largest_rate(

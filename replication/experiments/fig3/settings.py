@@ -9,9 +9,6 @@ from ...study.settings import BaseConfig, ConfigError, NetworkConfig, require, r
 from ...study.store import NOT_IDENTITY
 from ...training import GradientFlow
 
-TIMES = 161
-"""Points of the grid of times."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
@@ -202,15 +199,10 @@ class Config(BaseConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """A kernel of this network's architecture on a batch: the limit."""
+    """A network but for its width, and the batch: what a limit kernel depends on."""
 
     network: NetworkConfig
     batch: Batch
-
-    @property
-    def work(self) -> float:
-        """Relative cost of one network or batch: kernels, diagonalizations and products with n × n matrices."""
-        return 300.0 * self.batch.n**3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,20 +218,6 @@ class Initial(Setting):
 
     width: int
 
-    @property
-    def work(self) -> float:
-        return self.kernel + self.step
-
-    @property
-    def kernel(self) -> float:
-        """Cost of a kernel and of its principal components."""
-        return 40.0 * self.width * self.batch.n**2 + 50 * self.batch.n**3
-
-    @property
-    def step(self) -> float:
-        """Cost of a gradient."""
-        return 18.0 * self.width**2 * self.batch.n + 12.0 * self.width * self.batch.n * 784
-
 
 @dataclass(frozen=True, kw_only=True)
 class Trained(Initial):
@@ -247,20 +225,9 @@ class Trained(Initial):
 
     training: TrainingConfig
 
-    @property
-    def work(self) -> float:
-        if self.training.solver == "gradient_descent":
-            steps = self.training.steps
-            return super().work + steps * self.step + min(TIMES, steps) * self.kernel
-        return super().work + (6 + 65 / math.sqrt(self.width)) * (self.step + self.kernel)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Descents(Trained):
     """Networks of which the largest learning rates are sought; training: the flow that the bound comes from."""
 
     resolution: float
-
-    @property
-    def work(self) -> float:
-        return super().work + 150 * self.step

@@ -111,7 +111,9 @@ def predict_eigenvalues(dataset: xr.Dataset, depth: int = 0) -> list[Prediction]
     """
     limits = np.log(dataset.limit_eigenvalues.values[:, depth])
     predictions = []
-    networks = dataset.isel(network=np.flatnonzero(_tells_eigenvalues(dataset)))
+    # Below, λ₂ and λ₃ change places, and E ln λ − ln λ_∞ is no longer ∝ 1/n.
+    wide = (dataset.width >= 250) & (dataset.width < PAPER_WIDTH)
+    networks = dataset.isel(network=np.flatnonzero(wide))
     width = networks.width.values.astype(float)
     for i in range(limits.shape[1]):
         deviations = np.log(networks.eigenvalues.values[:, i] / float(dataset.eigenvalues_inf[i]))
@@ -127,13 +129,6 @@ def predict_eigenvalues(dataset: xr.Dataset, depth: int = 0) -> list[Prediction]
         sd = math.sqrt(digits + per_width / PAPER_WIDTH + rounding)
         predictions.append(Prediction(float(limits[:, i].mean() + bias / PAPER_WIDTH), quantile * sd))
     return predictions
-
-
-def _tells_eigenvalues(dataset: xr.Dataset) -> np.ndarray:
-    width = dataset.width.values
-    # Below, λ₂ and λ₃ change places, and E ln λ − ln λ_∞ is no longer ∝ 1/n.
-    wide: np.ndarray = (width >= 250) & (width < PAPER_WIDTH)
-    return wide
 
 
 def limit_curve(dataset: xr.Dataset) -> np.ndarray:
@@ -163,6 +158,13 @@ def crossing(t: np.ndarray, g: np.ndarray, part: float) -> float:
         return math.nan
     i = below[0]
     return float(np.interp(part, [ratio[i], ratio[i - 1]], [t[i], t[i - 1]]))
+
+
+def _between(t: np.ndarray, g: np.ndarray, start: float, stop: float) -> np.ndarray | None:
+    """The times at which |g| falls from a part of what it was at t = 0 to another, 0: to the end; None if never."""
+    a = 0.0 if start == 1 else crossing(t, g, start)
+    b = crossing(t, g, stop) if stop > 0 else t[-1]
+    return np.concatenate([[a], t[(t > a) & (t < b)], [b]]) if math.isfinite(a) and math.isfinite(b) else None
 
 
 def half_times(networks: xr.Dataset, part: float = 0.5) -> np.ndarray:
@@ -197,16 +199,15 @@ def speed_up(dataset: xr.Dataset, networks: xr.Dataset, start: float = 1.0, stop
     limit = float(dataset.eigenvalues_inf[1])
     rows = []
     for g, rate, cross in zip(*(networks[name].values.astype(float) for name in ("g", "rate", "cross")), strict=True):
-        a, b = (0.0 if start == 1 else crossing(t, g, start)), crossing(t, g, stop)
-        if not (math.isfinite(a) and math.isfinite(b)):
+        times = _between(t, g, start, stop)
+        if times is None:
             rows.append([math.nan] * 4)
             continue
-        times = np.concatenate([[a], t[(t > a) & (t < b)], [b]])
         at = {name: np.interp(times, t, values) for name, values in (("g", g), ("rate", rate), ("cross", cross))}
         rows.append(
             [
-                math.log(at["g"][0] / at["g"][-1]) - limit * (b - a),
-                (rate[0] - limit) * (b - a),
+                math.log(at["g"][0] / at["g"][-1]) - limit * (times[-1] - times[0]),
+                (rate[0] - limit) * (times[-1] - times[0]),
                 np.trapezoid(at["rate"] - rate[0], times),
                 np.trapezoid(at["cross"] / at["g"], times),
             ]
@@ -227,12 +228,10 @@ def cancelled(networks: xr.Dataset, start: float = 0.1, stop: float = 0.0) -> np
     parts = []
     t = networks.t.values
     for g, rate, cross in zip(*(networks[name].values.astype(float) for name in ("g", "rate", "cross")), strict=True):
-        a = 0.0 if start == 1 else crossing(t, g, start)
-        b = crossing(t, g, stop) if stop > 0 else t[-1]
-        if not (math.isfinite(a) and math.isfinite(b)):
+        times = _between(t, g, start, stop)
+        if times is None:
             parts.append(math.nan)
             continue
-        times = np.concatenate([[a], t[(t > a) & (t < b)], [b]])
         undone = np.trapezoid(np.interp(times, t, cross), times)
         parts.append(-undone / np.trapezoid(np.interp(times, t, (rate - rate[0]) * g), times))
     return np.array(parts)
