@@ -7,33 +7,39 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from scripts_fixtures import script
+from scripts_fixtures import cell_of, script
 
-from replication.experiments import remark4
-from replication.experiments import theorem2 as experiment
+from replication.experiments.theorem2 import EXPERIMENT, measure
+from replication.experiments.theorem2.settings import DIRECTIONS, TrainingConfig
 from replication.limit import theta_inf
-from replication.plots import remark4 as remark4_plots
 from replication.plots import theorem2 as plots
-from replication.randomness import generator
 from replication.study.claims import decide
 from replication.study.settings import WideNetworkConfig
 from replication.study.statistics import geometric
+from replication.study.store import key
 from replication.tangent import Tangent
 from replication.training import GradientFlow
 
 compose = script("compose")
-CLAIM = {claim.id: claim for claim in (*experiment.CLAIMS, *remark4.CLAIMS)}
+CLAIM = {claim.id: claim for claim in EXPERIMENT.claims}
 NETWORK = WideNetworkConfig(depth=3, nonlinearity="erf", beta=0.1, dtype="float64", weights="revealed", tolerance=1e-6)
-SETTING = experiment.Setting(
-    n_samples=3, t=4.0, tolerance=1e-3, adversarial_t=2.0, learning_rate=0.25, discriminator=20
-)
+TRAINING = TrainingConfig(n_samples=3, t=4.0, tolerance=1e-3, adversarial_t=2.0, learning_rate=0.25, discriminator=20)
 
 
-def cell(direction="least_squares", width=40, seeds=(0,), mean_field=False, weights="dense"):
-    network = WideNetworkConfig(**vars(NETWORK) | {"weights": weights})
-    return experiment.Cell(
-        direction=direction, mean_field=mean_field, width=width, seeds=seeds, network=network, setting=SETTING
+def cell(
+    direction="least_squares",
+    width=40,
+    seeds=(0,),
+    mean_field=False,
+    weights="dense",
+    nonlinearity="erf",
+    training=TRAINING,
+):
+    network = replace(NETWORK, weights=weights, nonlinearity=nonlinearity)
+    trained = measure.Trained(
+        direction=direction, mean_field=mean_field, width=width, network=network, training=training
     )
+    return cell_of(EXPERIMENT, trained, seeds)
 
 
 def made_up(
@@ -111,40 +117,40 @@ def test_claims_fail_where_they_are_broken(name, broken):
 
 
 def test_layers_of_the_limit_add_up_to_it():
-    x, _ = experiment.points(SETTING)
-    layers = experiment.limit_layers(cell(), x)
+    x = measure.points(cell())
+    layers = measure.limit_layers(cell().setting, x)
     torch.testing.assert_close(layers.sum(dim=0), theta_inf(x, depth=3, nonlinearity="erf", beta=0.1))
-    two = experiment.limit_layers(cell("cross_entropy"), x)
+    two = measure.limit_layers(cell("cross_entropy").setting, x)
     torch.testing.assert_close(two, torch.kron(layers, torch.eye(2, dtype=torch.float64)))
 
 
 def test_layers_of_a_wide_network_are_those_of_the_limit():
-    x, _ = experiment.points(SETTING)
+    x = measure.points(cell())
     network = NETWORK.draw_wide(2, 20_000, inputs=6, directions=12, generator=torch.Generator().manual_seed(0))
     tangent = Tangent(network, x)
-    for layer, limit in zip(tangent.layers_with(tangent), experiment.limit_layers(cell(), x), strict=True):
+    for layer, limit in zip(tangent.layers_with(tangent), measure.limit_layers(cell().setting, x), strict=True):
         torch.testing.assert_close(layer, limit, rtol=0.1, atol=0.02)
 
 
 def test_input_gradient_is_that_of_autograd():
     network = NETWORK.draw(2, 12, generator=torch.Generator().manual_seed(0))
     x = torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    found = experiment.input_gradient(network, Tangent(network, x))
+    gradient = measure.input_gradient(network, Tangent(network, x))
     y = x.clone().requires_grad_()
     hidden = y
     for l, weight in enumerate(network.weights):
         hidden = hidden @ weight.values.T / weight.shape[1] ** 0.5 + 0.1 * network.biases[l]
         hidden = torch.erf(hidden) if l < 2 else hidden
     (expected,) = torch.autograd.grad(hidden.sum(), y)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(gradient, expected)
 
 
-@pytest.mark.parametrize("direction", experiment.DIRECTIONS)
+@pytest.mark.parametrize("direction", DIRECTIONS)
 def test_revealed_networks_train_like_dense_ones(direction):
     """The change of Θ has the same law; its mean over networks falls by about the ratio of the widths."""
     seeds = tuple(range(8))
-    dense = experiment.compute(cell(direction, 200, seeds))
-    revealed = experiment.compute(cell(direction, 800, seeds, weights="revealed"))
+    dense = EXPERIMENT.compute(cell(direction, 200, seeds))
+    revealed = EXPERIMENT.compute(cell(direction, 800, seeds, weights="revealed"))
     ratio = geometric(revealed.change.values[:, -1]) / geometric(dense.change.values[:, -1])
     assert 0.12 < ratio < 0.5
     assert int(revealed["rank"].max()) > 0 == int(dense["rank"].max())
@@ -154,34 +160,34 @@ def test_revealed_networks_train_like_dense_ones(direction):
 
 
 def test_change_of_the_kernel_is_that_of_its_definition():
-    found = experiment.compute(cell())
-    assert found.change.values[0, 0] == 0
-    assert (np.diff(found.change.values[0]) > 0).all()
-    assert float(found.learned[0]) > 0.05
+    measured = EXPERIMENT.compute(cell())
+    assert measured.change.values[0, 0] == 0
+    assert (np.diff(measured.change.values[0]) > 0).all()
+    assert float(measured.learned[0]) > 0.05
 
 
 def test_what_moves_is_measured_between_the_start_and_the_end():
     """Against a network trained apart, with Θ, activations and matrices of its own."""
-    found = experiment.compute(cell(width=30, seeds=(3,)))
-    at, n = experiment.points(SETTING)
-    network = NETWORK.draw(2, 30, generator=generator(experiment.NAME, "least_squares", "erf", 30, 3))
+    measured = EXPERIMENT.compute(cell(width=30, seeds=(3,)))
+    at, n = measure.points(cell()), TRAINING.n_samples
+    network = NETWORK.draw(2, 30, generator=cell().stream("least_squares", "erf", 30, 3))
     before = [layer.clone() for layer in network.forward(at).activations[1:]]
     matrix, kernel = network.weights[1].values.clone(), Tangent(network, at).kernel
-    cost = experiment.cost_of("least_squares", at[:n])
-    for _ in GradientFlow(SETTING.t, SETTING.tolerance).states(network, at[:n], cost):
+    cost = measure.cost_of("least_squares", at[:n])
+    for _ in GradientFlow(TRAINING.t, TRAINING.tolerance).states(network, at[:n], cost):
         pass
     after = network.forward(at).activations[1:]
     moved = [float((a - b).square().mean().sqrt()) for a, b in zip(after, before, strict=True)]
-    np.testing.assert_allclose(found.moved[0], moved, rtol=0.05)
+    np.testing.assert_allclose(measured.moved[0], moved, rtol=0.05)
     change = float((network.weights[1].values - matrix).norm()) / math.sqrt(30)
-    np.testing.assert_allclose(found.weights[0], [change], rtol=0.05)
+    np.testing.assert_allclose(measured.weights[0], [change], rtol=0.05)
     change = float((Tangent(network, at).kernel - kernel).norm() / kernel.norm())
-    np.testing.assert_allclose(found.change[0, -1], change, rtol=0.1)
+    np.testing.assert_allclose(measured.change[0, -1], change, rtol=0.1)
 
 
 def test_change_of_a_revealed_matrix_is_that_of_its_completion():
     network = NETWORK.draw_wide(2, 60, inputs=6, directions=40, generator=torch.Generator().manual_seed(0))
-    x, _ = experiment.points(SETTING)
+    x = measure.points(cell())
     tangent = Tangent(network, x)
     tangent.move(tangent.output)
     after, before = (network.weights[1].completed(torch.Generator().manual_seed(1), trained=t) for t in (True, False))
@@ -190,14 +196,14 @@ def test_change_of_a_revealed_matrix_is_that_of_its_completion():
 
 def test_generator_and_discriminator_take_steps_along_their_gradients():
     """One step of both, by automatic differentiation."""
-    setting = replace(SETTING, adversarial_t=1.0, learning_rate=0.25)
-    asked = replace(cell("adversarial", width=12), setting=setting)
-    z = experiment.points(setting)[0][:3]
+    training = replace(TRAINING, adversarial_t=1.0, learning_rate=0.25)
+    asked = cell("adversarial", width=12, training=training)
+    z = measure.points(cell())[:3]
     network = NETWORK.draw(2, 12, 2, generator=torch.Generator().manual_seed(0))
     judge = replace(NETWORK, depth=3, weights="dense").draw(
-        2, setting.discriminator, generator=generator(experiment.NAME, "discriminator")
+        2, training.discriminator, generator=asked.stream("discriminator")
     )
-    steps = experiment._adversarial(asked, network, z)
+    steps = measure.adversarial(asked.setting, network, z, asked.stream("discriminator"))
     parameters = {
         id(net): [[w.values.clone() for w in net.weights], [b.clone() for b in net.biases]] for net in (network, judge)
     }
@@ -231,30 +237,34 @@ def test_generator_and_discriminator_take_steps_along_their_gradients():
 
 def test_dense_networks_have_every_nonlinearity():
     _, config = compose.typed(compose.preset("ci/theorem2", "network.weights=dense"))
-    found = {(c.network.nonlinearity, c.network.weights) for c in experiment.cells(config) if c.width > 1000}
-    assert found == {("erf", "dense"), ("relu", "dense")}
+    settings = [cell.setting for cell in EXPERIMENT.cells(config) if cell.setting.width > 1000]
+    assert {(setting.network.nonlinearity, setting.network.weights) for setting in settings} == {
+        ("erf", "dense"),
+        ("relu", "dense"),
+    }
 
 
 def test_switches_are_counted_on_the_training_points():
-    network = WideNetworkConfig(**vars(NETWORK) | {"weights": "dense", "nonlinearity": "relu"})
-    found = experiment.compute(replace(cell(width=30, seeds=(3,)), network=network))
-    smooth = experiment.compute(cell(width=30, seeds=(3,)))
+    relu = cell(width=30, seeds=(3,), nonlinearity="relu")
+    measured = EXPERIMENT.compute(relu)
+    smooth = EXPERIMENT.compute(cell(width=30, seeds=(3,)))
     assert (smooth.switched_on == 0).all()
-    x, n = experiment.points(SETTING)
-    stream = generator(experiment.NAME, "least_squares", "relu", 30, 3)
-    trained = network.draw(2, 30, generator=stream)
+    x, n = measure.points(cell()), TRAINING.n_samples
+    trained = relu.setting.network.draw(2, 30, generator=relu.stream("least_squares", "relu", 30, 3))
     slopes = [trained.forward(x[:n]).slopes]
-    for _ in experiment._flow(replace(cell(width=30), network=network), trained, x[:n]):
+    for _ in measure.flow(relu.setting, trained, x[:n]):
         pass
     slopes.append(trained.forward(x[:n]).slopes)
     for l, (before, after) in enumerate(zip(*slopes, strict=True)):
-        assert float(found.switched_on[0, l]) == pytest.approx(float(((before == 0) & (after == 1)).double().mean()))
-        assert float(found.switched_off[0, l]) == pytest.approx(float(((before == 1) & (after == 0)).double().mean()))
-    assert float(found.switched_on.sum() + found.switched_off.sum()) > 0
+        assert float(measured.switched_on[0, l]) == pytest.approx(float(((before == 0) & (after == 1)).double().mean()))
+        assert float(measured.switched_off[0, l]) == pytest.approx(
+            float(((before == 1) & (after == 0)).double().mean())
+        )
+    assert float(measured.switched_on.sum() + measured.switched_off.sum()) > 0
 
 
 def test_mean_field_networks_move_at_every_width():
-    narrow, wide = (experiment.compute(cell(width=n, seeds=(0, 1, 2, 3), mean_field=True)) for n in (50, 200))
+    narrow, wide = (EXPERIMENT.compute(cell(width=n, seeds=(0, 1, 2, 3), mean_field=True)) for n in (50, 200))
     ratio = geometric(wide.change.values[:, -1]) / geometric(narrow.change.values[:, -1])
     assert 0.4 < ratio < 2.5
     assert math.isfinite(ratio)
@@ -264,26 +274,57 @@ def test_assembled_data_are_drawn():
     overrides = ("widths=[20,60]", "seeds=[5,5]", "mean_field={widths: [20,40], seeds: 5, tolerance: 0.1}")
     overrides += ("setting.t=2", "setting.n_samples=2", "setting.adversarial_t=2", "network.depth=3")
     _, config = compose.typed(compose.preset("ci/theorem2", *overrides))
-    dataset = experiment.assemble(config, [(c, experiment.compute(c)) for c in experiment.cells(config)])
+    dataset = EXPERIMENT.join(config, [EXPERIMENT.compute(cell) for cell in EXPERIMENT.cells(config)])
     assert dataset.sizes["network"] == 2 * 4 * 5 + 2 * 5
-    decide(experiment.CLAIMS, dataset)
-    assert [len(figure.axes) for figure in plots.figures(dataset).values()] == [3, 2]
-    assert list(plots.figures(dataset.assign_attrs(nonlinearities=["erf"]))) == ["theorem2"]
-    assert [n for n, _ in experiment.metrics(dataset)] == [20.0] * 4 + [60.0] * 4
-    _, config = compose.typed(compose.preset("ci/remark4", *overrides))
-    dataset = remark4.assemble(config, [(c, remark4.compute(c)) for c in remark4.cells(config)])
-    assert set(dataset.direction.values) == {"least_squares", "mean_field"}
-    decide(remark4.CLAIMS, dataset)
-    (figure,) = remark4_plots.figures(dataset).values()
-    assert len(figure.axes) == 2
-    assert {n for n, _ in remark4.metrics(dataset)} == {20.0, 60.0}
+    decide(EXPERIMENT.claims, dataset)
+    assert [len(figure.axes) for figure in plots.figures(dataset).values()] == [3, 2, 2]
+    assert [n for n, _ in EXPERIMENT.metrics(dataset)] == [20.0] * 4 + [60.0] * 4
+
+
+def test_figures_are_those_of_the_claims_and_of_the_networks():
+    dataset = made_up()
+    names = ["theorem2", "theorem2_switches", "remark4"]
+    assert list(plots.figures(dataset)) == names
+    assert list(plots.figures(dataset.assign_attrs(nonlinearities=["erf"]))) == ["theorem2", "remark4"]
+    for preset, expected in (("ci/theorem2", names[:2]), ("ci/remark4", names[2:])):
+        _, config = compose.typed(compose.preset(preset))
+        assert list(plots.figures(dataset.assign_attrs(claims=config.claims))) == expected
+        assert {claim.partition(".")[0] for claim in config.claims} == {preset.removeprefix("ci/")}
+
+
+def test_the_networks_of_remark_4_are_those_of_theorem_2():
+    """The same cells, where both presets ask for the same networks."""
+    same = ("setting.n_samples=3", "setting.t=12", "widths=[100]", "seeds=[10]", "setting.adversarial_t=12")
+    cells = []
+    for name in ("theorem2", "remark4"):
+        _, config = compose.typed(compose.preset(name, *same))
+        cells.append({key(cell) for cell in EXPERIMENT.cells(config)})
+    assert cells[1] < cells[0]
+
+
+def test_another_draw_has_other_points_networks_and_discriminators(monkeypatch):
+    first = cell("adversarial", width=12)
+    second = replace(first, draw=1)
+    assert (measure.points(first) != measure.points(second)).all()
+    network = NETWORK.draw(2, 12, 2, generator=torch.Generator().manual_seed(0))
+    z = measure.points(first)[:3]
+    streams = [cell.stream("discriminator") for cell in (first, second)]
+    gradients = [next(measure.adversarial(first.setting, network, z, stream)) for stream in streams]
+    assert (gradients[0] != gradients[1]).all()
+    at = measure.points(first)
+    monkeypatch.setattr(measure, "points", lambda cell: at)
+    least_squares = cell(width=12)
+    measured = [EXPERIMENT.compute(replace(least_squares, draw=draw)) for draw in (0, 1)]
+    for name in ("share", "share_limit", "moved", "weights", "learned"):
+        assert (measured[0][name] != measured[1][name]).all(), name
 
 
 def test_directions_that_are_not_asked_for_leave_their_claim_undecided():
     dataset = made_up()
     fewer = dataset.isel(network=np.isin(dataset.direction, ["least_squares", "mean_field"]))
-    outcomes = decide(experiment.CLAIMS, fewer.assign_attrs(directions=["least_squares"]))
-    assert [outcome.verdict for outcome in outcomes] == ["holds", "holds", "holds", "undecided", "holds"]
+    outcomes = decide(EXPERIMENT.claims, fewer.assign_attrs(directions=["least_squares"]))
+    undecided = [outcome.claim.id for outcome in outcomes if outcome.verdict != "holds"]
+    assert undecided == ["theorem2.directions"]
 
 
 @pytest.mark.parametrize(

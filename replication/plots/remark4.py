@@ -4,8 +4,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ..experiments.remark4 import layers
-from ..experiments.theorem2 import select
+from ..experiments.theorem2.claims import by_width, layers
+from ..study.experiment import select
 from ..study.statistics import geometric
 from . import points, power_law
 
@@ -17,18 +17,16 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     figure = Figure(figsize=(8.6, 3.3))
     left, right = figure.subplots(1, 2)
     widths, sigma = dataset.attrs["widths"], dataset.attrs["nonlinearities"][0]
-    groups = [select(dataset, "least_squares", sigma, width) for width in widths]
+    groups = by_width(dataset, "least_squares", sigma)
     for color, l in zip(COLORS, layers(dataset), strict=False):
         moves = [group.moved.values[:, l] for group in groups]
         label = f"$\\alpha^{{({l + 1})}}$: {power_law(widths, moves, geometric)}"
         values = points(left, widths, moves, geometric, color=color, label=label)
     line = values[0] * (np.asarray(widths) / widths[0]) ** -0.5
     left.loglog(widths, line, "--", color="gray", lw=0.8, label="$n^{-0.5}$")
-    control = dataset.isel(network=np.flatnonzero(dataset.direction == "mean_field"))
-    moved = [
-        geometric(control.moved.values[(control.width == width).values, -1]) for width in dataset.attrs["mean_field"]
-    ]
-    left.loglog(dataset.attrs["mean_field"], moved, "x", color="black", ms=5, label="mean-field scaling, last layer")
+    sizes = dataset.attrs["mean_field"]
+    moved = [geometric(select(dataset, direction="mean_field", width=n).moved.values[:, -1]) for n in sizes]
+    left.loglog(sizes, moved, "x", color="black", ms=5, label="mean-field scaling, last layer")
     left.set(xlabel="width $n$", title=f"rms change of an activation, $\\sigma$ = {sigma}")
     left.legend(fontsize=7)
     for color, l in zip(COLORS, range(dataset.sizes["parameters"]), strict=False):

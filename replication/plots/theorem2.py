@@ -5,18 +5,30 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..experiments.theorem2 import imbalance, largest_change, relu_switches, runs, select, total
+from ..experiments.theorem2 import EXPERIMENT
+from ..experiments.theorem2.claims import by_width, imbalance, largest_change, relu_switches, runs, total
+from ..study.experiment import select
 from ..study.statistics import geometric
-from . import points, power_law
+from . import points, power_law, remark4
 
 COLORS = ("tab:blue", "tab:green", "tab:purple", "tab:red", "tab:orange", "tab:brown")
 NAMES = {"least_squares": "least squares", "cross_entropy": "cross-entropy", "adversarial": "from a discriminator"}
 
 
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:
-    """theorem2: the change of Θ; theorem2_switches: the neurons that switch on and off, where there are ReLUs."""
-    switches = {"theorem2_switches": _switches(dataset)} if relu_switches(dataset) else {}
-    return {"theorem2": _changes(dataset), **switches}
+    """The figures of the dataset's claims, of all if it names none.
+
+    theorem2: the change of Θ; theorem2_switches: the neurons that switch on and off, where there are ReLUs; remark4.
+    """
+    drawn: dict[str, Figure] = {}
+    for name in dict.fromkeys(claim.figure for claim in EXPERIMENT.claims_of(dataset.attrs.get("claims"))):
+        if name == "remark4":
+            drawn |= remark4.figures(dataset)
+        elif name == "theorem2":
+            drawn[name] = _changes(dataset)
+        elif relu_switches(dataset):
+            drawn[name] = _switches(dataset)
+    return drawn
 
 
 def _changes(dataset: xr.Dataset) -> Figure:
@@ -35,7 +47,7 @@ def _changes(dataset: xr.Dataset) -> Figure:
         axes.set_ylim(low / 30, high)
         axes.legend(fontsize=7, loc="lower left")
     for shade, width in zip(np.linspace(0.2, 0.8, len(dataset.attrs["widths"])), dataset.attrs["widths"], strict=True):
-        networks = select(dataset, "least_squares", first, width)
+        networks = select(dataset, direction="least_squares", nonlinearity=first, width=width)
         t = dataset.time.values * dataset.attrs["setting"]["t"]
         values = np.exp(np.log(np.maximum(networks.change.values[:, 1:], 1e-300)).mean(axis=0))
         right.semilogy(t[1:], values, "o-", color=str(1 - shade), ms=3, lw=0.9, label=f"$n = {width}$")
@@ -70,15 +82,14 @@ def _switches(dataset: xr.Dataset) -> Figure:
 def _against_width(axes: Axes, dataset: xr.Dataset, chosen: list[tuple[str, str]], label: int) -> None:
     widths = dataset.attrs["widths"]
     for color, run in zip(COLORS, chosen, strict=False):
-        changes = [largest_change(select(dataset, *run, width)) for width in widths]
+        changes = [largest_change(networks) for networks in by_width(dataset, *run)]
         name = f"{NAMES.get(run[label], run[label])}: {power_law(widths, changes, geometric)}"
         values = points(axes, widths, changes, geometric, color=color, label=name)
         if run == chosen[0]:
             for theory, style in ((-1.0, "--"), (-0.5, ":")):
                 line = values[0] * (np.asarray(widths) / widths[0]) ** theory
                 axes.loglog(widths, line, style, color="gray", lw=0.8, label=f"$n^{{{theory:g}}}$")
-    control = dataset.isel(network=np.flatnonzero(dataset.direction == "mean_field"))
     sizes = dataset.attrs["mean_field"]
-    moved = [geometric(largest_change(control.isel(network=np.flatnonzero(control.width == width)))) for width in sizes]
+    moved = [geometric(largest_change(select(dataset, direction="mean_field", width=width))) for width in sizes]
     axes.loglog(sizes, moved, "x", color="black", ms=5, label="mean-field scaling")
     axes.set_xlabel("width $n$")
