@@ -1,4 +1,4 @@
-"""Every reduced preset: no claim fails, every control is rejected, and each claim that it is meant to decide holds."""
+"""Every reduced preset: no claim fails, and each that it is meant to decide holds and rejects its controls."""
 
 from pathlib import Path
 
@@ -19,9 +19,10 @@ def test_claims_of_a_reduced_preset_hold(name: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (data,) = tmp_path.glob("runs/*/*.nc")
     for outcome in decide(experiment.claims_of(config.claims), read_dataset(data)):
-        allowed = {"holds", "undecided"} if outcome.claim.id in config.undecided else {"holds"}
+        too_few = outcome.claim.id in config.undecided
+        allowed = {"holds", "undecided"} if too_few else {"holds"}
         assert outcome.verdict in allowed, [str(statistic) for statistic in outcome.statistics]
-        assert set(outcome.controls.values()) == {"fails"}, outcome.claim.id
+        assert set(outcome.controls.values()) <= ({"fails", "undecided"} if too_few else {"fails"}), outcome.claim.id
 
 
 def test_most_claims_are_meant_to_be_decided_and_the_others_say_why_not() -> None:

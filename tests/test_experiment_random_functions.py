@@ -121,6 +121,9 @@ def test_assembled_data_have_every_model_once_and_are_drawn():
         **{
             "experiment": "random_functions",
             "preset": "x",
+            "draw": 0,
+            "claims": None,
+            "undecided": {},
             "results": "r",
             "device": "cpu",
             "threads": 1,
