@@ -308,7 +308,8 @@ def text(content: dict[str, Any]) -> str:
 
 def _rounded(name: str, values: list[float]) -> list[float]:
     digits = 2 - math.floor(math.log10(tolerance(name)[0]))
-    return [int(value) if value == int(value) else float(f"{value:.{digits}g}") for value in values]
+    shortened = [float(f"{value:.{digits}g}") for value in values]
+    return [int(value) if value == int(value) else value for value in shortened]
 
 
 def stale(content: dict[str, Any], versions: dict[str, int]) -> list[str]:

@@ -191,12 +191,12 @@ def test_divergence(tmp_path: Path, workers: int) -> None:
     *failures, last = done.stderr.removeprefix("error: ").splitlines()
     assert last == "the other cells are stored; nothing was drawn"
     pattern = (
-        r"(\w+), width (\d+), seed \d+: gradient descent diverged at step (\d+) \(t = (\d+)\): learning rate 50, "
+        r"(\w+)-n(\d+)-seed0-9, seed \d: gradient descent diverged at step (\d+) \(t = (\d+)\): learning rate 50, "
         r"λ_max = ([\d.]+) at the start, so rates must stay below (2/λ_max|2/\(2 λ_max\)) = ([\d.]+)"
     )
-    found = [re.fullmatch(pattern, line) for line in failures]
-    assert all(found), done.stderr
-    groups = [match.groups() for match in found if match]
+    matches = [re.fullmatch(pattern, line) for line in failures]
+    assert all(matches), done.stderr
+    groups = [match.groups() for match in matches if match]
     assert {("main", "16"), ("main", "32"), ("main", "64"), ("loss_factor", "16")} <= {group[:2] for group in groups}
     for variant, _, step, t, largest, bound, rate in groups:
         assert int(t) == 50 * int(step)

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from replication import claims
+from replication.study import statistics
 from replication.study.claims import Claim, Control, Outcome, decide
 from replication.study.statistics import Statistic, exponent, fall, interval, mean, rate, simultaneous_band
 
@@ -119,7 +119,7 @@ def test_a_claim_without_a_control_is_refused():
 
 
 def test_too_few_seeds_are_told_so_and_leave_a_claim_undecided():
-    few = statistic(*interval([np.ones(claims.MIN_SEEDS - 1)], lambda g: float(g[0].mean())))
+    few = statistic(*interval([np.ones(statistics.MIN_SEEDS - 1)], lambda g: float(g[0].mean())))
     assert few.verdict == "undecided"
     assert "too few seeds" in str(few)
 
@@ -144,7 +144,7 @@ class TestInterval:
     @pytest.mark.parametrize(("level", "misses"), [(0.999, (0, 3)), (0.9, (23, 59))])
     def test_covers_the_mean_at_its_level(self, level, misses, monkeypatch):
         """400 experiments with 10 seeds: 0.4 and 40 misses expected, 3 standard deviations allowed."""
-        monkeypatch.setattr(claims, "LEVEL", level)
+        monkeypatch.setattr(statistics, "LEVEL", level)
         rng = np.random.default_rng(2)
         missed = 0
         for _ in range(400):
@@ -154,7 +154,7 @@ class TestInterval:
 
     def test_covers_the_log_ratio_of_two_standard_deviations(self, monkeypatch):
         """400 experiments of 20 and 30 seeds at 90 %: about normal, so 40 misses, 4 standard deviations allowed."""
-        monkeypatch.setattr(claims, "LEVEL", 0.9)
+        monkeypatch.setattr(statistics, "LEVEL", 0.9)
         rng = np.random.default_rng(3)
 
         def log_ratio(groups):
@@ -216,7 +216,7 @@ class TestSimultaneousBand:
     @pytest.mark.parametrize(("level", "misses"), [(0.999, (0, 3)), (0.9, (23, 59))])
     def test_covers_the_whole_curve_at_its_level(self, level, misses, monkeypatch):
         """400 experiments with 10 seeds: 0.4 and 40 misses expected, 3 standard deviations allowed."""
-        monkeypatch.setattr(claims, "LEVEL", level)
+        monkeypatch.setattr(statistics, "LEVEL", level)
         rng = np.random.default_rng(8)
         missed = 0
         for _ in range(400):
@@ -240,7 +240,7 @@ class TestSimultaneousBand:
         assert stats.t.ppf(0.9995, 29) < quantile[0] < stats.t.ppf(1 - 0.0005 / 15, 29)
 
     def test_is_infinite_with_too_few_seeds(self):
-        mean, half_width = simultaneous_band(np.ones((claims.MIN_SEEDS - 1, 3)))
+        mean, half_width = simultaneous_band(np.ones((statistics.MIN_SEEDS - 1, 3)))
         assert mean.tolist() == [1, 1, 1]
         assert np.isinf(half_width).all()
 
