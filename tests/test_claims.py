@@ -18,6 +18,10 @@ def statistic(estimate=1.0, low=0.9, high=1.1, allowed=(0.5, 2.0)):
     return Statistic("s", estimate, low, high, allowed)
 
 
+def statistic_named(name):
+    return Statistic(name, 1.0, 0.9, 1.1, (0.5, 2.0))
+
+
 def claim(check, controls):
     return Claim("x.y", "§6", "statement", "paper", "criterion", "figure", check, controls)
 
@@ -102,6 +106,30 @@ def test_a_claim_holds_only_while_its_control_is_rejected(found, on_control, ver
     assert outcome.controls == {"broken": on_control.verdict}
     rejected = on_control is FAILS
     assert ("NOT rejected" not in outcome.row()["controls"]) == rejected
+
+
+def test_every_statistic_has_to_be_rejected_by_a_control():
+    """A claim is undecided while one of its statistics is in its range on all controls."""
+    inside, outside = statistic(), statistic(estimate=4.0, low=3.0, high=5.0)
+    whole, first = Control("whole", lambda d: d), Control("first", lambda d: d)
+    good = Outcome(
+        claim(None, [whole, first]), [inside, inside], {"whole": [outside, outside], "first": [outside, inside]}
+    )
+    poor = Outcome(claim(None, [first]), [inside, statistic_named("late")], {"first": [outside, inside]})
+    assert (good.verdict, good.objections) == ("holds", [])
+    assert (poor.verdict, poor.objections) == ("undecided", ["rejected by no negative control: late"])
+    assert poor.row()["controls"] == "first: rejected; rejected by no negative control: late"
+    with pytest.raises(ValueError, match="zip"):
+        _ = Outcome(claim(None, [first]), [inside, inside], {"first": [outside]}).verdict
+
+
+def test_criterion_is_made_of_the_allowed_ranges():
+    """Statistics with one range share its words; the worst of several says so; no interval is shown where none is."""
+    statistics = [statistic(allowed=(-INF, 2.0)), Statistic("r", 1.0, 1.0, 1.0, (0.5, 1.5), worst_of=7)]
+    outcome = Outcome(claim(None, [Control("c", lambda d: d)]), [*statistics, statistic(allowed=(-INF, 2.0))])
+    assert outcome.criterion == "s, s: ≤ 2; r, the worst of 7: 0.5 to 1.5"
+    assert str(statistics[0]) == "s = 1 [0.9, 1.1] (allowed: ≤ 2)"
+    assert str(statistics[1]) == "r, the worst of 7 = 1 (allowed: 0.5 to 1.5)"
 
 
 def test_every_control_has_to_be_rejected():

@@ -139,7 +139,7 @@ CLAIMS = (
         place="§6",
         statement="A wide network with several outputs behaves like as many scalar networks trained independently.",
         paper="asymptotically (no rate)",
-        criterion="for least squares, the exponent in n of the largest distance over time on the data between the "
+        measure="for least squares, the exponent in n of the largest distance over time on the data between the "
         "outputs and scalar networks with the same hidden initialization (geometric mean over networks) lies in "
         "[−0.7, −0.3]: the n^{−1/2} of the NTK's blocks of two outputs",
         figure="multi_output",

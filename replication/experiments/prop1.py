@@ -180,7 +180,7 @@ CLAIMS = (
         place="Proposition 1",
         statement="The covariance of the outputs tends to Σ.",
         paper="in the limit (no rate)",
-        criterion="the exponent in n of the rms of ‖q − Σ‖, q the covariance given the last hidden layer, lies in "
+        measure="the exponent in n of the rms of ‖q − Σ‖, q the covariance given the last hidden layer, lies in "
         "[−0.55, −0.45] for each depth, and at the largest width it is below 3 % of ‖Σ‖",
         figure="prop1",
         check=_check_covariance,
@@ -191,7 +191,7 @@ CLAIMS = (
         place="Proposition 1",
         statement="Each output tends to a Gaussian: its excess kurtosis falls like 1/n.",
         paper="in law (no rate)",
-        criterion="the exponent in n of 3 Var(q)/E[q]², the excess kurtosis, lies in [−1.1, −0.9] for each depth",
+        measure="the exponent in n of 3 Var(q)/E[q]², the excess kurtosis, lies in [−1.1, −0.9] for each depth",
         figure="prop1",
         check=_check_gaussian,
         controls=(_SHARED,),
@@ -201,7 +201,7 @@ CLAIMS = (
         place="Proposition 1; Appendix A.1",
         statement="Two outputs of a narrow network are uncorrelated but dependent, as much as Var(q) says.",
         paper="independent given the last hidden layer",
-        criterion="for narrow networks the correlation of two outputs lies within ±0.05, and Cov(f_1², f_2²) ÷ Var(q) "
+        measure="for narrow networks the correlation of two outputs lies within ±0.05, and Cov(f_1², f_2²) ÷ Var(q) "
         "in [0.6, 1.5]",
         figure="prop1",
         check=_check_outputs,
@@ -212,7 +212,7 @@ CLAIMS = (
         place="Proposition 1",
         statement="As the width grows the outputs become independent.",
         paper="i.i.d. in the limit",
-        criterion="at the largest width Var(q)/E[q]², to which the dependence of two outputs is proportional, is below "
+        measure="at the largest width Var(q)/E[q]², to which the dependence of two outputs is proportional, is below "
         "10⁻³ for each depth",
         figure="prop1",
         check=_check_independence,

@@ -190,8 +190,7 @@ CLAIMS = (
         place="Proposition 2",
         statement="On the unit sphere Θ_∞⁽ᴸ⁾, L ≥ 2, is positive definite for every σ that is not a polynomial.",
         paper="positive definite",
-        criterion="for every random configuration and depth, λ_min/λ_max is at least ten times what rounding leaves "
-        "of 0",
+        measure="for every random configuration and depth, λ_min/λ_max is at least ten times what rounding leaves of 0",
         figure="prop2",
         check=lambda data: _positive(data, "sphere"),
         controls=(_SHALLOW, _POLYNOMIALS),
@@ -201,7 +200,7 @@ CLAIMS = (
         place="Proposition 2",
         statement="So it is, with β > 0, at points of different norms.",
         paper="on the unit sphere only",
-        criterion="as prop2.sphere, at radii from 0.5 to 2",
+        measure="as prop2.sphere, at radii from 0.5 to 2",
         figure="prop2",
         check=lambda data: _positive(data, "off"),
         controls=(_SHALLOW,),
@@ -213,7 +212,7 @@ CLAIMS = (
         statement="For a polynomial σ of degree p the rank is at most the dimension of the polynomials of degree "
         "p^{L−1}.",
         paper="excluded",
-        criterion="the numerical rank is the predicted one for every configuration and depth",
+        measure="the numerical rank is the predicted one for every configuration and depth",
         figure="prop2",
         check=_check_polynomial,
         controls=(Control("ReLU", _not_polynomial),),
@@ -224,7 +223,7 @@ CLAIMS = (
         statement="Without biases, for ReLU and L = 2, m antipodal pairs in n_0 dimensions make Θ_∞ singular exactly "
         "if m > n_0.",
         paper="the proof wants β > 0",
-        criterion="λ_min/λ_max is within rounding of 0 if m > n_0, and ten times above it otherwise, in every "
+        measure="λ_min/λ_max is within rounding of 0 if m > n_0, and ten times above it otherwise, in every "
         "configuration",
         figure="prop2",
         check=_check_antipodal,
@@ -236,7 +235,7 @@ CLAIMS = (
         place="Proposition 2",
         statement="Off the sphere a kernel without biases is singular along a ray, and one with biases is not.",
         paper="on the unit sphere only",
-        criterion="for ReLU, L = 2 and three points of a ray, λ_min/λ_max is within rounding of 0 with β = 0, and ten "
+        measure="for ReLU, L = 2 and three points of a ray, λ_min/λ_max is within rounding of 0 with β = 0, and ten "
         "times above it with β > 0",
         figure="prop2",
         check=_check_ray,

@@ -1,20 +1,25 @@
-"""What a claim is: statistics with intervals, a criterion fixed beforehand, negative controls, a verdict.
+"""What a claim is: statistics with intervals, the ranges that are allowed them, negative controls, a verdict.
 
-A claim holds if all of its statistics do, and only while every negative control, a variant of the data for which the
-same check has to fail, does fail.
+A claim holds if all of its statistics lie in their ranges, and only while the negative controls work: each control,
+data of a wrong theory, makes the claim fail, and each statistic leaves its range on at least one of them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import xarray as xr
 
-from .statistics import Statistic, Verdict, resampling
+from .statistics import Statistic, Verdict, resampling, words
+
+Kind = Literal["measured", "predicted", "identity"]
+"""measured: on networks or on data, with intervals; predicted: the paper's numbers, or those of the few widest
+networks, in a prediction interval; identity: algebra that is verified to rounding, without intervals."""
 
 
 @dataclass(frozen=True)
 class Control:
-    """A negative control: what is changed, and the data with that change, which the claim's check must reject."""
+    """A negative control: a wrong theory in words, and data of it, which the claim's check must reject."""
 
     text: str
     data: Callable[[xr.Dataset], xr.Dataset]
@@ -24,19 +29,22 @@ class Control:
 class Claim:
     """A statement of the paper that can fail.
 
-    place: where in the paper; statement: our wording; paper: the paper's value; criterion: when it holds, in words;
-    figure: the figure that shows it; check: the statistics on an experiment's data; controls: at least one.
+    place: where in the paper; statement: our wording; paper: the paper's value; measure: how the statistics are taken,
+    in words, without their ranges; figure: the figure that shows it; check: the statistics on an experiment's data;
+    controls: at least one; history: what this claim was before, and what came out, oldest first.
     """
 
     id: str
     place: str
     statement: str
     paper: str
-    criterion: str
+    measure: str
     figure: str
     check: Callable[[xr.Dataset], Sequence[Statistic]]
     controls: Sequence[Control]
     note: str = ""
+    kind: Kind = "measured"
+    history: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not self.controls:
@@ -45,32 +53,65 @@ class Claim:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A claim decided on data. ``controls`` holds the verdict of the same check on each control's data."""
+    """A claim decided on data. on_controls: the same statistics on each control's data, in the same order."""
 
     claim: Claim
     statistics: Sequence[Statistic]
-    controls: Mapping[str, Verdict] = field(default_factory=dict)
+    on_controls: Mapping[str, Sequence[Statistic]] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
-        """The worst verdict of the statistics; undecided if a negative control was not rejected."""
-        verdict = _worst(self.statistics)
-        rejected = all(control == "fails" for control in self.controls.values())
-        return "undecided" if verdict == "holds" and not rejected else verdict
+        """The worst verdict of the statistics; undecided if the negative controls do not work."""
+        verdict = worst(self.statistics)
+        return "undecided" if verdict == "holds" and self.objections else verdict
+
+    @property
+    def controls(self) -> dict[str, Verdict]:
+        """The verdict on each control: "fails" if it is rejected."""
+        return {text: worst(statistics) for text, statistics in self.on_controls.items()}
+
+    @property
+    def objections(self) -> list[str]:
+        """What is wrong with the negative controls: those that are not rejected, statistics that reject none."""
+        passed = [
+            f"negative control NOT rejected: {text}" for text, verdict in self.controls.items() if verdict != "fails"
+        ]
+        return passed + [f"rejected by no negative control: {name}" for name in self.unrejected]
+
+    @property
+    def unrejected(self) -> list[str]:
+        """The statistics that leave their range on no control."""
+        return [
+            own.name
+            for own, *others in zip(self.statistics, *self.on_controls.values(), strict=True)
+            if others and all(other.verdict != "fails" for other in others)
+        ]
+
+    @property
+    def criterion(self) -> str:
+        """When the claim holds, in words made of the statistics' own ranges."""
+        ranges: dict[str, list[str]] = {}
+        for statistic in self.statistics:
+            ranges.setdefault(words(statistic.allowed), []).append(statistic.title)
+        return "; ".join(f"{', '.join(names)}: {allowed}" for allowed, names in ranges.items())
 
     def row(self) -> dict[str, str]:
         """The outcome as one row of a table: everything in words."""
         return {
             "id": self.claim.id,
             "place": self.claim.place,
+            "kind": self.claim.kind,
             "statement": self.claim.statement,
             "paper": self.claim.paper,
+            "measure": self.claim.measure,
             "ours": "; ".join(map(str, self.statistics)),
-            "criterion": self.claim.criterion,
+            "criterion": self.criterion,
             "verdict": self.verdict,
             "controls": "; ".join(
-                f"{text}: {'rejected' if verdict == 'fails' else f'NOT rejected ({verdict})'}"
-                for text, verdict in self.controls.items()
+                [
+                    *(f"{text}: rejected" for text, verdict in self.controls.items() if verdict == "fails"),
+                    *self.objections,
+                ]
             ),
             "figure": self.claim.figure,
             "note": self.claim.note,
@@ -84,13 +125,14 @@ def decide(claims: Sequence[Claim], dataset: xr.Dataset) -> list[Outcome]:
             Outcome(
                 claim,
                 claim.check(dataset),
-                {control.text: _worst(claim.check(control.data(dataset))) for control in claim.controls},
+                {control.text: claim.check(control.data(dataset)) for control in claim.controls},
             )
             for claim in claims
         ]
 
 
-def _worst(statistics: Sequence[Statistic]) -> Verdict:
+def worst(statistics: Sequence[Statistic]) -> Verdict:
+    """The worst verdict: "fails" before "undecided" before "holds"; "undecided" for no statistics."""
     verdicts = {statistic.verdict for statistic in statistics}
     if "fails" in verdicts:
         return "fails"

@@ -54,9 +54,7 @@ def text(outcomes: Sequence[Outcome]) -> str:
     width = max(len(outcome.claim.id) for outcome in outcomes)
     lines = []
     for outcome in outcomes:
-        passed = [name for name, verdict in outcome.controls.items() if verdict != "fails"]
-        extra = [f"negative control NOT rejected: {name}" for name in passed]
-        for i, line in enumerate([*map(str, outcome.statistics), *extra]):
+        for i, line in enumerate([*map(str, outcome.statistics), *outcome.objections]):
             head = f"{outcome.claim.id:{width}}  {outcome.verdict:9}" if i == 0 else " " * (width + 11)
             lines.append(f"{head}  {line}")
     return "\n".join(lines)

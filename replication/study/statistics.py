@@ -26,13 +26,17 @@ Verdict = Literal["holds", "fails", "undecided"]
 
 @dataclass(frozen=True)
 class Statistic:
-    """A number estimated from independent networks: its interval at ``LEVEL`` and the range that the claim allows."""
+    """A number with its interval at ``LEVEL``, and the range that the claim allows it.
+
+    worst_of: of how many numbers it is the worst. low = high: the number has no spread of its own.
+    """
 
     name: str
     estimate: float
     low: float
     high: float
     allowed: tuple[float, float]
+    worst_of: int = 1
 
     @property
     def verdict(self) -> Verdict:
@@ -43,10 +47,35 @@ class Statistic:
             return "holds"
         return "fails" if self.high < minimum or self.low > maximum else "undecided"
 
+    @property
+    def title(self) -> str:
+        """The name, with what it is the worst of."""
+        return self.name if self.worst_of == 1 else f"{self.name}, the worst of {self.worst_of}"
+
+    @property
+    def exact(self) -> bool:
+        """Whether it has no interval."""
+        return self.low == self.high
+
     def __str__(self) -> str:
         if math.isinf(self.low) and math.isinf(self.high):
-            return f"{self.name} = {self.estimate:.3g} (too few seeds for an interval)"
-        return f"{self.name} = {self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
+            return f"{self.title} = {self.estimate:.3g} (too few seeds for an interval; allowed: {words(self.allowed)})"
+        interval = "" if self.exact else f" [{self.low:.3g}, {self.high:.3g}]"
+        return f"{self.title} = {self.estimate:.3g}{interval} (allowed: {words(self.allowed)})"
+
+
+def words(allowed: tuple[float, float]) -> str:
+    """A range of numbers in words.
+
+    >>> words((-math.inf, 0.02)), words((1.5, math.inf)), words((-0.3, 0.3)), words((0.76, 0.84))
+    ('≤ 0.02', '≥ 1.5', 'within ±0.3', '0.76 to 0.84')
+    """
+    low, high = allowed
+    if math.isinf(low):
+        return f"≤ {high:.4g}"
+    if math.isinf(high):
+        return f"≥ {low:.4g}"
+    return f"within ±{high:.4g}" if low == -high else f"{low:.4g} to {high:.4g}"
 
 
 @contextmanager

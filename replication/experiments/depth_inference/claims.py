@@ -178,7 +178,7 @@ CLAIMS = (
         place=_PLACE,
         statement="The paper's three eigenvalues are those of a network of depth L = 5 (four hidden layers).",
         paper=f"{_PRECURSOR} L = 5",
-        criterion=f"{_PRIOR}, the odds of L = 5 against the most likely other depth are above {ODDS:g}: for ReLU and "
+        measure=f"{_PRIOR}, the odds of L = 5 against the most likely other depth are above {ODDS:g}: for ReLU and "
         "pixels in [0, 1], and whatever scaling and nonlinearity are",
         figure=_FIGURE,
         check=_check_depth,
@@ -192,7 +192,7 @@ CLAIMS = (
         place=_PLACE,
         statement="The pixels were scaled to [0, 1], and neither centred, standardized nor normalized.",
         paper=f"{_PRECURSOR} pixels in [0, 1]",
-        criterion=f"{_PRIOR}, the odds of that scaling against the most likely other one, whatever depth and "
+        measure=f"{_PRIOR}, the odds of that scaling against the most likely other one, whatever depth and "
         f"nonlinearity are, are above {ODDS:g}",
         figure=_FIGURE,
         check=_check_scaling,
@@ -203,7 +203,7 @@ CLAIMS = (
         place=_PLACE,
         statement="The nonlinearity was the ReLU, as stated, and not the shifted ReLU of the precursor scripts.",
         paper="ReLU; the first author's precursor scripts have a shifted leaky ReLU",
-        criterion=f"{_PRIOR}, the odds of ReLU, whatever depth and scaling are, are above {ODDS:g}",
+        measure=f"{_PRIOR}, the odds of ReLU, whatever depth and scaling are, are above {ODDS:g}",
         figure=_FIGURE,
         check=_check_nonlinearity,
         controls=(Control("typical eigenvalues of the shifted ReLU in place of the paper's", _other_nonlinearity),),
@@ -213,7 +213,7 @@ CLAIMS = (
         place=_PLACE,
         statement="All three eigenvalues together are what L = 5, ReLU, pixels in [0, 1] and β = 0.1 give.",
         paper="λ₁ = 0.0457, λ₂ = 0.00108, λ₃ = 0.00078",
-        criterion=f"they lie within the {LEVEL:.1%} ellipsoid of the predictive law of ln λ (another batch of digits, "
+        measure=f"they lie within the {LEVEL:.1%} ellipsoid of the predictive law of ln λ (another batch of digits, "
         "one network of width 10000, rounding)",
         figure="depth_inference_eigenvalues",
         check=_check_compatible,
@@ -228,7 +228,7 @@ CLAIMS = (
         statement="The third eigenvalue lies below the mean at L = 5 because of the choice of digits, not because one "
         "network estimated the kernel, nor because power iteration was stopped early.",
         paper="λ₃ = 0.00078",
-        criterion=f"it is within {Z:g} standard deviations of its mean with the spread of the digits alone, and with "
+        measure=f"it is within {Z:g} standard deviations of its mean with the spread of the digits alone, and with "
         "that of the network too; the network adds less variance to ln λ₃ than the digits; the early stop "
         f"changes λ₃ by less than {STOP:.0%} on average",
         figure="depth_inference_eigenvalues",
@@ -244,7 +244,7 @@ CLAIMS = (
         statement="Given the eigenvalues of one network of known depth on a batch that was held out, the procedure "
         "recovers that depth.",
         paper="not discussed",
-        criterion=f"for each depth the mean log odds of the true one against the most likely other one are above "
+        measure=f"for each depth the mean log odds of the true one against the most likely other one are above "
         f"ln {ODDS:g}, and d² is 3 on average, as it should be, to within a factor 2",
         figure="depth_inference_checks",
         check=_check_recovers,
@@ -257,7 +257,7 @@ CLAIMS = (
         statement="What one network of width n adds to the limit's eigenvalues shrinks as theory has it, so that it "
         "can be scaled to the paper's width.",
         paper="the NTK of one network of width 10000 approximates the limit (no number)",
-        criterion="over the widths measured, the standard deviation of ln λ falls with an exponent in [−0.65, −0.35], "
+        measure="over the widths measured, the standard deviation of ln λ falls with an exponent in [−0.65, −0.35], "
         "and its bias with one in [−1.35, −0.65]",
         figure="depth_inference_checks",
         check=_check_width,

@@ -161,7 +161,7 @@ CLAIMS = (
         place="§6.1, Figure 1",
         statement="At initialization the NTK varies less between wider networks.",
         paper="less variance for the wider network (no number)",
-        criterion=f"the standard deviation falls by more than a factor {FALL} from the narrowest to the widest network "
+        measure=f"the standard deviation falls by more than a factor {FALL} from the narrowest to the widest network "
         "(√(n'/n) is expected), and its exponent in n lies in [−0.6, −0.4]",
         figure="fig1_widths",
         check=_check_variance,
@@ -172,7 +172,7 @@ CLAIMS = (
         place="§6.1, Figure 1",
         statement="The NTK of a single wide network is a smoother function of γ.",
         paper="smoother for the wider network (no number)",
-        criterion=f"the roughness (rms slope of Θ − Θ_∞) falls by more than a factor {FALL} from the narrowest to the "
+        measure=f"the roughness (rms slope of Θ − Θ_∞) falls by more than a factor {FALL} from the narrowest to the "
         "widest network (√(n'/n) is expected)",
         figure="fig1_widths",
         check=_check_smoother,
@@ -183,7 +183,7 @@ CLAIMS = (
         place="§6.1, Figure 1",
         statement="“Smoother” says nothing beyond “less variance”: roughness ÷ sd does not depend on n.",
         paper="not discussed",
-        criterion="the exponent in n of roughness ÷ sd lies in [−0.1, 0.1]",
+        measure="the exponent in n of roughness ÷ sd lies in [−0.1, 0.1]",
         figure="fig1_widths",
         check=_check_smoothness_is_variance,
         controls=(Control("kernels blurred in γ the more the wider the network", _smoothed_with_width),),
@@ -194,7 +194,7 @@ CLAIMS = (
         place="§6.1, Figure 1",
         statement="At initialization the mean kernel is very close for both widths, and to the limit.",
         paper="the means are very close (no number)",
-        criterion=f"a simultaneous band for the mean kernel lies within ±{BAND:.0%} of Θ_∞(x_0, x_0) at every γ, at "
+        measure=f"a simultaneous band for the mean kernel lies within ±{BAND:.0%} of Θ_∞(x_0, x_0) at every γ, at "
         "each width",
         figure="fig1",
         check=_check_mean,
@@ -205,7 +205,7 @@ CLAIMS = (
         place="§6.1, Figure 1",
         statement="Training inflates the NTK of a narrow network.",
         paper="the kernel inflates (no number)",
-        criterion=f"E[Θ_t(x_0, x_0)/Θ_0(x_0, x_0)] > {INFLATION} at the narrowest width",
+        measure=f"E[Θ_t(x_0, x_0)/Θ_0(x_0, x_0)] > {INFLATION} at the narrowest width",
         figure="fig1",
         check=_check_inflation,
         controls=(Control("the widest networks in place of the narrowest", _widest_as_narrowest),),
@@ -215,7 +215,7 @@ CLAIMS = (
         place="§6.1, Figure 1",
         statement="The NTK of a wide network changes much less during training.",
         paper="almost fixed at n = 10000 (no number)",
-        criterion="the relative change sup_γ|Θ_t − Θ_0|/sup_γ|Θ_0| is more than twice as large at the narrowest width "
+        measure="the relative change sup_γ|Θ_t − Θ_0|/sup_γ|Θ_0| is more than twice as large at the narrowest width "
         "as at the widest, and its exponent in n is below −0.4",
         figure="fig1_widths",
         check=_check_inflation_width,
@@ -227,7 +227,7 @@ CLAIMS = (
         statement="Inflation and mean do not depend on what the paper leaves open: loss factor, fixed or fresh inputs, "
         "sample size, rescaled hidden weights.",
         paper="not discussed",
-        criterion="under every alternative the criterion of fig1.inflation holds at the narrowest width, and the "
+        measure="under every alternative the criterion of fig1.inflation holds at the narrowest width, and the "
         "kernels at t = 0, hence the verdict of fig1.mean, are the same to 1e-12",
         figure="fig1_choices",
         check=_check_open_choices,

@@ -252,7 +252,7 @@ CLAIMS = (
         place="§6.2, Figure 2",
         statement="The mean of the trained function is close to that of the limit.",
         paper="close (no number)",
-        criterion=f"a simultaneous band for E f − mean of the limit lies within ±{MARGIN} (the targets span 0.7) at "
+        measure=f"a simultaneous band for E f − mean of the limit lies within ±{MARGIN} (the targets span 0.7) at "
         "every γ, for the widest networks",
         figure="fig2_statistics",
         check=_check_mean,
@@ -263,7 +263,7 @@ CLAIMS = (
         place="§6.2, Figure 2",
         statement="Its variance is close to that of the limit.",
         paper="close (no number)",
-        criterion=f"the interval of sd ÷ sd of the limit (rms over γ) lies in {list(SPREAD_BAND)}, for the widest "
+        measure=f"the interval of sd ÷ sd of the limit (rms over γ) lies in {list(SPREAD_BAND)}, for the widest "
         "networks",
         figure="fig2_statistics",
         check=_check_spread,
@@ -274,7 +274,7 @@ CLAIMS = (
         place="§6.2, Figure 2",
         statement="Four in five trained functions lie between the 10th and the 90th percentile of the limit.",
         paper="drawn (no number)",
-        criterion=f"the expected part of the circle between them lies in {list(COVERAGE_BAND)} for the widest "
+        measure=f"the expected part of the circle between them lies in {list(COVERAGE_BAND)} for the widest "
         "networks, where the limit's sd is at least a tenth of its largest",
         figure="fig2",
         check=_check_coverage,
@@ -285,7 +285,7 @@ CLAIMS = (
         place="§6.2; §5",
         statement="The trained function is Gaussian in the limit, and its excess kurtosis falls like 1/n.",
         paper="Gaussian in the limit",
-        criterion=f"skewness and excess kurtosis (means over γ) lie within ±{SHAPE} for the widest networks, and the "
+        measure=f"skewness and excess kurtosis (means over γ) lie within ±{SHAPE} for the widest networks, and the "
         "exponent in n of the excess kurtosis that the spread of the last hidden layer causes in [−1.2, −0.8]",
         figure="fig2_statistics",
         check=_check_gaussian,
@@ -296,7 +296,7 @@ CLAIMS = (
         place="§5; §6.2, Figure 2",
         statement="On the data the trained function does not vary.",
         paper="the variance vanishes on the data",
-        criterion=f"sd on the data (rms) ÷ the limit's largest sd < {NEGLIGIBLE} at each width",
+        measure=f"sd on the data (rms) ÷ the limit's largest sd < {NEGLIGIBLE} at each width",
         figure="fig2",
         check=_check_vanishes,
         controls=(_EARLY,),
@@ -307,7 +307,7 @@ CLAIMS = (
         statement="At the end of training the networks are near convergence, so that t → ∞ is the limit to compare "
         "with.",
         paper="t = 1000 is close to convergence",
-        criterion=f"what is left of the way to t = ∞, in the limit's law and, by κᵀK̃⁻¹(f* − f_t), in the networks, is "
+        measure=f"what is left of the way to t = ∞, in the limit's law and, by κᵀK̃⁻¹(f* − f_t), in the networks, is "
         f"below {NEGLIGIBLE} of the limit's largest sd",
         figure="fig2",
         check=_check_converged,
@@ -318,7 +318,7 @@ CLAIMS = (
         place="§6.2",
         statement="One wide network estimates the limit's percentiles well enough.",
         paper="n = 10000 (no number)",
-        criterion=f"the largest error of an estimated 10th, 50th or 90th percentile is on average below {ESTIMATE} of "
+        measure=f"the largest error of an estimated 10th, 50th or 90th percentile is on average below {ESTIMATE} of "
         "the limit's largest sd",
         figure="fig2",
         check=_check_estimate,
@@ -329,7 +329,7 @@ CLAIMS = (
         place="§6.2, Figure 2",
         statement="Already the narrow networks are distributed about as the limit says.",
         paper="a good indication (no number)",
-        criterion=f"the coverage of the limit's 10th to 90th percentile lies in {list(NARROW_COVERAGE)}, the ratio of "
+        measure=f"the coverage of the limit's 10th to 90th percentile lies in {list(NARROW_COVERAGE)}, the ratio of "
         f"sd in {list(NARROW_SPREAD)}, at the narrowest width",
         figure="fig2",
         check=_check_narrow,

@@ -210,7 +210,7 @@ CLAIMS = (
         place="§6.3",
         statement="The three largest eigenvalues of the batch w.r.t. the NTK of a wide network are those of the paper.",
         paper="0.0457, 0.00108, 0.00078",
-        criterion="each is inside the 99.9 % prediction interval for one network of width 10000 on a new batch of 512, "
+        measure="each is inside the 99.9 % prediction interval for one network of width 10000 on a new batch of 512, "
         "the spread over batches and that over networks included, and no half-width of ln λ exceeds 0.5",
         figure="fig3_statistics",
         check=_check_eigenvalues,
@@ -222,7 +222,7 @@ CLAIMS = (
         place="§6.3",
         statement="The first principal component is almost constant.",
         paper="almost constant",
-        criterion="mean |⟨f⁽¹⁾, 1⟩_{p^in}| over batches is at least 0.99, where 1 is a constant function",
+        measure="mean |⟨f⁽¹⁾, 1⟩_{p^in}| over batches is at least 0.99, where 1 is a constant function",
         figure="fig3_statistics",
         check=_check_constant,
         controls=(Control("the second component", lambda dataset: dataset.isel(component=[1, 0, 2])),),
@@ -232,7 +232,7 @@ CLAIMS = (
         place="§6.3",
         statement="The large gap between the first two eigenvalues comes from the PCA not being centred.",
         paper="λ_1/λ_2 = 42",
-        criterion="λ_1/λ_2 is above 10 and, with the kernel centred on the data, at most 3",
+        measure="λ_1/λ_2 is above 10 and, with the kernel centred on the data, at most 3",
         figure="fig3_statistics",
         check=_check_gap,
         controls=(Control("centred and not centred exchanged", controls.exchanged),),
@@ -242,7 +242,7 @@ CLAIMS = (
         place="footnote 3",
         statement="With β = 1 the gap λ_1/λ_2 is about ten times that with β = 0.1.",
         paper="about ten times",
-        criterion="the ratio of the two λ_1/λ_2 is in [5, 20]",
+        measure="the ratio of the two λ_1/λ_2 is in [5, 20]",
         figure="fig3_statistics",
         check=_check_footnote3,
         controls=(Control("β the same", controls.same_beta),),
@@ -253,7 +253,7 @@ CLAIMS = (
         place="§6.3",
         statement="Power iteration on one wide network's NTK gives the principal components of the limiting kernel.",
         paper="n = 10000 approximates the limit",
-        criterion="for every network, λ_i and f⁽ⁱ⁾ by power iteration and by diagonalization agree to 0.1 %; "
+        measure="for every network, λ_i and f⁽ⁱ⁾ by power iteration and by diagonalization agree to 0.1 %; "
         f"1 − ⟨f⁽²⁾, f_∞⁽²⟩² falls with an exponent below −0.5 and is below {CLOSE} for networks wider than the trend",
         figure="fig3_statistics",
         check=_check_power,
@@ -264,7 +264,7 @@ CLAIMS = (
         place="§6.3, Figure 3b",
         statement="The wider the network, the less f_t leaves the straight line along f⁽²⁾.",
         paper="drawn (no number)",
-        criterion=f"max_t‖h_t‖ falls by at least {FALL} over the trend, with an exponent below −0.15, and wider drawn "
+        measure=f"max_t‖h_t‖ falls by at least {FALL} over the trend, with an exponent below −0.15, and wider drawn "
         "networks are in its 99.9 % prediction interval, which is no wider than a factor 3 either way",
         figure="fig3_statistics",
         check=_check_straight,
@@ -275,7 +275,7 @@ CLAIMS = (
         place="§6.3, Figure 3c",
         statement="With growing width ‖g_t‖ tends to 0.5 e^{−λ₂t}.",
         paper="drawn (no number)",
-        criterion=f"sup_t|‖g_t‖ − limit| falls by at least {FALL} over the trend, with an exponent below −0.15, "
+        measure=f"sup_t|‖g_t‖ − limit| falls by at least {FALL} over the trend, with an exponent below −0.15, "
         "wider drawn networks are in its 99.9 % prediction interval, no wider than a factor 3 either way, and that of "
         f"the widest is below {CLOSE}",
         figure="fig3_statistics",
@@ -290,7 +290,7 @@ CLAIMS = (
         place="§6.3, Figure 3c",
         statement="Narrower networks converge faster along f⁽²⁾.",
         paper="drawn (no number)",
-        criterion=f"the narrowest networks reach half of ‖g_0‖ in less than 1/{FALL} of the limit's time, and "
+        measure=f"the narrowest networks reach half of ‖g_0‖ in less than 1/{FALL} of the limit's time, and "
         "the time to half grows with n: an exponent above 0",
         figure="fig3_statistics",
         check=_check_faster,
@@ -303,7 +303,7 @@ CLAIMS = (
         place="§6.3",
         statement="Inflation of the NTK explains why narrower networks converge faster.",
         paper="'may be explained'",
-        criterion="until ‖g‖ is down to half and at each width of the trend, the integral of λ₂(t) − λ₂(0) is between "
+        measure="until ‖g‖ is down to half and at each width of the trend, the integral of λ₂(t) − λ₂(0) is between "
         "2/3 and 3/2 of what training adds to the speed, that with the cross term ⟨f⁽²⁾, h⟩_{Θ_t}/g, and the balance "
         f"of the speed-up closes to {CLOSURE:.0%} of it; in the narrowest networks λ₂(0) − λ₂^∞ is on average within "
         f"{SPREAD:.0%} of the speed-up",
@@ -318,7 +318,7 @@ CLAIMS = (
         place="§6.3 (not in the paper)",
         statement="Late in training the orthogonal part h, not inflation, sets the pace along f⁽²⁾.",
         paper="not mentioned",
-        criterion="at each width of the trend ⟨f⁽²⁾, h⟩_{Θ_t} undoes at most a third of the effect of inflation until "
+        measure="at each width of the trend ⟨f⁽²⁾, h⟩_{Θ_t} undoes at most a third of the effect of inflation until "
         "half-time, and at least half of it once ‖g‖ is below a tenth",
         figure="fig3_speed",
         check=_check_cross,
@@ -329,7 +329,7 @@ CLAIMS = (
         place="§6.3",
         statement="Wide networks, whose NTK is more stable, can be trained with larger learning rates.",
         paper="larger (no number)",
-        criterion="the largest rate with monotone descent is between 3/4 and 4/3 of 2/max_t λ₁(t), with λ₁(t) from the "
+        measure="the largest rate with monotone descent is between 3/4 and 4/3 of 2/max_t λ₁(t), with λ₁(t) from the "
         f"flow, and grows by at least {FALL} from the narrowest to the widest networks",
         figure="fig3_statistics",
         check=_check_rates,
@@ -340,7 +340,7 @@ CLAIMS = (
         place="§6.3",
         statement="Gradient flow and gradient descent give the same curves.",
         paper="gradient descent",
-        criterion=f"g and ‖h‖ of the same networks differ by at most {AGREEMENT} at any time; the goal is 0.5 away",
+        measure=f"g and ‖h‖ of the same networks differ by at most {AGREEMENT} at any time; the goal is 0.5 away",
         figure="fig3_statistics",
         check=_check_descent,
         controls=(Control("descent on the cost without its ½", controls.fast_descent),),

@@ -53,7 +53,7 @@ CLAIMS = (
         place="§3; §4",
         statement="A network's cost falls at the rate ‖d‖²_Θ, with Θ its own NTK of the moment.",
         paper="∂_tC = −‖d‖²_K",
-        criterion="at t = 0 and at the end of training, |∂_tC + ‖d‖²_Θ| ≤ 10⁻³ ‖d‖²_Θ in every network",
+        measure="at t = 0 and at the end of training, |∂_tC + ‖d‖²_Θ| ≤ 10⁻³ ‖d‖²_Θ in every network",
         figure="kernel_gradient",
         check=_check_dissipation,
         controls=(Control("Θ_∞ in the place of Θ", lambda data: _swapped(data, "kernel", ["limit", "limit"])),),
@@ -63,7 +63,7 @@ CLAIMS = (
         place="§3; §4",
         statement="On the data a wide network follows kernel gradient descent with the limiting NTK.",
         paper="in the limit (no rate)",
-        criterion="the exponent in n of the largest distance over time (geometric mean over networks) lies in "
+        measure="the exponent in n of the largest distance over time (geometric mean over networks) lies in "
         "[−0.7, −0.3] for both costs: the n^{−1/2} of the kernel at initialization",
         figure="kernel_gradient_widths",
         check=lambda data: _rates(data, "on_data"),
@@ -74,7 +74,7 @@ CLAIMS = (
         place="§3; §4",
         statement="Between the data it follows the same kernel gradient, extended by the kernel.",
         paper="in the limit (no rate)",
-        criterion="as kernel_gradient.on_data, at points of the circle that are not data",
+        measure="as kernel_gradient.on_data, at points of the circle that are not data",
         figure="kernel_gradient_widths",
         check=lambda data: _rates(data, "off_data"),
         controls=(_OTHER,),
@@ -84,7 +84,7 @@ CLAIMS = (
         place="§3",
         statement="With a positive definite kernel the cost tends to its infimum.",
         paper="as t → ∞",
-        criterion="after 30 times the slowest relaxation time the cost is below 10⁻¹² of its start for least squares, "
+        measure="after 30 times the slowest relaxation time the cost is below 10⁻¹² of its start for least squares, "
         "and below 10⁻² for cross-entropy, which has no minimizer and falls like 1/t",
         figure="kernel_gradient",
         check=_check_infimum,
@@ -97,7 +97,7 @@ CLAIMS = (
         place="§3; §5",
         statement="With a kernel that is not positive definite the cost stalls at what its null space holds.",
         paper="implied",
-        criterion="with the linear kernel the cost of least squares ends at half the squared residual of a linear "
+        measure="with the linear kernel the cost of least squares ends at half the squared residual of a linear "
         "regression, to 10⁻⁹",
         figure="kernel_gradient",
         check=_check_stall,

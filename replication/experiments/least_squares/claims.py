@@ -250,7 +250,7 @@ CLAIMS = (
         place="§5",
         statement="Each component of f_t − f* decays at its own rate λ_i, in wide networks too.",
         paper="e^{−tλ_i} in the limit",
-        criterion="for each frequency followed, the fitted rate of the mean decay of the widest networks over λ_k of Π "
+        measure="for each frequency followed, the fitted rate of the mean decay of the widest networks over λ_k of Π "
         f"lies in [{RATE_BAND[0]}, {RATE_BAND[1]}]",
         figure=_FIGURE,
         check=_check_decay,
@@ -261,7 +261,7 @@ CLAIMS = (
         place="§5",
         statement="The wider the network, the closer f_t stays to f* + e^{−tΠ}(f_0 − f*) from its own f_0.",
         paper="the limit n → ∞ (no rate)",
-        criterion="the exponent in n of the mean over networks of the largest ‖f_t − closed form‖ on the data, over "
+        measure="the exponent in n of the mean over networks of the largest ‖f_t − closed form‖ on the data, over "
         "‖f_0 − f*‖, is below −0.25, for labels without noise",
         note="the n^{−1/2} of Θ_0 − Θ_∞ shows where that is small beside every λ_i that matters: components of high "
         "frequency lag at these widths, and label noise, which has them all, makes the fall slower",
@@ -274,7 +274,7 @@ CLAIMS = (
         place="§5",
         statement="The part of f_0 − f* in the null space of Π stays, while the rest decays.",
         paper="an identity",
-        criterion="in linear networks (σ the identity), whose Π has rank 3 on the circle, the part in frequencies "
+        measure="in linear networks (σ the identity), whose Π has rank 3 on the circle, the part in frequencies "
         "k ≥ 2 changes by less than 10⁻³ of itself in every network at every time, and at the end less than 5 % is "
         "left of the other part",
         figure=_COMPONENTS,
@@ -286,7 +286,7 @@ CLAIMS = (
         place="§4.2; §5",
         statement="For least squares ‖d_t‖ decreases in training, and its integral stays bounded as the width grows.",
         paper="stochastically bounded, as the norm decreases",
-        criterion="no network's ‖d_t‖ rises, from one recorded time to the next, by more than 10⁻³ of ‖d_0‖, and the "
+        measure="no network's ‖d_t‖ rises, from one recorded time to the next, by more than 10⁻³ of ‖d_0‖, and the "
         "exponent in n of the mean of ∫‖d_t‖dt to the end lies in [−0.1, 0.1]",
         figure=_FIGURE,
         check=_check_bounded,
@@ -297,7 +297,7 @@ CLAIMS = (
         place="§5",
         statement="f_t is Gaussian at every time, with the mean and the covariance of the closed form.",
         paper="Gaussian (no number)",
-        criterion=f"at all times and points at once, the ensemble's mean is within {MEAN_BAND} sd of f_0 of the "
+        measure=f"at all times and points at once, the ensemble's mean is within {MEAN_BAND} sd of f_0 of the "
         f"law's, each covariance within {COVARIANCE_BAND:.0%} of f_0's variance; off the data, at each time, "
         f"the variance of C^{{−1/2}}(f_t − m) lies in [{VARIANCE_BAND[0]}, {VARIANCE_BAND[1]}] and its distribution "
         f"function is within {NORMAL_BAND} of the normal one at 19 levels",
@@ -315,7 +315,7 @@ CLAIMS = (
         place="§5",
         statement="An eigenvalue of the kernel principal components is the variance that its component captures.",
         paper="λ_i",
-        criterion="for networks at t = 0, whose covariance is Σ, the mean of ⟨f⁽ⁱ⁾, f_0⟩² over λ_i of Σ lies in "
+        measure="for networks at t = 0, whose covariance is Σ, the mean of ⟨f⁽ⁱ⁾, f_0⟩² over λ_i of Σ lies in "
         "[0.75, 1.25] for every component on the few points",
         figure=_GAUSSIAN,
         check=_check_variance,
@@ -328,7 +328,7 @@ CLAIMS = (
         place="§5",
         statement="From f_0 = 0, f_∞ is kernel ridge regression with the ridge ρ taken to 0.",
         paper="the limit ρ → 0",
-        criterion="‖ridge(ρ) − f_∞‖ falls with exponent in [0.98, 1.02] over six decades of ρ",
+        measure="‖ridge(ρ) − f_∞‖ falls with exponent in [0.98, 1.02] over six decades of ρ",
         figure=_COMPONENTS,
         check=_check_ridge,
         controls=(
@@ -342,7 +342,7 @@ CLAIMS = (
         statement="f_∞ is the kernel interpolant of the labels, which is the MAP estimate, plus f_0 minus the "
         "interpolant of its values on the data.",
         paper="an identity",
-        criterion="f_∞ of the flow equals, to rounding (number of points × machine precision × condition number), the "
+        measure="f_∞ of the flow equals, to rounding (number of points × machine precision × condition number), the "
         "interpolants by a linear solver and, from f_0 = 0, the mode of N(0, Θ_∞) given the labels, by its precision "
         "matrix",
         figure=_COMPONENTS,
@@ -357,7 +357,7 @@ CLAIMS = (
         place="§5",
         statement="With noisy labels there is a best time to stop, and the closed form predicts it.",
         paper="a motivation of early stopping (no number)",
-        criterion=f"the mean test error of the widest networks has its minimum within a factor {TIME_FACTOR} of the "
+        measure=f"the mean test error of the widest networks has its minimum within a factor {TIME_FACTOR} of the "
         f"predicted time; at t = 0 and at the end it is more than {GAIN} times as large",
         figure=_FIGURE,
         check=_check_early_stopping,
@@ -369,7 +369,7 @@ CLAIMS = (
         statement="Components of small eigenvalue are the noisier ones: the signal falls with λ, white label noise is "
         "the same in all.",
         paper="typically (no number)",
-        criterion="the mean noise energy of every component is within 25 % of s²/N, for all at once, and the mean rank "
+        measure="the mean noise energy of every component is within 25 % of s²/N, for all at once, and the mean rank "
         "correlation of signal-to-noise ratio and λ is above 0.6, for f* = x_1x_2 on samples of N(0, I_2)",
         figure=_COMPONENTS,
         check=_check_signal_to_noise,
@@ -380,7 +380,7 @@ CLAIMS = (
         place="§5",
         statement="For the RBF kernel, small eigenvalues belong to eigenfunctions of high frequency.",
         paper="no number",
-        criterion="the mean rank correlation of λ and the number of sign changes of its eigenfunction is below −0.95, "
+        measure="the mean rank correlation of λ and the number of sign changes of its eigenfunction is below −0.95, "
         "for random points on an interval and on the circle",
         figure=_COMPONENTS,
         check=_check_frequency,

@@ -180,7 +180,7 @@ CLAIMS = (
         place="Remark 1",
         statement="Both parametrizations represent the same functions: W/√n_l and βb are the usual parameters.",
         paper="the same set of functions",
-        criterion=f"before training, f of every network and of its usual counterpart differ by less than {ROUNDING:g} "
+        measure=f"before training, f of every network and of its usual counterpart differ by less than {ROUNDING:g} "
         "of the rms of f on the data (equal and unequal widths, every σ and β of the map)",
         figure="remark1",
         check=_check_functions,
@@ -191,7 +191,7 @@ CLAIMS = (
         place="Remark 1",
         statement="The derivatives are the usual ones times 1/√n_l for the weights of layer l and times β for biases.",
         paper="scaled by 1/√n_l and β",
-        criterion="∂C/∂W and ∂C/∂b of every layer of every network are the usual ones, by automatic differentiation, "
+        measure="∂C/∂W and ∂C/∂b of every layer of every network are the usual ones, by automatic differentiation, "
         f"times those factors, to a relative {ROUNDING:g}",
         figure="remark1",
         check=_check_derivatives,
@@ -204,7 +204,7 @@ CLAIMS = (
         place="Remark 1",
         statement="Training with rate η is usual training with rates η/n_l for weights and ηβ² for biases.",
         paper="follows from the factors of the derivatives",
-        criterion=f"f of every network stays within {TRAINED_ROUNDING:g} of its rms change of f of the usual one, at "
+        measure=f"f of every network stays within {TRAINED_ROUNDING:g} of its rms change of f of the usual one, at "
         "every step and every point of the data",
         figure="remark1",
         check=_check_map,
@@ -216,7 +216,7 @@ CLAIMS = (
         statement="β = 0.1 with rate 1.0 is like a usual network of width 100 with rate 0.01, on the unit circle and "
         "with biases that start at 0 or as small as βb.",
         paper="similar (no number)",
-        criterion="for both, the usual network's initial speed −∂_tC/2C, and its speed over training (steps to the "
+        measure="for both, the usual network's initial speed −∂_tC/2C, and its speed over training (steps to the "
         "same cost), are within a factor 2 (mean of log₂ in [−1, 1]), and its f is within a quarter of the rms change "
         "of f (rms over steps and data, mean over networks)",
         figure="remark1",
@@ -233,7 +233,7 @@ CLAIMS = (
         place="Remark 1",
         statement="It is not like that network if the usual biases start from N(0, 1): that one is faster at first.",
         paper="b from N(0, 1), or 0; the comparison does not say which",
-        criterion="with biases from N(0, 1), the usual network with rate 0.01 is more than twice as fast at first "
+        measure="with biases from N(0, 1), the usual network with rate 0.01 is more than twice as fast at first "
         "(mean of log₂ > 1)",
         figure="remark1",
         check=_check_biases,
@@ -247,7 +247,7 @@ CLAIMS = (
         statement="How like they are depends on the inputs' dimension n_0, as the first layer's rates are 1/n_0 and "
         "1/n: the usual network is slower for n_0 < n, the same for n_0 = n, faster for n_0 > n.",
         paper="nothing is said of the first layer",
-        criterion=f"with biases from N(0, β²), log₂ of the ratio of initial speeds is below −{FIRST_LAYER}, within "
+        measure=f"with biases from N(0, β²), log₂ of the ratio of initial speeds is below −{FIRST_LAYER}, within "
         f"{ROUNDING:g} of 0, or above {FIRST_LAYER} on geometric, in that order",
         figure="remark1",
         check=_check_inputs,
@@ -259,7 +259,7 @@ CLAIMS = (
         place="§2; Remark 1",
         statement="β sets how much the biases count: their share of Θ is that of the limit, at every β.",
         paper="β tunes the influence of the biases (no number)",
-        criterion="at the largest width the mean share of the biases in Θ(x, x) is within 10 % of "
+        measure="at the largest width the mean share of the biases in Θ(x, x) is within 10 % of "
         "β² Σ_l Π_{k>l} Σ̇⁽ᵏ⁾ ÷ Θ_∞, for every β",
         figure="remark1",
         check=_check_beta,
@@ -270,7 +270,7 @@ CLAIMS = (
         place="Remark 1",
         statement="1/√n_l makes each weight of a wide layer count little beside a bias; a small β balances that.",
         paper="the factors reduce the influence of the weights when n_l is large",
-        criterion="the exponent in n of the rms derivative in one weight over that in one bias, behind a hidden layer, "
+        measure="the exponent in n of the rms derivative in one weight over that in one bias, behind a hidden layer, "
         f"lies in [−0.55, −0.45], and at the paper's β the biases make up less than {SMALL_SHARE} of Θ(x, x)",
         figure="remark1",
         check=_check_balance,
@@ -284,7 +284,7 @@ CLAIMS = (
         place="Remark 1",
         statement="Without the factors 1/√n_l one rate for all widths has no limit: the kernel grows with n.",
         paper="the factors are key to a consistent limit (no rate)",
-        criterion="the exponent in n of λ_max of the kernel on the data, which bounds stable rates by 2/λ_max, is in "
+        measure="the exponent in n of λ_max of the kernel on the data, which bounds stable rates by 2/λ_max, is in "
         "[−0.1, 0.1] with the factors, and in [0.9, 1.1] in the usual parametrization with one rate",
         figure="remark1",
         check=_check_limit,

@@ -181,7 +181,7 @@ CLAIMS = (
         place="Theorem 1",
         statement="At initialization the NTK tends to Θ_∞ as the width grows.",
         paper="in probability (no rate)",
-        criterion="the exponents in n of the rms of ‖Θ − Θ_∞‖ and of the sd of Θ lie in [−0.55, −0.45] over all "
+        measure="the exponents in n of the rms of ‖Θ − Θ_∞‖ and of the sd of Θ lie in [−0.55, −0.45] over all "
         "widths, and at the largest the former is below 3 % of ‖Θ_∞‖",
         figure="theorem1",
         check=_check_convergence,
@@ -192,7 +192,7 @@ CLAIMS = (
         place="Theorem 1",
         statement="So it does for other Lipschitz nonlinearities.",
         paper="for every Lipschitz σ",
-        criterion="the exponent lies in [−0.6, −0.4] for each of them",
+        measure="the exponent lies in [−0.6, −0.4] for each of them",
         figure="theorem1",
         check=_check_nonlinearities,
         controls=(_NARROW,),
@@ -202,7 +202,7 @@ CLAIMS = (
         place="Theorem 1",
         statement="With several outputs it tends to Θ_∞ ⊗ Id: each output has the same kernel, two have none.",
         paper="Θ_∞ ⊗ Id",
-        criterion="for n_L = 3 the exponents in n of the blocks of two outputs, and of those of one less Θ_∞, lie in "
+        measure="for n_L = 3 the exponents in n of the blocks of two outputs, and of those of one less Θ_∞, lie in "
         "[−0.6, −0.4]",
         figure="theorem1",
         check=_check_outputs,
@@ -213,7 +213,7 @@ CLAIMS = (
         place="Theorem 1",
         statement="The mean of Θ approaches the limit faster than a single Θ does, like 1/n.",
         paper="not discussed",
-        criterion="the exponent in n of the bias of narrow networks, averaged over entries by their precision, lies in "
+        measure="the exponent in n of the bias of narrow networks, averaged over entries by their precision, lies in "
         "[−1.25, −0.75]",
         figure="theorem1_structure",
         check=_check_bias,
@@ -226,7 +226,7 @@ CLAIMS = (
         statement="The relative spread of Θ(x, x) without biases grows with the depth as e^{c Σ 1/n_l} − 1, with "
         "c = 5 − (4/3)(1 + 1/L): 3 for one hidden layer, and towards 11/3 for many.",
         paper="not discussed",
-        criterion=f"for ReLU and β = 0, ln(E[Θ²]/E[Θ]²) is within {DEPTH:.0%} of c Σ_l 1/n_l at every depth; with the "
+        measure=f"for ReLU and β = 0, ln(E[Θ²]/E[Θ]²) is within {DEPTH:.0%} of c Σ_l 1/n_l at every depth; with the "
         "paper's β it is at least twice as large for the deepest networks as for the shallowest",
         figure="theorem1_structure",
         check=_check_depth,
@@ -239,7 +239,7 @@ CLAIMS = (
         place="Theorem 1",
         statement="With unequal widths, Σ_l 1/n_l is what the spread depends on.",
         paper="the widths go to infinity one after the other",
-        criterion="over arrangements of hidden widths the exponent of Var Θ in Σ_l 1/n_l lies in [0.8, 1.2], and the "
+        measure="over arrangements of hidden widths the exponent of Var Θ in Σ_l 1/n_l lies in [0.8, 1.2], and the "
         "standard deviation of ln(Var Θ ÷ Σ_l 1/n_l) between them is below 0.4",
         figure="theorem1_structure",
         check=_check_unequal,

@@ -156,7 +156,7 @@ CLAIMS = (
         place="Theorem 2",
         statement="Trained by least squares, the NTK of networks with a smooth σ changes the less the wider they are.",
         paper="uniformly on [0, T], for σ with a bounded second derivative; n^{−1/2} in the proof",
-        criterion="the exponent in n of the largest relative change of Θ over time (geometric mean over networks) lies "
+        measure="the exponent in n of the largest relative change of Θ over time (geometric mean over networks) lies "
         "in [−1.25, −0.75] for each σ: faster than the proof's n^{−1/2}, as later theory has it (n^{−1})",
         figure="theorem2",
         check=lambda data: _rates(data, lambda d, sigma: d == "least_squares" and sigma != "relu", (-1.25, -0.75)),
@@ -167,7 +167,7 @@ CLAIMS = (
         place="Theorem 2; §6.1",
         statement="The NTK of ReLU networks, which the theorem leaves out, changes less and less too, but more slowly.",
         paper="almost fixed at n = 10000 (§6.1); the theorem wants a bounded second derivative",
-        criterion="the exponent lies in [−0.95, −0.4]",
+        measure="the exponent lies in [−0.95, −0.4]",
         figure="theorem2",
         check=lambda data: _rates(data, lambda d, sigma: sigma == "relu", (-0.95, -0.4)),
         controls=(_CONTROL,),
@@ -179,7 +179,7 @@ CLAIMS = (
         statement="Why ReLU is slower: at an input, of order √n neurons of a layer switch on or off, and more of them "
         "off, so that their ± 1/n each in Θ add up to n^{−1/2} instead of cancelling.",
         paper="not discussed",
-        criterion="the exponent in n of the part of the neurons that training switches at a training point lies in "
+        measure="the exponent in n of the part of the neurons that training switches at a training point lies in "
         "[−0.6, −0.4], and at the largest width (off − on) ÷ (off + on) is above 0.05",
         figure="theorem2_switches",
         check=_check_switches,
@@ -196,7 +196,7 @@ CLAIMS = (
         place="Theorem 2; §4.2",
         statement="So it does for other training directions: cross-entropy, and one that another network supplies.",
         paper="any direction of stochastically bounded integral",
-        criterion="as theorem2.constant, for cross-entropy and for a generator that follows ∇D of a discriminator D "
+        measure="as theorem2.constant, for cross-entropy and for a generator that follows ∇D of a discriminator D "
         "trained alongside",
         figure="theorem2",
         check=lambda data: _rates(data, lambda d, sigma: d != "least_squares", (-1.25, -0.75)),
@@ -207,7 +207,7 @@ CLAIMS = (
         place="Lemma 1",
         statement="The change of each hidden weight matrix over √n vanishes as the width grows.",
         paper="in operator norm (no rate)",
-        criterion="the exponent in n of ‖W⁽ˡ⁾(t) − W⁽ˡ⁾(0)‖_F/√n, which bounds the operator norm, lies in [−0.6, −0.4] "
+        measure="the exponent in n of ‖W⁽ˡ⁾(t) − W⁽ˡ⁾(0)‖_F/√n, which bounds the operator norm, lies in [−0.6, −0.4] "
         "for each σ (geometric mean over networks and matrices)",
         figure="theorem2",
         check=_check_weights,
@@ -218,7 +218,7 @@ CLAIMS = (
         place="Remark 4",
         statement="The wider a hidden layer, the less each of its activations moves during training.",
         paper="of order n^{−1/2} (Appendix A.2)",
-        criterion="the exponent in n of the rms change of an activation (geometric mean over networks) lies in "
+        measure="the exponent in n of the rms change of an activation (geometric mean over networks) lies in "
         "[−0.65, −0.35], for every hidden layer and σ",
         figure="remark4",
         check=_check_activations,
@@ -229,7 +229,7 @@ CLAIMS = (
         place="Remark 4",
         statement="Together they move enough: what each layer contributes to ∂_tf tends to its term of the recursion.",
         paper="Σ is the last layer's learning, Θ_∞ Σ̇ that of the lower layers",
-        criterion=f"at the largest width every layer's mean share of dᵀΘd at t = 0 is within {SHARE} of that in the "
+        measure=f"at the largest width every layer's mean share of dᵀΘd at t = 0 is within {SHARE} of that in the "
         "limit, and f changes by more than 0.1 (rms) in training",
         figure="remark4",
         check=_check_learning,
