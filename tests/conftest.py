@@ -30,14 +30,13 @@ SIGMA: dict[str, Callable[[Tensor], Tensor]] = {
 
 matplotlib.get_cachedir()  # without a home to write to it warns, once: not in the middle of a test
 threadpool_limits(1, user_api="blas")  # the tests themselves are shared among processes
+torch.set_num_threads(1)  # now, for the fixtures of whole modules too
 
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     yield
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
 
 
 class Oracle:

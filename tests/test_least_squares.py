@@ -1,6 +1,8 @@
 """The experiment on least squares: predictions against Monte Carlo, claims on networks in the limit or not."""
 
 import math
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -8,17 +10,15 @@ import torch
 import xarray as xr
 from scripts_fixtures import script
 
-from replication.experiments import least_squares as experiment
-from replication.experiments.least_squares import limit, statistics
-from replication.experiments.least_squares.config import CircleConfig, FewConfig, SamplesConfig, TrainingConfig
-from replication.limit import sigma_inf, theta_inf
+from replication.experiments.least_squares import EXPERIMENT, limit, measure, statistics
+from replication.experiments.least_squares.settings import CircleConfig, FewConfig, SamplesConfig, TrainingConfig
 from replication.plots import least_squares as plots
 from replication.regression import LeastSquaresFlow
 from replication.study.claims import decide
 from replication.study.settings import ConfigError
 
 compose = script("compose")
-CLAIM = {claim.id.removeprefix("least_squares."): claim for claim in experiment.CLAIMS}
+CLAIM = {claim.id.removeprefix("least_squares."): claim for claim in EXPERIMENT.claims}
 BROKEN_BY = {
     "decay": "slow",
     "width": "no_convergence",
@@ -34,49 +34,69 @@ def config(*overrides):
     return compose.typed(compose.preset("ci/least_squares", *overrides))[1]
 
 
-def in_the_limit(broken=""):
-    """In the place of training: f_t of the limit from an f_0 ∼ N(0, Σ), n^{−1/2} away from it, or broken."""
+def in_the_limit(cell, regression, labels, times, broken=""):
+    """f_t of the limit from an f_0 ∼ N(0, Σ), n^{−1/2} away from it, or broken: (times, S, N + M, 1)."""
+    n, size, width = regression.n, len(labels), cell.setting.width
+    stream = cell.stream("in the limit", cell.label)
 
-    def trajectory(network, points, labels, times, tolerance, progress):
-        n, size, width = labels.shape[-2], len(network.weights[0].values), network.widths[1]
-        setting = {"depth": network.depth, "nonlinearity": network.nonlinearity, "beta": network.beta}
-        stream = torch.Generator().manual_seed(int(1e6 * float(network.weights[0].values.flatten()[0].abs())))
+    def normal(*shape):
+        return torch.randn(*shape, generator=stream, dtype=torch.float64)
 
-        def normal(*shape):
-            return torch.randn(*shape, generator=stream, dtype=torch.float64)
-
-        values, vectors = torch.linalg.eigh(sigma_inf(points, **setting))
-        f_0 = (normal(size, len(points)) * values.clamp(min=0).sqrt() @ vectors.mT)[..., None]
-        f_0 *= 1.5 if broken == "wide_start" else 1.0
-        if width <= 4 or broken == "mixture":
-            f_0 = f_0 * normal(size, 1, 1).abs() * 1.5
-        flow = LeastSquaresFlow(theta_inf(points, **setting)[:, :n], torch.zeros(n, 1, dtype=torch.float64))
-        start = torch.cat([f_0[:, :n] - labels, torch.zeros_like(f_0[:, n:])], dim=1)
-        away = 0.3 * (1 + 0.2 * normal(size, 1, 1)) * (1 if broken == "no_convergence" else width**-0.5)
-        found = []
-        for t in times:
-            e = flow.f(t / 3 if broken == "slow" else t, start)
-            if broken == "rising":
-                e = e * (1 + t / 100)
-            f = torch.cat([labels + e[:, :n], f_0[:, n:] + e[:, n:]], dim=1)
-            linear = network.nonlinearity.name == "identity"
-            noise = 0 if linear or n < 6 else (math.exp(-t / 10) - 1) * away * e[:, :n]
-            found.append(torch.cat([f[:, :n] + noise, f[:, n:]], dim=1))
-        return torch.stack(found)
-
-    return trajectory
+    values, vectors = torch.linalg.eigh(regression.sigma())
+    f_0 = (normal(size, len(values)) * values.clamp(min=0).sqrt() @ vectors.mT)[..., None]
+    f_0 *= 1.5 if broken == "wide_start" else 1.0
+    if width <= 4 or broken == "mixture":
+        f_0 = f_0 * normal(size, 1, 1).abs() * 1.5
+    flow = regression.flow("theta", torch.zeros(n, 1, dtype=torch.float64))
+    start = torch.cat([f_0[:, :n] - labels, torch.zeros_like(f_0[:, n:])], dim=1)
+    away = 0.3 * (1 + 0.2 * normal(size, 1, 1)) * (1 if broken == "no_convergence" else width**-0.5)
+    exact = cell.kind == "member" or cell.setting.network.nonlinearity == "identity"
+    functions = []
+    for t in times:
+        e = flow.f(t / 3 if broken == "slow" else t, start)
+        if broken == "rising":
+            e = e * (1 + t / 100)
+        noise = 0 if exact else (math.exp(-t / 10) - 1) * away * e[:, :n]
+        functions.append(torch.cat([labels + e[:, :n] + noise, f_0[:, n:] + e[:, n:]], dim=1))
+    return torch.stack(functions)
 
 
-def dataset_of(broken=""):
-    asked = config()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "_trajectory", in_the_limit(broken))
-        return experiment.assemble(asked, [(cell, experiment.compute(cell)) for cell in experiment.cells(asked)])
+def is_flow(cell):
+    """Whether a cell trains networks by gradient flow."""
+    return cell.kind == "member" or (cell.kind == "network" and cell.setting.learning_rate is None)
+
+
+def measured(cell, broken):
+    """What is measured of a cell whose networks are in the limit, or broken, in the place of trained ones."""
+    setting = cell.setting
+    if cell.kind == "member":
+        regression = limit.Regression.on_few(setting.few, setting.concentration, setting.network)
+        labels = regression.target[: regression.n].expand(len(cell.seeds), -1, -1)
+        return measure.on_few(setting, in_the_limit(cell, regression, labels, setting.few.times, broken))
+    regression = limit.Regression.on_circle(setting.circle, setting.network)
+    streams = [cell.stream("noise", setting.variant, setting.width, seed) for seed in cell.seeds]
+    labels = measure.noisy_labels(regression, setting.circle.noise, streams)
+    times = measure.times_of(setting.training)
+    return measure.on_circle(setting, in_the_limit(cell, regression, labels, times, broken), labels)
 
 
 @pytest.fixture(scope="module")
-def dataset() -> xr.Dataset:
-    return dataset_of()
+def datasets():
+    """The dataset of networks in the limit, by what breaks them."""
+    asked = config()
+    cells = EXPERIMENT.cells(asked)
+    others = {cell.label: EXPERIMENT.compute(cell) for cell in cells if not is_flow(cell)}
+
+    @cache
+    def dataset_of(broken=""):
+        return EXPERIMENT.join(asked, [measured(c, broken) if is_flow(c) else others[c.label] for c in cells])
+
+    return dataset_of
+
+
+@pytest.fixture(scope="module")
+def dataset(datasets) -> xr.Dataset:
+    return datasets()
 
 
 @pytest.mark.parametrize("name", CLAIM)
@@ -87,21 +107,9 @@ def test_claims_hold_in_the_limit_and_reject_their_controls(name, dataset):
 
 
 @pytest.mark.parametrize(("name", "broken"), BROKEN_BY.items())
-def test_claims_on_networks_fail_where_they_are_broken(name, broken, broken_datasets):
-    (outcome,) = decide([CLAIM[name]], broken_datasets(broken))
+def test_claims_on_networks_fail_where_they_are_broken(name, broken, datasets):
+    (outcome,) = decide([CLAIM[name]], datasets(broken))
     assert outcome.verdict == "fails", outcome.statistics
-
-
-@pytest.fixture(scope="module")
-def broken_datasets():
-    found = {}
-
-    def get(broken):
-        if broken not in found:
-            found[broken] = dataset_of(broken)
-        return found[broken]
-
-    return get
 
 
 @pytest.mark.parametrize(
@@ -122,47 +130,72 @@ def test_claims_on_kernels_fail_where_they_are_broken(name, change, dataset):
 
 def test_modes_are_eigenfunctions_of_the_limit_kernel():
     asked = config()
-    problem = limit.Problem.on_circle(asked.circle, asked.network)
-    modes, rates = problem.modes(3), problem.rates("theta", 3)
-    operator = problem.kernel("theta")[: problem.n, : problem.n] / problem.n
+    regression = limit.Regression.on_circle(asked.circle, asked.network)
+    modes, rates = regression.modes(3), regression.rates("theta", 3)
+    operator = regression.kernel("theta")[: regression.n, : regression.n] / regression.n
     flat = modes.flatten(0, 1)[[0, 2, 3, 4, 5]]
-    torch.testing.assert_close(flat @ flat.mT / problem.n, torch.eye(5, dtype=torch.float64))
+    torch.testing.assert_close(flat @ flat.mT / regression.n, torch.eye(5, dtype=torch.float64))
     for k in range(3):
         torch.testing.assert_close(modes[k] @ operator, modes[k] * rates[k], rtol=1e-10, atol=1e-12)
 
 
 def test_expected_error_is_that_of_many_draws():
     asked = config()
-    problem = limit.Problem.on_circle(asked.circle, asked.network)
-    stream, n = torch.Generator().manual_seed(1), problem.n
-    values, vectors = torch.linalg.eigh(problem.sigma())
-    draws = torch.randn(3000, len(problem.x), generator=stream, dtype=torch.float64)
+    regression = limit.Regression.on_circle(asked.circle, asked.network)
+    stream, n = torch.Generator().manual_seed(1), regression.n
+    values, vectors = torch.linalg.eigh(regression.sigma())
+    draws = torch.randn(3000, len(regression.x), generator=stream, dtype=torch.float64)
     f_0 = (draws * values.clamp(min=0).sqrt()) @ vectors.mT
-    labels = problem.target[:n, 0] + 0.5 * torch.randn(3000, n, generator=stream, dtype=torch.float64)
-    flow = LeastSquaresFlow(problem.kernel("theta")[:, :n], torch.zeros(n, 1, dtype=torch.float64))
+    labels = regression.target[:n, 0] + 0.5 * torch.randn(3000, n, generator=stream, dtype=torch.float64)
+    flow = LeastSquaresFlow(regression.kernel("theta")[:, :n], torch.zeros(n, 1, dtype=torch.float64))
     start = torch.cat([f_0[:, :n] - labels, torch.zeros_like(f_0[:, n:])], dim=1)[..., None]
     for t in (0.0, 5.0, 200.0):
         f = f_0[:, n:] + flow.f(t, start)[:, n:, 0]
-        errors = (f - problem.target[n:, 0]).square().mean(dim=1)
-        (expected,) = problem.expected_error("theta", 0.5, [t])
+        errors = (f - regression.target[n:, 0]).square().mean(dim=1)
+        (expected,) = regression.expected_error("theta", 0.5, [t])
         assert abs(float(errors.mean()) - expected) < 4 * float(errors.std()) / math.sqrt(3000)
 
 
-def test_networks_are_trained_with_their_own_noise_whatever_the_block():
-    asked = config()
-    cell = next(c for c in experiment.cells(asked) if c.variant == "noisy" and c.width == 64)
-    found = experiment.compute(cell)
-    assert (np.diff(found.norm, axis=1) < 0).all()
-    assert len(np.unique(found.norm[:, 0])) == len(cell.seeds)
-    np.testing.assert_allclose(found.component[:, 0].sum("mode") / found.norm[:, 0] ** 2, 0.5, atol=0.5)
-    assert (found.deviation[:, 0] < found.deviation[:, 1]).all()  # nearer to the flow of Θ_∞ than to that of Σ
+def test_networks_are_trained_with_their_own_noise():
+    cell = next(c for c in EXPERIMENT.cells(config()) if c.labels == {"variant": "noisy", "width": 64})
+    networks = EXPERIMENT.compute(cell)
+    assert (np.diff(networks.norm, axis=1) < 0).all()
+    assert len(np.unique(networks.norm[:, 0])) == len(cell.seeds)
+    np.testing.assert_allclose(networks.component[:, 0].sum("mode") / networks.norm[:, 0] ** 2, 0.5, atol=0.5)
+    theta, sigma = (networks.deviation.sel(reference=name) for name in ("theta", "sigma"))
+    assert (theta < sigma).all()
+
+
+def test_another_draw_has_other_networks_noise_samples_and_examples():
+    asked = config("circle.noise=1e6", "training.first=1e-4", "training.t=1e-3", "descent.learning_rate=1e-3")
+    cells = {(cell.kind, cell.labels.get("variant")): cell for cell in reversed(EXPERIMENT.cells(asked))}
+
+    def both(kind, variant=None, seeds=(0, 1)):
+        cell = replace(cells[kind, variant], seeds=seeds)
+        return (EXPERIMENT.compute(replace(cell, draw=draw)) for draw in (0, 1))
+
+    first, second = both("member", "narrow")
+    assert (first.f != second.f).all()
+    first, second = both("network", "clean")
+    assert (first.error != second.error).all()
+    first, second = both("network", "descent")  # whose errors are the noise, to one part in a million
+    norms = np.sort([*first.norm[:, 0], *second.norm[:, 0]])
+    assert np.diff(norms).min() > 1e-3 * norms[-1]
+    first, second = both("sample")
+    for name in ("rate", "signal", "noise", "white"):
+        assert (first[name] != second[name]).all()
+    assert (first.family_rate != second.family_rate)[..., 1:4].all()
+    first, second = both("prediction", seeds=(0,))
+    assert (first.example_labels != second.example_labels).all()
+    assert (first.ridge != second.ridge).all()
+    xr.testing.assert_equal(first.predicted, second.predicted)
 
 
 def test_assembled_data_are_drawn(dataset):
-    found = plots.figures(dataset)
-    assert [len(figure.axes) for figure in found.values()] == [3, 4, 4]
-    assert set(found) == {claim.figure for claim in experiment.CLAIMS}
-    times = [t for t, _ in experiment.metrics(dataset)]
+    figures = plots.figures(dataset)
+    assert [len(figure.axes) for figure in figures.values()] == [3, 4, 4]
+    assert set(figures) == {claim.figure for claim in EXPERIMENT.claims}
+    times = [t for t, _ in EXPERIMENT.metrics(dataset)]
     assert times == dataset.t.values.tolist()
 
 

@@ -7,7 +7,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..experiments.least_squares.statistics import decay, optimal_time, select
+from ..experiments.least_squares.statistics import decay, members, optimal_time
+from ..study.experiment import select
 
 COLORS = ("tab:blue", "tab:red", "tab:green", "tab:purple", "tab:orange", "tab:brown")
 
@@ -25,7 +26,7 @@ def _stopping(dataset: xr.Dataset) -> Figure:
     figure = Figure(figsize=(9.2, 3.1))
     left, middle, right = figure.subplots(1, 3)
     width, t = dataset.attrs["widths"][-1], dataset.t.values
-    networks = select(dataset, "noisy", width)
+    networks = select(dataset, variant="noisy", width=width)
     curves = decay(networks.component.values.astype(float))
     fine = np.linspace(0, t[-1], 500)
     for k, rate in enumerate(dataset.rates.sel(reference="theta").values):
@@ -40,7 +41,7 @@ def _stopping(dataset: xr.Dataset) -> Figure:
     predicted = dataset.predicted.sel(reference="theta").values
     for color, n in zip(("0.7", "0.55", "0.4", "tab:blue")[-len(dataset.attrs["widths"]) :], dataset.attrs["widths"],
                         strict=False):  # fmt: skip
-        mean = select(dataset, "noisy", n).error.values.astype(float).mean(axis=0)
+        mean = select(dataset, variant="noisy", width=n).error.values.astype(float).mean(axis=0)
         middle.loglog(t[1:], mean[1:], "o", color=color, ms=3, label=f"networks, $n = {n}$")
     middle.loglog(dataset.s, predicted, color="black", lw=1.1, label="closed form")
     middle.loglog(dataset.s, dataset.predicted_clean, ":", color="black", lw=0.9, label="labels without noise")
@@ -68,14 +69,13 @@ def _gaussian(dataset: xr.Dataset) -> Figure:
     times = dataset.time.values
     figure = Figure(figsize=(9.2, 2.8))
     n_few, angles = dataset.attrs["n_few"], np.asarray(dataset.attrs["few_angles"])
-    members = dataset.isel(member=np.flatnonzero(dataset.kind == "gaussian"))
     panels = np.atleast_1d(figure.subplots(1, len(times), sharey=True))
     for i, (axes, t) in enumerate(zip(panels, times, strict=True)):
         mean, sd = dataset.circle_mean.values[i], dataset.circle_sd.values[i]
         axes.fill_between(dataset.gamma, mean - 2 * sd, mean + 2 * sd, color="tab:blue", alpha=0.15, lw=0)
         axes.fill_between(dataset.gamma, mean - sd, mean + sd, color="tab:blue", alpha=0.2, lw=0)
         axes.plot(dataset.gamma, mean, color="tab:blue", lw=1)
-        f = members.f.values[:, i].astype(float)
+        f = members(dataset).f.values[:, i].astype(float)
         axes.errorbar(angles, f.mean(axis=0), f.std(axis=0, ddof=1), fmt="o", color="black", ms=3, lw=1)
         axes.plot(angles[:n_few], dataset.attrs["few_target"], "x", color="tab:red", ms=6, zorder=4)
         axes.set(xlabel=r"$\gamma$", title=f"$t = {t:g}$", xlim=(-math.pi, math.pi))
@@ -104,7 +104,7 @@ def _components(dataset: xr.Dataset) -> Figure:
     left.semilogy(ranks, rate, color="gray", lw=0.9, label=r"$\lambda_i$")
     left.set(xlabel="component $i$", title="energy by component")
     left.legend(fontsize=7)
-    networks, t = select(dataset, "linear"), dataset.t.values
+    networks, t = select(dataset, variant="linear"), dataset.t.values
     rest = networks.rest.values.astype(float)
     moving = np.sqrt(np.maximum(np.square(networks.norm.values.astype(float)) - rest**2, 0))
     for values, color, label in (

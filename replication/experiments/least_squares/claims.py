@@ -1,15 +1,17 @@
 """The claims of least squares (paper §5), their criteria and their negative controls."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 from scipy import stats
 
 from ...study.claims import Claim, Control
-from ...study.statistics import Statistic, interval, mean, rate, simultaneous_band
-from .statistics import decay, fitted_rates, optimal_time, select, spearman, whitened
+from ...study.experiment import select
+from ...study.statistics import Statistic, exactly, interval, mean, rate, ratio, simultaneous_band
+from . import controls
+from .statistics import decay, fitted_rates, members, optimal_time, spearman, whitened
 
 RATE_BAND = (0.85, 1.15)
 """Equivalence band of fitted decay rate ÷ λ_k."""
@@ -22,7 +24,7 @@ MEAN_BAND, COVARIANCE_BAND, VARIANCE_BAND, NORMAL_BAND = 0.25, 0.35, (0.85, 1.15
 
 
 def _check_decay(dataset: xr.Dataset) -> list[Statistic]:
-    components = select(dataset, "noisy", dataset.attrs["widths"][-1]).component.values.astype(float)
+    components = select(dataset, variant="noisy", width=dataset.attrs["widths"][-1]).component.values.astype(float)
     times, rates = dataset.t.values, dataset.rates.sel(reference="theta").values
     return [
         Statistic(
@@ -39,39 +41,35 @@ def _check_decay(dataset: xr.Dataset) -> list[Statistic]:
 
 def _check_width(dataset: xr.Dataset) -> list[Statistic]:
     widths = dataset.attrs["widths"]
-    groups = [select(dataset, "clean", width).deviation.sel(reference="theta").values for width in widths]
+    groups = [select(dataset, variant="clean", width=width).deviation.sel(reference="theta").values for width in widths]
     return [rate("distance to the closed form", lambda group: float(group.mean()), widths, groups, (-math.inf, -0.25))]
 
 
 def _check_null_space(dataset: xr.Dataset) -> list[Statistic]:
-    networks = select(dataset, "linear")
+    networks = select(dataset, variant="linear")
     rest, norm = networks.rest.values.astype(float), networks.norm.values.astype(float)
     moved = float(np.abs(rest / rest[:, :1] - 1).max())
     moving = np.sqrt(np.maximum(norm**2 - rest**2, 0))
     left = float((moving[:, -1] / moving[:, 0]).max())
     return [
-        Statistic("largest change in the null space", moved, moved, moved, (0.0, 1e-3)),
-        Statistic("largest rest outside it", left, left, left, (0.0, 0.05)),
+        exactly("largest change in the null space", moved, (0.0, 1e-3)),
+        exactly("largest rest outside it", left, (0.0, 0.05)),
     ]
 
 
 def _check_bounded(dataset: xr.Dataset) -> list[Statistic]:
     widths, times = dataset.attrs["widths"], dataset.t.values
-    norms = [select(dataset, "noisy", width).norm.values.astype(float) for width in widths]
+    norms = [select(dataset, variant="noisy", width=width).norm.values.astype(float) for width in widths]
     rise = max(float((np.diff(norm, axis=1) / norm[:, :1]).max()) for norm in norms)
     integrals = [np.trapezoid(norm, times, axis=1) for norm in norms]
     return [
-        Statistic("largest rise of ‖d_t‖ ÷ ‖d_0‖", rise, rise, rise, (-1.0, 1e-3)),
+        exactly("largest rise of ‖d_t‖ ÷ ‖d_0‖", rise, (-1.0, 1e-3)),
         rate("∫‖d_t‖dt", lambda group: float(group.mean()), widths, integrals, (-0.1, 0.1)),
     ]
 
 
-def _members(dataset: xr.Dataset) -> xr.Dataset:
-    return dataset.isel(member=np.flatnonzero(dataset.kind == "gaussian"))
-
-
 def _check_gaussian(dataset: xr.Dataset) -> list[Statistic]:
-    f = _members(dataset).f.values.astype(float)
+    f = members(dataset).f.values.astype(float)
     law = dataset.sel(reference="theta")
     means, covariances, n = law.law_mean.values, law.law_covariance.values, dataset.attrs["n_few"]
     scale = float(np.sqrt(np.diagonal(covariances[0]).mean()))
@@ -108,26 +106,26 @@ def _largest(name: str, samples: np.ndarray, expected: np.ndarray | float, band:
 
 
 def _check_variance(dataset: xr.Dataset) -> list[Statistic]:
-    captured, expected = _members(dataset).captured.values.astype(float), dataset.variance.sel(base="sigma").values
+    captured, expected = members(dataset).captured.values.astype(float), dataset.variance.sel(base="sigma").values
     return [mean(f"captured ÷ λ_{i + 1}", captured[:, i] / expected[i], (0.75, 1.25)) for i in range(captured.shape[1])]
 
 
 def _check_ridge(dataset: xr.Dataset) -> list[Statistic]:
     distances = dataset.ridge.sel(case="limit").values
     slope = float(np.polyfit(dataset.decade.values, np.log10(distances), 1)[0])
-    return [Statistic("exponent of ‖ridge − f_∞‖ in ρ", slope, slope, slope, (0.98, 1.02))]
+    return [exactly("exponent of ‖ridge − f_∞‖ in ρ", slope, (0.98, 1.02))]
 
 
 def _check_infinity(dataset: xr.Dataset) -> list[Statistic]:
     gaps = dataset.gap.sel(case="limit").values
     return [
-        Statistic(f"relative distance, {route}", float(gap), float(gap), float(gap), (0.0, float(bound)))
+        exactly(f"relative distance, {route}", float(gap), (0.0, float(bound)))
         for route, gap, bound in zip(dataset.route.values, gaps, dataset.gap_bound.values, strict=True)
     ]
 
 
 def _check_early_stopping(dataset: xr.Dataset) -> list[Statistic]:
-    errors = select(dataset, "noisy", dataset.attrs["widths"][-1]).error.values.astype(float)
+    errors = select(dataset, variant="noisy", width=dataset.attrs["widths"][-1]).error.values.astype(float)
     times, fine, predicted = dataset.t.values, dataset.s.values, dataset.predicted.sel(reference="theta").values
     expected_time = optimal_time(fine, predicted)
 
@@ -137,26 +135,18 @@ def _check_early_stopping(dataset: xr.Dataset) -> list[Statistic]:
     def gains(sample: Sequence[np.ndarray]) -> np.ndarray:
         curve = sample[0].mean(axis=0)
         best = _at(times[1:], curve[1:], optimal_time(times, curve))
-        found: np.ndarray = np.log(curve[[0, -1]] / best)
-        return found
+        logarithms: np.ndarray = np.log(curve[[0, -1]] / best)
+        return logarithms
 
     return [
-        _exponential("best time ÷ predicted", errors, time, (1 / TIME_FACTOR, TIME_FACTOR)),
-        _exponential("error at t = 0 ÷ at the best time", errors, lambda s: float(gains(s)[0]), (GAIN, math.inf)),
-        _exponential("error at the end ÷ at the best time", errors, lambda s: float(gains(s)[1]), (GAIN, math.inf)),
+        ratio("best time ÷ predicted", [errors], time, (1 / TIME_FACTOR, TIME_FACTOR)),
+        ratio("error at t = 0 ÷ at the best time", [errors], lambda s: float(gains(s)[0]), (GAIN, math.inf)),
+        ratio("error at the end ÷ at the best time", [errors], lambda s: float(gains(s)[1]), (GAIN, math.inf)),
     ]
 
 
 def _at(times: np.ndarray, curve: np.ndarray, t: float) -> float:
     return float(np.interp(math.log(t), np.log(times), curve))
-
-
-def _exponential(
-    name: str, group: np.ndarray, log: Callable[[Sequence[np.ndarray]], float], allowed: tuple[float, float]
-) -> Statistic:
-    """A positive statistic whose interval is taken on its logarithm."""
-    estimate, low, high = interval([group], log)
-    return Statistic(name, math.exp(estimate), math.exp(low), math.exp(min(high, 700)), allowed)
 
 
 def _check_signal_to_noise(dataset: xr.Dataset) -> list[Statistic]:
@@ -169,79 +159,17 @@ def _check_signal_to_noise(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _check_frequency(dataset: xr.Dataset) -> list[Statistic]:
-    found = []
+    statistics = []
     for family in ("rbf, interval", "rbf, circle"):
         chosen = dataset.sel(family=family)
         pairs = zip(chosen.family_rate.values, chosen.sign_changes.values, strict=True)
         ranks = np.array([spearman(rates, changes) for rates, changes in pairs])
-        found.append(mean(f"rank correlation of λ and frequency ({family})", ranks, (-math.inf, -0.95)))
-    return found
+        statistics.append(mean(f"rank correlation of λ and frequency ({family})", ranks, (-math.inf, -0.95)))
+    return statistics
 
 
-def _with_reference(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
-    """Another kernel's closed form in the place of Θ_∞'s."""
-
-    def replaced(dataset: xr.Dataset) -> xr.Dataset:
-        order = [name, *dataset.reference.values[1:]]
-        return dataset.sel(reference=order).assign_coords(reference=dataset.reference.values)
-
-    return replaced
-
-
-def _with_case(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
-    return lambda dataset: dataset.sel(case=[name]).assign_coords(case=["limit"])
-
-
-def _as_variant(source: str, variant: str) -> Callable[[xr.Dataset], xr.Dataset]:
-    """The networks of one variant, at each width there is of the other, in the place of the latter."""
-
-    def replaced(dataset: xr.Dataset) -> xr.Dataset:
-        networks = select(dataset, source)
-        widths = dataset.attrs["widths"]
-        copies = []
-        for width in widths:
-            own = select(dataset, source, width)
-            own = own if own.sizes["network"] else networks
-            size = own.sizes["network"]
-            copies.append(own.assign(variant=("network", [variant] * size), width=("network", [width] * size)))
-        return xr.concat(
-            copies, dim="network", data_vars="minimal", coords="minimal", compat="override", join="override"
-        )
-
-    return replaced
-
-
-def _one_rate(dataset: xr.Dataset) -> xr.Dataset:
-    rates = dataset.rates.copy()
-    rates[:] = rates.mean(dim="mode")
-    return dataset.assign(rates=rates)
-
-
-def _shifted(dataset: xr.Dataset) -> xr.Dataset:
-    laws = dataset[["law_mean", "law_covariance"]].isel(time=[0, *range(dataset.sizes["time"] - 1)])
-    return dataset.assign({name: (laws[name].dims, laws[name].values) for name in laws})
-
-
-def _narrow(dataset: xr.Dataset) -> xr.Dataset:
-    kinds = np.where(dataset.kind == "narrow", "gaussian", "wide")
-    return dataset.assign(kind=("member", kinds))
-
-
-def _white_target(dataset: xr.Dataset) -> xr.Dataset:
-    return dataset.assign(signal=dataset.white)
-
-
-def _theta_spectrum(dataset: xr.Dataset) -> xr.Dataset:
-    return dataset.isel(base=[1, 0]).assign_coords(base=dataset.base.values)
-
-
-def _modulated(dataset: xr.Dataset) -> xr.Dataset:
-    order = ["modulated", "modulated", *dataset.family.values[2:]]
-    return dataset.sel(family=order).assign_coords(family=dataset.family.values)
-
-
-_SIGMA = Control("the closed form of Σ (only the last layer trained)", _with_reference("sigma"))
-_DEEPER = Control("the closed form of depth L + 1", _with_reference("deeper"))
+_SIGMA = Control("the closed form of Σ (only the last layer trained)", controls.with_reference("sigma"))
+_DEEPER = Control("the closed form of depth L + 1", controls.with_reference("deeper"))
 _FIGURE, _GAUSSIAN, _COMPONENTS = (f"least_squares{name}" for name in ("", "_gaussian", "_components"))
 
 CLAIMS = (
@@ -254,7 +182,7 @@ CLAIMS = (
         f"lies in [{RATE_BAND[0]}, {RATE_BAND[1]}]",
         figure=_FIGURE,
         check=_check_decay,
-        controls=(_DEEPER, _SIGMA, Control("one and the same rate for all components", _one_rate)),
+        controls=(_DEEPER, _SIGMA, Control("one and the same rate for all components", controls.one_rate)),
     ),
     Claim(
         id="least_squares.width",
@@ -279,7 +207,7 @@ CLAIMS = (
         "left of the other part",
         figure=_COMPONENTS,
         check=_check_null_space,
-        controls=(Control("ReLU networks, whose Π has no null space", _as_variant("noisy", "linear")),),
+        controls=(Control("ReLU networks, whose Π has no null space", controls.as_variant("noisy", "linear")),),
     ),
     Claim(
         id="least_squares.bounded",
@@ -290,7 +218,7 @@ CLAIMS = (
         "exponent in n of the mean of ∫‖d_t‖dt to the end lies in [−0.1, 0.1]",
         figure=_FIGURE,
         check=_check_bounded,
-        controls=(Control("gradient descent at a rate above 2/λ_max", _as_variant("descent", "noisy")),),
+        controls=(Control("gradient descent at a rate above 2/λ_max", controls.as_variant("descent", "noisy")),),
     ),
     Claim(
         id="least_squares.gaussian",
@@ -306,8 +234,8 @@ CLAIMS = (
         controls=(
             _SIGMA,
             _DEEPER,
-            Control("the law of the time before", _shifted),
-            Control("very narrow networks", _narrow),
+            Control("the law of the time before", controls.shifted),
+            Control("very narrow networks", controls.narrow),
         ),
     ),
     Claim(
@@ -319,9 +247,7 @@ CLAIMS = (
         "[0.75, 1.25] for every component on the few points",
         figure=_GAUSSIAN,
         check=_check_variance,
-        controls=(
-            Control("the eigenvalues of Θ_∞", _theta_spectrum),
-        ),
+        controls=(Control("the eigenvalues of Θ_∞", controls.theta_spectrum),),
     ),
     Claim(
         id="least_squares.ridge",
@@ -332,8 +258,8 @@ CLAIMS = (
         figure=_COMPONENTS,
         check=_check_ridge,
         controls=(
-            Control("f_∞ from an f_0 other than 0", _with_case("start")),
-            Control("ridge regression with Σ", _with_case("sigma")),
+            Control("f_∞ from an f_0 other than 0", controls.with_case("start")),
+            Control("ridge regression with Σ", controls.with_case("sigma")),
         ),
     ),
     Claim(
@@ -348,8 +274,8 @@ CLAIMS = (
         figure=_COMPONENTS,
         check=_check_infinity,
         controls=(
-            Control("f_0 and its interpolant left out", _with_case("start")),
-            Control("Σ in the place of Θ_∞", _with_case("sigma")),
+            Control("f_0 and its interpolant left out", controls.with_case("start")),
+            Control("Σ in the place of Θ_∞", controls.with_case("sigma")),
         ),
     ),
     Claim(
@@ -361,7 +287,7 @@ CLAIMS = (
         f"predicted time; at t = 0 and at the end it is more than {GAIN} times as large",
         figure=_FIGURE,
         check=_check_early_stopping,
-        controls=(Control("labels without noise", _as_variant("clean", "noisy")), _SIGMA),
+        controls=(Control("labels without noise", controls.as_variant("clean", "noisy")), _SIGMA),
     ),
     Claim(
         id="least_squares.signal_to_noise",
@@ -373,7 +299,7 @@ CLAIMS = (
         "correlation of signal-to-noise ratio and λ is above 0.6, for f* = x_1x_2 on samples of N(0, I_2)",
         figure=_COMPONENTS,
         check=_check_signal_to_noise,
-        controls=(Control("a target that is white noise itself", _white_target),),
+        controls=(Control("a target that is white noise itself", controls.white_target),),
     ),
     Claim(
         id="least_squares.frequency",
@@ -384,6 +310,6 @@ CLAIMS = (
         "for random points on an interval and on the circle",
         figure=_COMPONENTS,
         check=_check_frequency,
-        controls=(Control("the RBF kernel times a wave of high frequency", _modulated),),
+        controls=(Control("the RBF kernel times a wave of high frequency", controls.modulated),),
     ),
 )  # fmt: skip

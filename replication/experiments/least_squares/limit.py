@@ -6,21 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor
 
-from ...datasets import circle, gaussian
-from ...kernels import principal_components
+from ...datasets import circle
 from ...limit import sigma_inf, theta_inf
-from ...random_functions import rbf
-from ...randomness import generator
 from ...regression import Law, LeastSquaresFlow
 from ...study.settings import NetworkConfig
-from .config import CircleConfig, FewConfig, SamplesConfig
+from .settings import CircleConfig, FewConfig, Prediction
 
 REFERENCES = ("theta", "sigma", "deeper")
 """Kernels in the closed form: Θ_∞⁽ᴸ⁾ and, for controls, Σ⁽ᴸ⁾ (only the last layer trained) and Θ_∞⁽ᴸ⁺¹⁾ with Σ⁽ᴸ⁺¹⁾."""
-RESOLVED = 1e-10
-"""Components with a smaller λ_i/λ_1 have eigenfunctions that are rounding."""
+RIDGE_DECADES = tuple(np.linspace(-2, -8, 13).tolist())
+"""log₁₀ of the ridges, as fractions of N times the smallest rate."""
+GRID = 121
+"""Times at which the test error is predicted, and angles at which curves are drawn."""
 
 
 def target(angles: Tensor, concentration: float) -> Tensor:
@@ -29,8 +29,8 @@ def target(angles: Tensor, concentration: float) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Points of the circle, the N data first, with the limit kernels there."""
+class Regression:
+    """Regression of f* on N points of the circle, which come first, with the limit kernels there and at others."""
 
     angles: Tensor
     n: int
@@ -38,7 +38,7 @@ class Problem:
     network: NetworkConfig
 
     @classmethod
-    def on_circle(cls, setting: CircleConfig, network: NetworkConfig) -> "Problem":
+    def on_circle(cls, setting: CircleConfig, network: NetworkConfig) -> "Regression":
         """Equispaced data and test points, none of which is a datum."""
         data = torch.arange(setting.n_samples, dtype=torch.float64) * (2 * math.pi / setting.n_samples) - math.pi
         test = (torch.arange(setting.n_test) + 0.5).double() * (2 * math.pi / setting.n_test) - math.pi
@@ -47,7 +47,7 @@ class Problem:
     @classmethod
     def on_few(
         cls, setting: FewConfig, concentration: float, network: NetworkConfig, others: Sequence[float] | None = None
-    ) -> "Problem":
+    ) -> "Regression":
         """The few data, then the probes or other points."""
         others = setting.probes if others is None else others
         return cls(torch.tensor([*setting.angles, *others]).double(), len(setting.angles), concentration, network)
@@ -102,14 +102,14 @@ class Problem:
 
         f_t = A f_0 + B(f* + ε): (E f_t − f*)² + diag(A Σ Aᵀ + s² B Bᵀ), averaged over the points.
         """
-        flow, sigma, found = self.flow(reference), self.sigma(reference), []
+        flow, sigma, errors = self.flow(reference), self.sigma(reference), []
         for t in times:
             law = flow.law(t, sigma)
             response = -flow.propagator(t)[self.n :, : self.n]
             bias = (law.mean - self.target)[self.n :, 0].square()
             variance = law.covariance.diagonal()[self.n :] + noise**2 * response.square().sum(dim=1)
-            found.append(float((bias + variance).mean()))
-        return np.array(found)
+            errors.append(float((bias + variance).mean()))
+        return np.array(errors)
 
     def laws(self, reference: str, times: Sequence[float]) -> list[Law]:
         """The Gaussian law of f_t at all points and each time."""
@@ -117,10 +117,12 @@ class Problem:
         return [flow.law(t, sigma) for t in times]
 
 
-def ridge_distances(problem: Problem, labels: Tensor, f_0: Tensor, decades: Sequence[float]) -> dict[str, np.ndarray]:
+def ridge_distances(
+    regression: Regression, labels: Tensor, f_0: Tensor, decades: Sequence[float]
+) -> dict[str, np.ndarray]:
     """‖ridge(ρ) − f_∞‖/‖f_∞‖ over all points, ρ = 10^decade·Nλ_min: from f_0 = 0 (limit), from an f_0 (start), Σ's."""
-    flow, other = problem.flow("theta", labels), problem.flow("sigma", labels)
-    rho = [10.0**decade * problem.n * float(flow.rates[-1]) for decade in decades]
+    flow, other = regression.flow("theta", labels), regression.flow("sigma", labels)
+    rho = [10.0**decade * regression.n * float(flow.rates[-1]) for decade in decades]
     end, started = flow.f(math.inf, torch.zeros_like(f_0)), flow.f(math.inf, f_0)
     return {
         "limit": np.array([float((flow.ridge(r) - end).norm() / end.norm()) for r in rho]),
@@ -129,18 +131,18 @@ def ridge_distances(problem: Problem, labels: Tensor, f_0: Tensor, decades: Sequ
     }
 
 
-def infinity_gaps(problem: Problem, labels: Tensor, f_0: Tensor) -> tuple[dict[str, list[float]], list[float]]:
+def infinity_gaps(regression: Regression, labels: Tensor, f_0: Tensor) -> tuple[dict[str, list[float]], list[float]]:
     """f_∞ off the data by two other routes: relative distances (remainder, MAP) by case, and their rounding bounds.
 
     remainder: κᵀK̃⁻¹y + (f_0 − κᵀK̃⁻¹f_0), by a linear solver; MAP: the mode of N(0, K) on all points given y, that is
     −P_{oo}⁻¹P_{od}y with the precision P = K⁻¹. Cases: K = Θ_∞ (limit); the remainder left out, f_0 ≠ 0 (start); Σ.
     """
-    n, flow = problem.n, problem.flow("theta", labels)
+    n, flow = regression.n, regression.flow("theta", labels)
     ends = {"limit": (flow.f(math.inf, f_0), flow.f(math.inf, torch.zeros_like(f_0)))}
     ends["start"], ends["sigma"] = (ends["limit"][0],) * 2, ends["limit"]
     gaps, bounds = {}, [0.0, 0.0]
     for case, (started, from_zero) in ends.items():
-        kernel = problem.kernel("sigma" if case == "sigma" else "theta")
+        kernel = regression.kernel("sigma" if case == "sigma" else "theta")
         difference = labels - (0.0 if case == "start" else f_0[:n])
         remainder = kernel[n:, :n] @ torch.linalg.solve(kernel[:n, :n], difference)
         if case != "start":
@@ -155,53 +157,81 @@ def infinity_gaps(problem: Problem, labels: Tensor, f_0: Tensor) -> tuple[dict[s
     return gaps, bounds
 
 
-def sample_components(setting: SamplesConfig, network: NetworkConfig, seed: int) -> dict[str, np.ndarray]:
-    """Components of Θ_∞ on inputs x ∼ N(0, I_2): rates λ_i and energies ⟨f⁽ⁱ⁾, ·⟩²_{p^in}, (N,) each.
+def predict(setting: Prediction, stream: torch.Generator) -> xr.Dataset:
+    """What §5 predicts. The stream draws one example of noisy labels and of an f_0.
 
-    signal: of f* = x_1x_2; noise: of white noise of unit variance, × N, averaged over the draws; white: of one more
-    draw of white noise, a target without structure, × N.
+    rates (reference, mode): λ_k; predicted, predicted_clean (reference, s): the expected test error, with noise and
+    without; law_mean, law_covariance (reference, time, point, …) on the few points; circle_mean, circle_sd (time,
+    gamma): the law along the circle; variance (base, direction): λ_i of Σ and, for the control, of Θ_∞ on the few
+    points; ridge (case, decade), gap (case, route), gap_bound (route): see ``ridge_distances``, ``infinity_gaps``;
+    example (curve, gamma): f*, and the fit to the example's labels, example_labels (datum), from f_0 = 0 at the best
+    time and at t = ∞.
     """
-    stream = generator("least_squares", "sample", setting.n_samples, seed)
-    x = gaussian(setting.n_samples, 2, stream)
-    kernel = theta_inf(x, depth=network.depth, nonlinearity=network.nonlinearity, beta=network.beta)
-    components = principal_components(kernel)
-    noise = torch.randn(setting.draws + 1, setting.n_samples, 1, generator=stream, dtype=torch.float64)
-    energies = setting.n_samples * components.coefficients(noise).square()
-    return {
-        "rate": components.eigenvalues.numpy(),
-        "signal": components.coefficients(x[:, :1] * x[:, 1:]).square().numpy(),
-        "noise": energies[:-1].mean(dim=0).numpy(),
-        "white": energies[-1].numpy(),
-    }
+    network = setting.network
+    regression = Regression.on_circle(setting.circle, network)
+    noise = torch.randn(regression.n, 1, generator=stream, dtype=torch.float64)
+    labels = regression.target[: regression.n] + setting.circle.noise * noise
+    root = torch.linalg.cholesky(regression.sigma())
+    f_0 = root @ torch.randn(len(root), 1, generator=stream, dtype=torch.float64)
+    ridges = ridge_distances(regression, labels, f_0, RIDGE_DECADES)
+    gaps, bounds = infinity_gaps(regression, labels, f_0)
+    errors = _errors(setting, regression)
+    best = float(errors.s[errors.predicted.sel(reference="theta").argmin("s")])
+    ends = xr.Dataset(
+        {
+            "ridge": (("case", "decade"), list(ridges.values())),
+            "gap": (("case", "route"), [gaps[case] for case in ridges]),
+            "gap_bound": ("route", bounds),
+        },
+        coords={"case": list(ridges), "decade": list(RIDGE_DECADES), "route": ["remainder", "MAP"]},
+    )
+    gamma = np.linspace(-math.pi, math.pi, GRID)
+    described = [errors, _laws(setting, gamma), ends, _example(regression, labels, best, gamma)]
+    return xr.merge(described, join="exact")
 
 
-FAMILIES = ("rbf, interval", "rbf, circle", "NTK, circle", "modulated")
-"""Kernels whose eigenfunctions' frequencies are counted; the last is a control."""
+def _errors(setting: Prediction, regression: Regression) -> xr.Dataset:
+    noise, modes = setting.circle.noise, setting.circle.modes
+    s = np.geomspace(setting.training.first, setting.training.t, GRID)
+    predicted = [regression.expected_error(reference, noise, s.tolist()) for reference in REFERENCES]
+    return xr.Dataset(
+        {
+            "rates": (("reference", "mode"), [regression.rates(reference, modes) for reference in REFERENCES]),
+            "predicted": (("reference", "s"), predicted),
+            "predicted_clean": ("s", regression.expected_error("theta", 0.0, s.tolist())),
+        },
+        coords={"reference": list(REFERENCES), "mode": np.arange(modes), "s": s},
+    )
 
 
-def sample_frequencies(setting: SamplesConfig, network: NetworkConfig, seed: int) -> dict[str, np.ndarray]:
-    """λ_i/λ_1 and the sign changes of f⁽ⁱ⁾ from one point to the next, for each of ``FAMILIES``: (families, N) each.
+def _laws(setting: Prediction, gamma: np.ndarray) -> xr.Dataset:
+    few, concentration, network = setting.few, setting.circle.concentration, setting.network
+    regression, n, bases = Regression.on_few(few, concentration, network), len(few.angles), ("sigma", "theta")
+    laws = [regression.laws(reference, few.times) for reference in REFERENCES]
+    along = Regression.on_few(few, concentration, network, others=gamma.tolist()).laws("theta", few.times)
+    means = [[law.mean[:, 0].numpy() for law in at_times] for at_times in laws]
+    covariances = [[law.covariance.numpy() for law in at_times] for at_times in laws]
+    return xr.Dataset(
+        {
+            "law_mean": (("reference", "time", "point"), means),
+            "law_covariance": (("reference", "time", "point", "point2"), covariances),
+            "circle_mean": (("time", "gamma"), [law.mean[n:, 0].numpy() for law in along]),
+            "circle_sd": (("time", "gamma"), [law.sd[n:, 0].numpy() for law in along]),
+            "variance": (("base", "direction"), [regression.flow(base).rates.numpy() for base in bases]),
+        },
+        coords={"reference": list(REFERENCES), "time": few.times, "gamma": gamma, "base": list(bases)},
+    )
 
-    Points uniform on [−π, π], as numbers or on the circle, where the last is next to the first. Both NaN where λ_i is
-    not resolved.
-    """
-    stream = generator("least_squares", "points", setting.n_samples, seed)
-    points = (2 * torch.rand(setting.n_samples, generator=stream, dtype=torch.float64) - 1).sort().values * math.pi
-    line, x, radial = points[:, None], circle(points), rbf(setting.length)
-    kernels = {
-        "rbf, interval": radial(line),
-        "rbf, circle": radial(x),
-        "NTK, circle": theta_inf(x, depth=network.depth, nonlinearity=network.nonlinearity, beta=network.beta),
-        "modulated": radial(line) * torch.cos(setting.wave_number * (line - line.mT)),
-    }
-    rates, changes = [], []
-    for name in FAMILIES:
-        components = principal_components(kernels[name], tolerance=RESOLVED)
-        functions = components.functions[..., 0]
-        following = torch.cat([functions[:, 1:], functions[:, :1]], dim=1)
-        signs = functions * following < 0
-        count = (signs if "circle" in name else signs[:, :-1]).sum(dim=1).double()
-        resolved = components.eigenvalues > 0
-        rates.append(torch.where(resolved, components.eigenvalues / components.eigenvalues[0], math.nan).numpy())
-        changes.append(torch.where(resolved, count, math.nan).numpy())
-    return {"family_rate": np.stack(rates), "sign_changes": np.stack(changes)}
+
+def _example(regression: Regression, labels: Tensor, stopped: float, gamma: np.ndarray) -> xr.Dataset:
+    n, data = regression.n, regression.angles[: regression.n]
+    along = Regression(torch.cat([data, torch.tensor(gamma)]), n, regression.concentration, regression.network)
+    flow, zero = along.flow("theta", labels), torch.zeros(len(along.angles), 1, dtype=torch.float64)
+    curves = {"target": along.target, "stopped": flow.f(stopped, zero), "infinity": flow.f(math.inf, zero)}
+    return xr.Dataset(
+        {
+            "example": (("curve", "gamma"), [curve[n:, 0].numpy() for curve in curves.values()]),
+            "example_labels": ("datum", labels[:, 0].numpy()),
+        },
+        coords={"curve": list(curves), "gamma": gamma, "datum": data.numpy()},
+    )

@@ -6,13 +6,12 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from ...study.experiment import select
 
-def select(dataset: xr.Dataset, variant: str, width: int | None = None) -> xr.Dataset:
-    """The networks on the circle of a variant, of one width if given."""
-    chosen = dataset.variant == variant
-    if width is not None:
-        chosen = chosen & (dataset.width == width)
-    return dataset.isel(network=np.flatnonzero(chosen))
+
+def members(dataset: xr.Dataset) -> xr.Dataset:
+    """The networks on the few points, without the narrow ones of the control."""
+    return select(dataset, "member", member_variant="gaussian")
 
 
 def optimal_time(times: np.ndarray, errors: np.ndarray) -> float:
@@ -42,12 +41,12 @@ def fitted_rates(times: np.ndarray, curves: np.ndarray, rates: np.ndarray) -> np
 
     Curves (times, modes) are read while positive; the line passes through the origin.
     """
-    found = []
+    fitted = []
     for k, rate in enumerate(rates):
         used = (times > 0) & (times * rate <= 1.5) & (curves[:, k] > 0)
         t = times[used]
-        found.append(float(-(t * np.log(curves[used, k])).sum() / np.square(t).sum()) if len(t) else math.nan)
-    return np.array(found)
+        fitted.append(float(-(t * np.log(curves[used, k])).sum() / np.square(t).sum()) if len(t) else math.nan)
+    return np.array(fitted)
 
 
 def whitened(f: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The config of least squares, and what each of its values may be."""
+"""The config of least squares, what each of its values may be, and the settings of the cells that follow."""
 
 import math
 from dataclasses import dataclass
@@ -127,3 +127,63 @@ class Config(BaseConfig):
             require(len(widths) == 1, f"{key}.widths", widths, "must be one width")
         rate = self.descent.learning_rate
         require(0 < rate < math.inf, "descent.learning_rate", rate, "must be > 0")
+
+    @property
+    def on_circle(self) -> dict[tuple[str, int], int]:
+        """(variant, width) → seeds of the networks on the circle."""
+        seeds = {("noisy", width): self.noisy.seeds for width in self.noisy.widths}
+        seeds["noisy", max(self.noisy.widths)] = self.wide_seeds
+        seeds |= {("clean", width): self.clean_seeds for width in self.noisy.widths}
+        seeds |= {("linear", width): self.linear.seeds for width in self.linear.widths}
+        return seeds | {("descent", width): self.descent.seeds for width in self.descent.widths}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """Networks that are trained; the variant tells their random numbers from those of others of the same width."""
+
+    variant: str
+    width: int
+    network: NetworkConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnCircle(Trained):
+    """On the circle; learning_rate: of gradient descent, None for gradient flow."""
+
+    circle: CircleConfig
+    training: TrainingConfig
+    learning_rate: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnFew(Trained):
+    """On the few points, towards f* of a concentration; tolerance: of gradient flow."""
+
+    few: FewConfig
+    concentration: float
+    tolerance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A sample of inputs, with kernels there: see ``SamplesConfig``."""
+
+    network: NetworkConfig
+    n_samples: int
+    draws: int
+    length: float
+    wave_number: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The data and times for which paper §5 predicts what networks do."""
+
+    network: NetworkConfig
+    circle: CircleConfig
+    few: FewConfig
+    training: TrainingConfig
+
+
+Setting = Trained | Sample | Prediction

@@ -1,0 +1,75 @@
+"""The negative controls of the claims of least squares: datasets in which a claim must fail."""
+
+from collections.abc import Callable
+
+import numpy as np
+import xarray as xr
+
+from ...study.experiment import select
+
+
+def with_reference(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
+    """Another kernel's closed form in the place of Θ_∞'s."""
+
+    def replaced(dataset: xr.Dataset) -> xr.Dataset:
+        order = [name, *dataset.reference.values[1:]]
+        return dataset.sel(reference=order).assign_coords(reference=dataset.reference.values)
+
+    return replaced
+
+
+def with_case(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
+    """Another case of f_∞ in the place of the limit."""
+    return lambda dataset: dataset.sel(case=[name]).assign_coords(case=["limit"])
+
+
+def as_variant(source: str, variant: str) -> Callable[[xr.Dataset], xr.Dataset]:
+    """The networks of one variant, at each width there is of the other, in the place of the latter."""
+
+    def replaced(dataset: xr.Dataset) -> xr.Dataset:
+        networks, copies = select(dataset, variant=source), []
+        for width in dataset.attrs["widths"]:
+            own = select(dataset, variant=source, width=width)
+            own = own if own.sizes["network"] else networks
+            size = own.sizes["network"]
+            copies.append(own.assign(variant=("network", [variant] * size), width=("network", [width] * size)))
+        return xr.concat(
+            copies, dim="network", data_vars="minimal", coords="minimal", compat="override", join="override"
+        )
+
+    return replaced
+
+
+def one_rate(dataset: xr.Dataset) -> xr.Dataset:
+    """The mean of the rates in the place of each."""
+    rates = dataset.rates.copy()
+    rates[:] = rates.mean(dim="mode")
+    return dataset.assign(rates=rates)
+
+
+def shifted(dataset: xr.Dataset) -> xr.Dataset:
+    """At each time the law of the time before."""
+    laws = dataset[["law_mean", "law_covariance"]].isel(time=[0, *range(dataset.sizes["time"] - 1)])
+    return dataset.assign({name: (laws[name].dims, laws[name].values) for name in laws})
+
+
+def narrow(dataset: xr.Dataset) -> xr.Dataset:
+    """The narrow networks on the few points in the place of the others."""
+    variants = np.where(dataset.member_variant == "narrow", "gaussian", "wide")
+    return dataset.assign(member_variant=("member", variants))
+
+
+def white_target(dataset: xr.Dataset) -> xr.Dataset:
+    """White noise in the place of the signal."""
+    return dataset.assign(signal=dataset.white)
+
+
+def theta_spectrum(dataset: xr.Dataset) -> xr.Dataset:
+    """The eigenvalues of Θ_∞ in the place of those of Σ, and the reverse."""
+    return dataset.isel(base=[1, 0]).assign_coords(base=dataset.base.values)
+
+
+def modulated(dataset: xr.Dataset) -> xr.Dataset:
+    """The RBF kernel times a wave in the place of the RBF kernel."""
+    order = ["modulated", "modulated", *dataset.family.values[2:]]
+    return dataset.sel(family=order).assign_coords(family=dataset.family.values)
