@@ -1,7 +1,8 @@
 """The linear model of random functions (paper §3.1): gradient descent on θ is kernel gradient descent.
 
 f_θ^lin = (1/√P) Σ_p θ_p f⁽ᵖ⁾ with f⁽ᵖ⁾ i.i.d. and E[f_k⁽ᵖ⁾(x) f_k'⁽ᵖ⁾(x')] = K_kk'(x, x'). A ``Sampler`` draws any
-number of functions f⁽ᵖ⁾: any kernel that has one can be approximated in this way.
+number of functions f⁽ᵖ⁾: any kernel that has one can be approximated in this way. They are drawn on the CPU, the same
+for every device, and evaluated on the device of the points.
 """
 
 import math
@@ -48,14 +49,14 @@ def gaussian_functions(kernel: Tensor, n_outputs: int = 1, tolerance: float | No
     take the numbers 0 … M − 1 of the points, (N,) integers, like ``tabulated``. Raises ValueError for a matrix that is
     not a kernel's, or with an eigenvalue below −tolerance·λ_max (by default M n_L·2.2e-16).
     """
-    components = principal_components(kernel, n_outputs, tolerance=tolerance)
+    components = principal_components(kernel.cpu(), n_outputs, tolerance=tolerance)
     functions = components.functions[components.eigenvalues > 0].flatten(1)
     root = components.eigenvalues[: len(functions), None].sqrt() * functions
 
     def sample(number: int, generator: torch.Generator, /) -> Callable[[Tensor], Tensor]:
         z = torch.randn(number, len(root), generator=generator, dtype=torch.float64)
         values = (z @ root).reshape(number, -1, n_outputs)
-        return lambda x: values[:, x]
+        return lambda x: values.to(x.device)[:, x]
 
     return sample
 
@@ -88,7 +89,12 @@ def fourier_functions(n_0: int, length: float, n_outputs: int = 1) -> Sampler:
         omega = torch.randn(number, n_0, generator=generator, dtype=torch.float64) / length
         b = 2 * math.pi * torch.rand(number, 1, generator=generator, dtype=torch.float64)
         signs = 2 * torch.randint(2, (number, 1, n_outputs), generator=generator).double() - 1
-        return lambda x: signs * (math.sqrt(2) * torch.cos(omega @ x.double().mT + b))[:, :, None]
+
+        def functions(x: Tensor) -> Tensor:
+            phases = omega.to(x.device) @ x.double().mT + b.to(x.device)
+            return signs.to(x.device) * (math.sqrt(2) * torch.cos(phases))[:, :, None]
+
+        return functions
 
     return sample
 
@@ -96,23 +102,34 @@ def fourier_functions(n_0: int, length: float, n_outputs: int = 1) -> Sampler:
 class LinearModel:
     """f_θ^lin = (1/√P) Σ_p θ_p f⁽ᵖ⁾, with P random functions (paper §3.1).
 
-    number: P; key: names the random stream, as in ``generator``: the same key draws the same functions. The functions
-    are drawn ``block`` at a time, again at each use, so that P is not bounded by memory. Raises ValueError for P < 1 or
-    block < 1, and for functions whose values are not finite or not (…, M, n_L).
+    number: P; key: names the random stream, as in ``generator``: the same key draws the same functions; stream: makes
+    a generator of a key, for an experiment the ``stream`` of its cell. The functions are drawn ``block`` at a time,
+    again at each use, so that P is not bounded by memory. Raises ValueError for P < 1 or block < 1, and for functions
+    whose values are not finite or not (…, M, n_L).
     """
 
-    def __init__(self, sampler: Sampler, number: int, *key: str | int, block: int = 4096):
+    def __init__(
+        self,
+        sampler: Sampler,
+        number: int,
+        *key: str | int,
+        stream: Callable[..., torch.Generator] = generator,
+        block: int = 4096,
+    ):
         _count("P", number)
         _count("block", block)
-        self.sampler, self.number, self.key, self.block = sampler, number, key, block
+        self.sampler, self.number, self.key, self.stream, self.block = sampler, number, key, stream, block
 
     def initial(self) -> Tensor:
         """θ ∼ N(0, Id), (P,), float64: f_θ^lin has then the covariance K̃ given the functions."""
-        return torch.randn(self.number, generator=generator(*self.key, "theta"), dtype=torch.float64)
+        return torch.randn(self.number, generator=self.stream(*self.key, "theta"), dtype=torch.float64)
 
     def output(self, theta: Tensor, x: Tensor) -> Tensor:
-        """f_θ^lin(x): θ (P,), x (M, n_0) → (M, n_L). Raises ValueError for θ of a wrong shape or not finite."""
-        return self._output(self._parameters(theta), self._blocks(x))
+        """f_θ^lin(x): θ (P,), moved to the device of x, x (M, n_0) → (M, n_L).
+
+        Raises ValueError for θ of a wrong shape or not finite.
+        """
+        return self._output(self._parameters(theta, x.device), self._blocks(x))
 
     def tangent_kernel(self, x: Tensor, x2: Tensor | None = None, /) -> Tensor:
         """The tangent kernel K̃ = (1/P) Σ_p f⁽ᵖ⁾ ⊗ f⁽ᵖ⁾ (paper §3.1), a ``Kernel``.
@@ -138,7 +155,7 @@ class LinearModel:
         """
         _positive("the learning rate", learning_rate)
         _count("steps", steps)
-        theta = self._parameters(theta_0).clone()
+        theta = self._parameters(theta_0, x.device).clone()
         first = next(self._blocks(x))[0]
         kept = list(self._blocks(x)) if self.number * first.numel() <= _KEPT else None
         f = self._output(theta, kept or self._blocks(x))
@@ -161,7 +178,7 @@ class LinearModel:
         """f⁽ᵖ⁾(x), block after block, each (block, M, n_L)."""
         for index, start in enumerate(range(0, self.number, self.block)):
             number = min(self.block, self.number - start)
-            values = self.sampler(number, generator(*self.key, "functions", index))(x)
+            values = self.sampler(number, self.stream(*self.key, "functions", index))(x)
             if values.ndim != 3 or 0 in values.shape or values.shape[:2] != (number, len(x)):
                 raise ValueError(f"{number} functions on {len(x)} ≥ 1 points cannot be {tuple(values.shape)}")
             if not torch.isfinite(values).all():
@@ -173,10 +190,10 @@ class LinearModel:
         terms = (torch.tensordot(part, values, dims=1) for part, values in parts)
         return sum(terms, torch.zeros((), dtype=torch.float64)) / math.sqrt(self.number)
 
-    def _parameters(self, theta: Tensor) -> Tensor:
+    def _parameters(self, theta: Tensor, device: torch.device) -> Tensor:
         if theta.shape != (self.number,) or not torch.isfinite(theta).all():
             raise ValueError(f"θ has to be ({self.number},) and finite, not of shape {tuple(theta.shape)}")
-        return theta.double()
+        return theta.to(device, torch.float64)
 
 
 def _positive(name: str, value: float) -> None:

@@ -98,6 +98,27 @@ def test_blocks_and_repeated_use_draw_the_same_functions(name):
     assert (values[0] - values[1]).abs().max() > 1e-3
 
 
+def test_functions_come_from_the_stream_that_is_given():
+    """Those of another draw are others, wherever the model draws."""
+    sampler, x, _ = samplers(1)["fourier"]
+    first, same, second = (
+        LinearModel(sampler, 20, "model", stream=partial(generator, draw=draw), block=8) for draw in (0, 0, 1)
+    )
+    assert torch.equal(first.tangent_kernel(x), same.tangent_kernel(x))
+    assert torch.equal(first.tangent_kernel(x), LinearModel(sampler, 20, "model", block=8).tangent_kernel(x))
+    for block, other in zip(first._blocks(x), second._blocks(x), strict=True):
+        assert not torch.isin(block, other).any()
+    assert not torch.isin(first.initial(), second.initial()).any()
+
+
+@every_sampler
+def test_functions_are_evaluated_on_the_device_of_the_points(name):
+    sampler, x, _ = samplers(2)[name]
+    functions = sampler(7, generator("functions"))
+    assert functions(x.to("meta")).device.type == "meta"
+    assert functions(x.to("meta")).shape == functions(x).shape
+
+
 def costs(n_outputs):
     yield LeastSquares(normal(N, n_outputs, key="target"))
     if n_outputs > 1:

@@ -5,7 +5,7 @@ and a radial kernel, from random Fourier features. The cost is ½‖f − x_1x_2
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -14,17 +14,15 @@ import xarray as xr
 from torch import Tensor
 
 from ..costs import LeastSquares
-from ..datasets import angle_grid, circle
+from ..datasets import angle_grid, circle, random_angles
 from ..limit import theta_inf
-from ..random_functions import LinearModel, Sampler, fourier_functions, gaussian_functions, rbf
+from ..random_functions import LinearModel, fourier_functions, gaussian_functions, rbf
 from ..randomness import generator
 from ..study.claims import Claim, Control
-from ..study.experiment import blocks
+from ..study.experiment import Cell, Ensemble, Experiment, Progress, select
 from ..study.settings import BaseConfig, NetworkConfig, require, require_distinct
-from ..study.statistics import Statistic, interval, rate, rms
+from ..study.statistics import Statistic, exactly, interval, rate, rms
 
-NAME = "random_functions"
-VERSION = 1
 KERNELS = ("ntk", "rbf")
 BLOCK_SIZE = 20
 
@@ -66,89 +64,33 @@ class Config(BaseConfig):
         require(self.seeds >= 1, "seeds", self.seeds, "must be ≥ 1")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """A fixed block of models of one kernel and one P."""
-
-    kernel: str
-    number: int
-    seeds: tuple[int, ...]
-    setting: Setting
-
-    @property
-    def label(self) -> str:
-        """What the cell is, for people."""
-        return f"{self.kernel}-P{self.number}-seed{self.seeds[0]}-{self.seeds[-1]}"
+def points(setting: Setting, stream: torch.Generator) -> Tensor:
+    """The data, at random on the circle, then the grid of points between them: (M, 2)."""
+    angles = [random_angles(setting.n_samples, stream), angle_grid(setting.intervals)]
+    return circle(torch.cat(angles))
 
 
-def cells(config: Config) -> list[Cell]:
-    """Every P, the smallest first, for each kernel."""
-    return [
-        Cell(kernel=kernel, number=number, seeds=block, setting=config.setting)
-        for number in sorted(config.numbers)
-        for kernel in KERNELS
-        for block in blocks(range(config.seeds), BLOCK_SIZE)
-    ]
+def kernels(name: str, setting: Setting, x: Tensor) -> tuple[Tensor, Tensor]:
+    """K at the points x (M, 2), and another kernel there for the controls: (M, M) each."""
+    if name == "rbf":
+        return rbf(setting.length)(x), rbf(1.5 * setting.length)(x)
+    network = setting.network
 
+    def limit(depth: int) -> Tensor:
+        return theta_inf(x, depth=depth, nonlinearity=network.nonlinearity, beta=network.beta)
 
-def work(cell: Cell) -> float:
-    """Relative cost of a cell: functions drawn, and an overhead."""
-    return len(cell.seeds) * (cell.number + 2000.0)
-
-
-def compute(cell: Cell, device: str = "cpu", progress: Callable[[float], None] = lambda fraction: None) -> xr.Dataset:
-    """Each model's tangent kernel and training, against those of K and, for the controls, of another kernel.
-
-    deviation (model, reference): ‖K̃ − K‖_F on all points; on_data, off_data (model, reference): the largest distance
-    in ‖·‖_{p^in} over the steps, and the root mean square between the data at the end, between the descent on θ and
-    kernel gradient descent with the reference: K̃ itself, K, or another kernel; f (model, angle): the trained function.
-    Runs on the CPU, in float64.
-    """
-    problem = _problem(cell.kernel, cell.setting)
-    found = []
-    for i, seed in enumerate(cell.seeds):
-        found.append(_train(cell, seed, *problem))
-        progress((i + 1) / len(cell.seeds))
-    return xr.concat(found, dim="model").assign(seed=("model", list(cell.seeds)))
-
-
-def _train(cell: Cell, seed: int, kernel: Tensor, other: Tensor, sampler: Sampler, x: Tensor) -> xr.Dataset:
-    setting, n = cell.setting, cell.setting.n_samples
-    model = LinearModel(sampler, cell.number, NAME, cell.kernel, cell.number, seed)
-    tangent = model.tangent_kernel(x)
-    target = _target(_points(setting)[:n])
-    theta = torch.zeros(cell.number, dtype=torch.float64)
-    on_data = []
-    descent = model.gradient_descent(theta, x[:n], LeastSquares(target), setting.learning_rate, setting.steps)
-    for theta, f in descent:  # noqa: B007
-        on_data.append(f)
-    trained = model.output(theta, x)
-    distances = {"on_data": [], "off_data": []}  # type: dict[str, list[float]]
-    for reference in (tangent, kernel, other):
-        trajectory = kernel_descent(reference, target, setting.learning_rate, setting.steps)
-        errors = torch.stack(on_data) - trajectory[:, :n]
-        distances["on_data"].append(float(errors.square().mean(dim=(1, 2)).sqrt().max()))
-        distances["off_data"].append(float((trained - trajectory[-1])[n:].square().mean().sqrt()))
-    deviations = [float((tangent - reference).norm()) for reference in (tangent, kernel, other)]
-    return xr.Dataset(
-        {
-            "deviation": ("reference", deviations),
-            **{name: ("reference", values) for name, values in distances.items()},
-            "f": ("angle", trained[n:, 0].numpy().astype(np.float32)),
-        },
-        coords={"reference": ["tangent", "kernel", "other"], "angle": angle_grid(setting.intervals).numpy()},
-    )
+    return limit(network.depth), limit(network.depth + 1)
 
 
 def kernel_descent(kernel: Tensor, target: Tensor, learning_rate: float, steps: int) -> Tensor:
     """f ← f − η ∇_K C|_f from f = 0 at all points, the data first: K (M, M), f* (N, 1) → (steps + 1, M, 1)."""
     n = len(target)
-    f = torch.zeros(len(kernel), 1, dtype=torch.float64)
-    found = [f]
+    f = torch.zeros(len(kernel), 1, dtype=torch.float64, device=kernel.device)
+    trajectory = [f]
     for _ in range(steps):
         f = f - learning_rate / n * kernel[:, :n] @ (f[:n] - target)
-        found.append(f)
-    return torch.stack(found)
+        trajectory.append(f)
+    return torch.stack(trajectory)
 
 
 def expected_deviation(name: str, kernel: Tensor) -> float:
@@ -162,71 +104,11 @@ def expected_deviation(name: str, kernel: Tensor) -> float:
     return float((1 + kernel**4 / 2 - kernel**2).sum().sqrt())
 
 
-def assemble(config: Config, results: Sequence[tuple[Cell, xr.Dataset]]) -> xr.Dataset:
-    """All models along one dimension; limit (kernel, angle): the function trained with K; expected (kernel)."""
-    parts = []
-    for cell, dataset in results:
-        wanted = dataset.isel(model=dataset.seed.values < config.seeds)
-        size = wanted.sizes["model"]
-        parts.append(wanted.assign(kernel=("model", [cell.kernel] * size), number=("model", [cell.number] * size)))
-    models = xr.concat(parts, dim="model", join="exact", combine_attrs="drop")
-    setting, limits, expected = config.setting, [], []
-    for name in KERNELS:
-        kernel = _problem(name, setting)[0]
-        target = _target(_points(setting)[: setting.n_samples])
-        trained = kernel_descent(kernel, target, setting.learning_rate, setting.steps)[-1, setting.n_samples :, 0]
-        limits.append(trained.numpy())
-        expected.append(expected_deviation(name, kernel))
-    models["limit"] = (("name", "angle"), np.stack(limits))
-    models["expected"] = ("name", expected)
-    return models.assign_coords(name=list(KERNELS)).assign_attrs(
-        numbers=sorted(config.numbers), setting=asdict(setting), data_angles=_data_angles(setting).tolist()
-    )
-
-
-def metrics(dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-    """‖K̃ − K‖_F and the distance of the trained functions, root mean squares over the models, against P."""
-    for number in dataset.attrs["numbers"]:
-        for name in KERNELS:
-            models = select(dataset, name, number).sel(reference="kernel")
-            for quantity in ("deviation", "off_data"):
-                yield float(number), {f"{quantity}/{name}": rms(models[quantity].values)}
-
-
-def select(dataset: xr.Dataset, kernel: str, number: int) -> xr.Dataset:
-    """The models of a kernel with P functions."""
-    return dataset.isel(model=np.flatnonzero((dataset.kernel == kernel) & (dataset.number == number)))
-
-
-def _data_angles(setting: Setting) -> Tensor:
-    drawn = torch.rand(setting.n_samples, generator=generator(NAME, "data"), dtype=torch.float64)
-    return (2 * math.pi * drawn - math.pi).sort().values
-
-
-def _points(setting: Setting) -> Tensor:
-    return torch.cat([circle(_data_angles(setting)), circle(angle_grid(setting.intervals))])
-
-
-def _target(x: Tensor) -> Tensor:
-    return x[:, :1] * x[:, 1:]
-
-
-def _problem(name: str, setting: Setting) -> tuple[Tensor, Tensor, Sampler, Tensor]:
-    """K on all points, another kernel there, the sampler of K, and the points as the sampler wants them."""
-    points, network = _points(setting), setting.network
-    if name == "rbf":
-        kernel, other = (rbf(length)(points) for length in (setting.length, 1.5 * setting.length))
-        return kernel, other, fourier_functions(2, setting.length), points
-    kernel, other = (
-        theta_inf(points, depth=depth, nonlinearity=network.nonlinearity, beta=network.beta)
-        for depth in (network.depth, network.depth + 1)
-    )
-    return kernel, other, gaussian_functions(kernel), torch.arange(len(points))
-
-
 def _groups(dataset: xr.Dataset, kernel: str, quantity: str, reference: str = "kernel") -> list[np.ndarray]:
     chosen = dataset.sel(reference=reference)
-    return [select(chosen, kernel, number)[quantity].values for number in dataset.attrs["numbers"]]
+    return [
+        select(chosen, "model", kernel=kernel, number=number)[quantity].values for number in dataset.attrs["numbers"]
+    ]
 
 
 def _check_law(dataset: xr.Dataset) -> list[Statistic]:
@@ -238,7 +120,7 @@ def _check_law(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _check_constant(dataset: xr.Dataset) -> list[Statistic]:
-    found = []
+    statistics = []
     numbers = dataset.attrs["numbers"]
     for name in KERNELS:
         expected = float(dataset.expected.sel(name=name))
@@ -247,18 +129,18 @@ def _check_constant(dataset: xr.Dataset) -> list[Statistic]:
             for number, group in zip(numbers, _groups(dataset, name, "deviation"), strict=True)
         ]
         estimate = interval(ratios, lambda sample: rms(np.concatenate(list(sample))))
-        found.append(Statistic(f"rms ‖K̃ − K‖ ÷ expected ({name})", *estimate, (0.9, 1.1)))
-    return found
+        statistics.append(Statistic(f"rms ‖K̃ − K‖ ÷ expected ({name})", *estimate, (0.9, 1.1)))
+    return statistics
 
 
 def _check_descent(dataset: xr.Dataset) -> list[Statistic]:
     scale = float(np.abs(dataset.limit).max())
     bound = 1e-15 * dataset.attrs["setting"]["steps"] * 10
-    found = []
+    statistics = []
     for quantity in ("on_data", "off_data"):
         gap = float(dataset[quantity].sel(reference="tangent").max()) / scale
-        found.append(Statistic(f"largest distance, {quantity.replace('_', ' ')}", gap, gap, gap, (0.0, bound)))
-    return found
+        statistics.append(exactly(f"largest distance, {quantity.replace('_', ' ')}", gap, (0.0, bound)))
+    return statistics
 
 
 def _check_trajectories(dataset: xr.Dataset) -> list[Statistic]:
@@ -334,3 +216,108 @@ CLAIMS = (
         controls=(_OTHER,),
     ),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """Linear models of ``number`` P of random functions with the covariance K; None stands for P → ∞, K itself."""
+
+    kernel: str
+    number: int | None
+    setting: Setting
+
+
+class RandomFunctions(Experiment[Config, Models]):
+    """Models of every P for each kernel, and what the kernels themselves predict."""
+
+    name = "random_functions"
+    version = 1
+    config = Config
+    claims = CLAIMS
+
+    def ensembles(self, config: Config) -> Iterator[Ensemble[Models]]:
+        for kernel in KERNELS:
+            limit = Models(kernel=kernel, number=None, setting=config.setting)
+            yield Ensemble(labels={"kernel": kernel}, setting=limit, seeds=(0,), kind="prediction")
+        for number in config.numbers:
+            for kernel in KERNELS:
+                yield Ensemble(
+                    labels={"kernel": kernel, "P": number},
+                    setting=Models(kernel=kernel, number=number, setting=config.setting),
+                    seeds=range(config.seeds),
+                    block=BLOCK_SIZE,
+                    work=number + 2000,
+                    kind="model",
+                )
+
+    def measure(self, cell: Cell[Models], seed: int, device: str, progress: Progress) -> xr.Dataset:
+        """A model's tangent kernel and training, or what K predicts of them; in float64.
+
+        deviation (model, reference): ‖K̃ − K‖_F on all points; on_data, off_data (model, reference): the largest
+        distance in ‖·‖_{p^in} over the steps, and the root mean square between the data at the end, between the
+        descent on θ and kernel gradient descent with the reference: K̃ itself, K or, for the controls, another kernel;
+        f (model, angle): the trained function. limit (prediction, angle): the function trained with K; expected
+        (prediction): ``expected_deviation``.
+        """
+        name, number, setting = cell.setting.kernel, cell.setting.number, cell.setting.setting
+        x = points(setting, cell.stream("data")).to(device)
+        kernel, other = kernels(name, setting, x)
+        target = x[: setting.n_samples, :1] * x[: setting.n_samples, 1:]
+        if number is None:
+            f = kernel_descent(kernel, target, setting.learning_rate, setting.steps)[-1, setting.n_samples :, 0]
+            measured = xr.Dataset({"limit": ("angle", f.cpu().numpy()), "expected": expected_deviation(name, kernel)})
+        else:
+            if name == "ntk":
+                sampler, inputs = gaussian_functions(kernel), torch.arange(len(x), device=device)
+            else:
+                sampler, inputs = fourier_functions(2, setting.length), x
+            model = LinearModel(sampler, number, name, number, seed, stream=cell.stream)
+            measured = _train(model, inputs, target, [kernel, other], setting)
+        return measured.assign_coords(angle=angle_grid(setting.intervals).numpy())
+
+    def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
+        """All models along one dimension; limit (name, angle) and expected (name) for each kernel."""
+        models = parts["model"].rename(model_kernel="kernel", model_P="number", model_seed="seed")
+        predictions = parts["prediction"].rename(prediction_kernel="name").swap_dims(prediction="name")
+        angles = random_angles(config.setting.n_samples, generator(self.name, "data", draw=config.draw))
+        return models.merge(predictions.drop_vars("prediction_seed"), join="exact").assign_attrs(
+            numbers=sorted(config.numbers), setting=asdict(config.setting), data_angles=angles.tolist()
+        )
+
+    def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
+        """‖K̃ − K‖_F and the distance of the trained functions, root mean squares over the models, against P."""
+        for number in dataset.attrs["numbers"]:
+            for name in KERNELS:
+                models = select(dataset, "model", kernel=name, number=number).sel(reference="kernel")
+                for quantity in ("deviation", "off_data"):
+                    yield float(number), {f"{quantity}/{name}": rms(models[quantity].values)}
+
+
+def _train(model: LinearModel, x: Tensor, target: Tensor, kernels: Sequence[Tensor], setting: Setting) -> xr.Dataset:
+    """The model's descent from θ = 0 against kernel gradient descent with its tangent kernel, K and another kernel."""
+    n = len(target)
+    tangent = model.tangent_kernel(x)
+    theta = torch.zeros(model.number, dtype=torch.float64, device=x.device)
+    on_data = []
+    descent = model.gradient_descent(theta, x[:n], LeastSquares(target), setting.learning_rate, setting.steps)
+    for theta, f in descent:  # noqa: B007
+        on_data.append(f)
+    trained = model.output(theta, x)
+    references = [tangent, *kernels]
+    distances = {"on_data": [], "off_data": []}  # type: dict[str, list[float]]
+    for reference in references:
+        trajectory = kernel_descent(reference, target, setting.learning_rate, setting.steps)
+        errors = torch.stack(on_data) - trajectory[:, :n]
+        distances["on_data"].append(float(errors.square().mean(dim=(1, 2)).sqrt().max()))
+        distances["off_data"].append(float((trained - trajectory[-1])[n:].square().mean().sqrt()))
+    return xr.Dataset(
+        {
+            "deviation": ("reference", [float((tangent - reference).norm()) for reference in references]),
+            **{name: ("reference", values) for name, values in distances.items()},
+            "f": ("angle", trained[n:, 0].cpu().numpy().astype(np.float32)),
+        },
+        coords={"reference": ["tangent", "kernel", "other"]},
+    )
+
+
+EXPERIMENT = RandomFunctions()
