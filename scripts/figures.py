@@ -15,6 +15,7 @@ from pathlib import Path
 
 import process
 from compose import RunError, UserError, preset, typed
+from confirm import read
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "figures"
@@ -45,16 +46,23 @@ def redraw(target: Path, tracking: str) -> None:
     from replication.experiments import load
     from replication.plots import draw
     from replication.study.claims import decide
+    from replication.study.record import text, update
     from replication.study.report import Section, markdown, page
-    from replication.study.store import read_dataset
+    from replication.study.store import read_dataset, write_text
     from replication.study.tracking import run as tracked
 
-    sections = []
+    sections, record = [], read()
     for path in sorted(PUBLISHED.rglob("*.nc"), key=lambda path: (len(path.parts), path)):
         name = path.relative_to(PUBLISHED).with_suffix("").as_posix()
         dataset = read_dataset(path)
         experiment = load(dataset.attrs["experiment"])
+        if "version" not in dataset.attrs:  # published before provenance was kept: by the first engine
+            dataset = dataset.assign_attrs(version=experiment.version, engine=1, draw=0, provenance=[])
+        if dataset.attrs["version"] != experiment.version:
+            print(f"{path} is left as it is: of version {dataset.attrs['version']}, not {experiment.version}")
+            continue
         outcomes = decide(experiment.claims_of(dataset.attrs.get("claims")), dataset)
+        record = update(record, name, typed(preset(name))[1], dataset.attrs, outcomes)
         figures = draw(experiment.name, dataset, (target / name).parent)
         sections.append(Section(name, dataset.attrs, outcomes, figures))
         with tracked(
@@ -75,13 +83,17 @@ def redraw(target: Path, tracking: str) -> None:
         raise RunError(f"there are no data in {PUBLISHED}")
     if COST.exists():
         print(*draw("width", json.loads(COST.read_text(encoding="utf-8")), target).values())
-    for file, content in (("CLAIMS.md", markdown(sections, target)), ("report.html", page(sections))):
-        (target / file).write_text(content, encoding="utf-8")
+    for file, content in (
+        ("claims.json", text(record)),
+        ("CLAIMS.md", markdown(sections, record, target)),
+        ("report.html", page(sections, record)),
+    ):
+        write_text(target / file, content)
         print(target / file)
     if target == PUBLISHED:
         from replication.study.report import readme
 
-        README.write_text(readme(README.read_text(encoding="utf-8"), sections), encoding="utf-8")
+        write_text(README, readme(README.read_text(encoding="utf-8"), sections, record))
 
 
 def main() -> int:

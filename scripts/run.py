@@ -48,7 +48,7 @@ def run_experiment(composed: DictConfig) -> None:
     from replication.study.claims import decide
     from replication.study.gather import gather
     from replication.study.report import Section, markdown, text
-    from replication.study.store import Store, UnwritableStoreError, write_dataset
+    from replication.study.store import Store, UnwritableStoreError, write_dataset, write_text
     from replication.study.tracking import TrackingError
     from replication.study.tracking import run as tracked
 
@@ -70,7 +70,7 @@ def run_experiment(composed: DictConfig) -> None:
     figures = draw(experiment.name, dataset, folder)
     write_dataset(folder / f"{experiment.name}.nc", dataset)
     section = Section(config.preset, dataset.attrs, outcomes, figures)
-    (folder / "CLAIMS.md").write_text(markdown([section], folder), encoding="utf-8")
+    write_text(folder / "CLAIMS.md", markdown([section], {}, folder))
     wall_time, peak = time.perf_counter() - start, max(shared_peak, peak_memory())
     try:
         with tracked(

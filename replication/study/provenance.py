@@ -93,6 +93,15 @@ def git_state() -> tuple[str, bool | None]:
     return commit, bool(dirty)
 
 
+def file_at(commit: str, path: str) -> str | None:
+    """The text of a file, named from the root of this repository, in a commit of its history; None if there is none."""
+    try:
+        _git("merge-base", "--is-ancestor", commit, "HEAD")
+        return _git("show", f"{commit}:{path}")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
 def _git(*arguments: str) -> str:
     environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
     command = ["git", "-C", str(Path(__file__).parent), *arguments]

@@ -10,14 +10,15 @@ from typing import Any
 
 from . import statements
 from .claims import Outcome
+from .record import Record, headline, verdicts
 from .statistics import Verdict
 
 _COLUMNS = {
     "id": "Claim",
     "statement": "Statement",
     "paper": "Paper",
-    "ours": "Ours [99.9 % interval]",
-    "criterion": "Criterion",
+    "ours": "Ours [99.9 % interval] (range that the claim allows)",
+    "measure": "Measured as",
     "verdict": "Verdict",
     "controls": "Negative control",
 }
@@ -60,18 +61,20 @@ def text(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def markdown(sections: Sequence[Section], folder: Path) -> str:
+def markdown(sections: Sequence[Section], record: Record, folder: Path) -> str:
     """CLAIMS.md of a folder: every statement of the paper and what tests it, then the claims of each preset."""
     parts = [
         "# Claims",
+        *([f"{headline(record)}."] if record else []),
         "Written by `python scripts/figures.py --publish` from the data beside this file. An interval has level "
-        "99.9 %; a claim holds only if the whole interval lies where the criterion allows, and only while its negative "
-        "control, a variant for which the same check must fail, is rejected.",
+        "99.9 %; a claim holds only if all intervals lie in the ranges that are allowed, and only while its negative "
+        "controls, data of wrong theories, are rejected. The numbers are those of one draw of all random streams; "
+        "`claims.json` has those of the draws that confirm, if there are any.",
         "## Every statement of the paper",
-        statements.table(_verdicts(sections)),
+        statements.table(_verdicts(sections, record)),
     ]
     for section in sections:
-        rows = [outcome.row() for outcome in section.outcomes]
+        rows = _rows(section, record)
         parts += [
             f"## {section.preset}",
             f"`{section.command}`: {section.cost}.",
@@ -81,16 +84,16 @@ def markdown(sections: Sequence[Section], folder: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def readme(text: str, sections: Sequence[Section]) -> str:
+def readme(text: str, sections: Sequence[Section], record: Record) -> str:
     """The README with its claims table brought up to date, between the two markers."""
     begin, end = "<!-- claims -->\n", "<!-- /claims -->\n"
     head, _, rest = text.partition(begin)
     _, _, tail = rest.partition(end)
     own = [section for section in sections if "/" not in section.preset]
-    parts = [f"Of all claims, {_tally([outcome for section in own for outcome in section.outcomes])}.\n"]
+    parts = [f"{headline(record)}.\n"]
     for section in own:
         summary = f"<code>+exp={section.preset}</code>: {_tally(section.outcomes)}"
-        parts.append(f"<details>\n<summary>{summary}</summary>\n\n{claims_table(section)}\n\n</details>\n")
+        parts.append(f"<details>\n<summary>{summary}</summary>\n\n{claims_table(section, record)}\n\n</details>\n")
     return head + begin + "\n".join(parts) + end + tail
 
 
@@ -101,14 +104,14 @@ def _tally(outcomes: Sequence[Outcome]) -> str:
     return ", ".join([f"{counts['holds']} of {len(outcomes)} hold", *others])
 
 
-def claims_table(section: Section) -> str:
+def claims_table(section: Section, record: Record) -> str:
     """The short table of the README: claim, statement, ours, verdict."""
     keys = ("id", "statement", "ours", "verdict")
-    rows = [outcome.row() for outcome in section.outcomes]
+    rows = _rows(section, record)
     return _markdown_table([_COLUMNS[key] for key in keys], [[row[key] for key in keys] for row in rows])
 
 
-def page(sections: Sequence[Section]) -> str:
+def page(sections: Sequence[Section], record: Record) -> str:
     """report.html: figures and claims in one file that opens from disk."""
     links = [f'<a href="#{section.preset}">{html.escape(section.preset)}</a>' for section in sections]
     body = [f'<nav>{" · ".join(links)} · <a href="#statements">every statement of the paper</a></nav>']
@@ -123,16 +126,22 @@ def page(sections: Sequence[Section]) -> str:
             body.append(f'<figure><img alt="{name}" width="{width}" src="data:image/png;base64,{data}">')
             body.append(f"<figcaption>{html.escape(name)}</figcaption></figure>")
         body.append("</div>")
-        body.append(_html_table(section.outcomes))
+        body.append(_html_table(section, record))
     body.append('<h2 id="statements">Every statement of the paper</h2>')
-    body.append(_statement_table(_verdicts(sections)))
+    body.append(_statement_table(_verdicts(sections, record)))
     return _PAGE.replace("BODY", "\n".join(body))
 
 
-def _verdicts(sections: Sequence[Section]) -> dict[str, str]:
-    """Verdicts of the claims; those of a literal preset only where no other decides them."""
-    ordered = sorted(sections, key=lambda section: "/" not in section.preset)
-    return {outcome.claim.id: outcome.verdict for section in ordered for outcome in section.outcomes}
+def _rows(section: Section, record: Record) -> list[dict[str, str]]:
+    """The claims of a preset as rows of a table, with the verdict of all draws where the record has them."""
+    own = _verdicts([section], {section.preset: record[section.preset]} if section.preset in record else {})
+    return [outcome.row() | {"verdict": own[outcome.claim.id]} for outcome in section.outcomes]
+
+
+def _verdicts(sections: Sequence[Section], record: Record) -> dict[str, str]:
+    """What came of each claim, in words: in all draws where the record has them, else in the sections' own."""
+    own = {outcome.claim.id: str(outcome.verdict) for section in sections for outcome in section.outcomes}
+    return own | verdicts(record)
 
 
 def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -140,11 +149,11 @@ def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def _html_table(outcomes: Sequence[Outcome]) -> str:
+def _html_table(section: Section, record: Record) -> str:
     head = "".join(f"<th>{html.escape(title)}</th>" for title in _COLUMNS.values())
     lines = []
-    for outcome in outcomes:
-        row = outcome.row() | {"ours": ";\n".join(map(str, outcome.statistics))}
+    for outcome, words in zip(section.outcomes, _rows(section, record), strict=True):
+        row = words | {"ours": ";\n".join(map(str, outcome.statistics))}
         breakable = html.escape(row["id"]).replace(".", ".<wbr>").replace("_", "_<wbr>")
         escaped = {key: html.escape(row[key]) for key in _COLUMNS} | {"id": breakable}
         cells = "".join(f'<td class="{key}">{cell}</td>' for key, cell in escaped.items())

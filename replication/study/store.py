@@ -140,6 +140,12 @@ def write_dataset(path: Path | str, dataset: xr.Dataset) -> None:
             file.write(_TRAILER % digest.encode())
 
 
+def write_text(path: Path | str, content: str) -> None:
+    """Write a text file, in UTF-8, with a rename at the end: whole or not at all."""
+    with _replacing(Path(path)) as temporary:
+        temporary.write_text(content, encoding="utf-8")
+
+
 def read_dataset(path: Path | str) -> xr.Dataset:
     """Read a file of `write_dataset` into memory; raises CorruptFileError unless its digest is right."""
     return _decode(_verified(Path(path)))

@@ -1,0 +1,267 @@
+"""claims.json: of every published preset, each claim's criterion, its history, and what came out in each draw.
+
+Draw 0 is the one that criteria, widths and numbers of networks were chosen on. Then they are committed, and two draws
+that nobody has looked at, computed once, confirm them or not. A changed criterion, width or number of networks starts
+anew: the old ones become a line of the history, and two fresh draws confirm.
+"""
+
+import dataclasses
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypedDict
+
+from .claims import Outcome
+from .settings import BaseConfig
+
+CONFIRMING = 2
+"""Draws that confirm a claim."""
+
+
+class Environment(TypedDict):
+    """What cells were computed with: commit, processor and first and last date."""
+
+    commit: str
+    cpu: str
+    begin: str
+    end: str
+    cells: int
+
+
+class Decision(TypedDict):
+    """A claim on one draw: each statistic as [estimate, low, high], on each control the verdicts of the statistics."""
+
+    verdict: str
+    statistics: list[list[float | None]]
+    controls: dict[str, list[str]]
+    objections: list[str]
+    computed: list[Environment]
+
+
+class Line(TypedDict):
+    """What a claim once was: its criterion, the settings that have changed since, and its verdict in each draw."""
+
+    criterion: list[list[Any]]
+    settings: dict[str, Any]
+    verdicts: dict[str, str]
+
+
+class Entry(TypedDict):
+    """A claim: criterion as [statistic, lowest, highest allowed], what it was before, and draw → what came out."""
+
+    kind: str
+    place: str
+    statement: str
+    criterion: list[list[Any]]
+    earlier: list[str]
+    history: list[Line]
+    draws: dict[str, Decision]
+
+
+class Preset(TypedDict):
+    """A preset's claims, with all of its config that bears on numbers."""
+
+    experiment: str
+    version: int
+    engine: int
+    settings: dict[str, Any]
+    claims: dict[str, Entry]
+
+
+Record = dict[str, Preset]
+
+
+def settings(config: BaseConfig) -> dict[str, Any]:
+    """All values of a config that bear on numbers, but for the draw."""
+    shared = {field.name for field in dataclasses.fields(BaseConfig)}
+    own = {name: value for name, value in dataclasses.asdict(config).items() if name not in shared}
+    return json.loads(json.dumps(own))  # type: ignore[no-any-return]
+
+
+def criterion(outcome: Outcome) -> list[list[Any]]:
+    """[statistic, lowest, highest allowed] of each statistic; null where there is no bound."""
+    return [[statistic.title, *map(_bound, statistic.allowed)] for statistic in outcome.statistics]
+
+
+def update(
+    record: Record, name: str, config: BaseConfig, attrs: Mapping[str, Any], outcomes: Iterable[Outcome]
+) -> Record:
+    """The record with the outcomes of one draw of a preset; attrs: those of the dataset of ``gather``.
+
+    Where the criterion or the settings are others than before, what was there becomes a line of the history. A new
+    version of the experiment or of the engine only forgets the draws of the old one.
+    """
+    old, now = record.get(name), settings(config)
+    made_by = (attrs["version"], attrs["engine"])
+    claims: dict[str, Entry] = {}
+    for outcome in outcomes:
+        claim, new = outcome.claim, criterion(outcome)
+        before = old["claims"].get(claim.id) if old else None
+        history = list(before["history"]) if before else []
+        draws: dict[str, Decision] = {}
+        if old and before:
+            if before["criterion"] != new or old["settings"] != now:
+                changed = {key: value for key, value in old["settings"].items() if now.get(key) != value}
+                verdicts = {draw: decision["verdict"] for draw, decision in before["draws"].items()}
+                history.append({"criterion": before["criterion"], "settings": changed, "verdicts": verdicts})
+            elif (old["version"], old["engine"]) == made_by:
+                draws = dict(before["draws"])
+        draws[str(attrs["draw"])] = _decision(outcome, attrs["provenance"])
+        claims[claim.id] = {
+            "kind": claim.kind,
+            "place": claim.place,
+            "statement": claim.statement,
+            "criterion": new,
+            "earlier": list(claim.history),
+            "history": history,
+            "draws": dict(sorted(draws.items(), key=lambda item: int(item[0]))),
+        }
+    preset: Preset = {
+        "experiment": attrs["experiment"],
+        "version": attrs["version"],
+        "engine": attrs["engine"],
+        "settings": now,
+        "claims": claims,
+    }
+    return dict(sorted((record | {name: preset}).items()))
+
+
+def confirming(preset: Preset) -> list[int]:
+    """The draws that confirm a preset: the first two after all that its claims' earlier criteria were tried on."""
+    lines = [line for entry in preset["claims"].values() for line in entry["history"]]
+    used = [int(draw) for line in lines for draw in line["verdicts"]]
+    first = max(used, default=0) + 1
+    return list(range(first, first + CONFIRMING))
+
+
+def unlike(record: Record, name: str, config: BaseConfig, outcomes: Iterable[Outcome] = ()) -> list[str]:
+    """Where a preset differs from what is frozen in the record, a line each."""
+    if name not in record:
+        return ["it has no frozen criteria: publish draw 0 and commit figures/claims.json first"]
+    frozen = record[name]
+    lines = [
+        f"{key} is {json.dumps(value)}, and was {json.dumps(frozen['settings'].get(key))} when criteria were frozen"
+        for key, value in settings(config).items()
+        if frozen["settings"].get(key) != value
+    ]
+    for outcome in outcomes:
+        entry = frozen["claims"].get(outcome.claim.id)
+        if entry is None or entry["criterion"] != criterion(outcome):
+            lines.append(f"{outcome.claim.id}: its criterion is not the frozen one")
+    return lines
+
+
+def precedes(record: Record, name: str, file_at: Callable[[str], str | None]) -> list[str]:
+    """What speaks against a preset's criteria having been committed before its confirming draws, a line each.
+
+    file_at: the text of this record's file in a commit, None where there is none. In the commit that a cell was
+    computed with, each criterion and all settings have to be those of today, and its draw not to be decided.
+    """
+    now, lines = record[name], []
+    for claim, entry in now["claims"].items():
+        for draw, decision in entry["draws"].items():
+            if draw == "0":
+                continue
+            for environment in decision["computed"]:
+                commit = environment["commit"]
+                where = f"{name}, {claim}, draw {draw}: in commit {commit[:9]}, with which it was computed,"
+                text = file_at(commit)
+                then = json.loads(text).get(name) if text else None
+                if then is None or claim not in then["claims"]:
+                    lines.append(f"{where} there is no criterion")
+                elif then["claims"][claim]["criterion"] != entry["criterion"] or then["settings"] != now["settings"]:
+                    lines.append(f"{where} the criterion or the settings are others")
+                elif draw in then["claims"][claim]["draws"] and then["version"] == now["version"]:
+                    lines.append(f"{where} it was decided before")
+    return lines
+
+
+def text(record: Record) -> str:
+    """The file's text: lists of numbers on one line."""
+    lines = json.dumps(record, indent=1, ensure_ascii=False)
+    return _LISTS.sub(lambda match: f"[{' '.join(match[1].split())}]", lines) + "\n"
+
+
+_LISTS = re.compile(r"\[([^][{}]*)\]")
+
+
+def verdict(entry: Entry, draws: Iterable[int]) -> str:
+    """What came of a claim, in words: of its confirming draws if they were computed, else of draw 0."""
+    decided = [entry["draws"][str(draw)]["verdict"] for draw in draws if str(draw) in entry["draws"]]
+    own = entry["draws"].get("0")
+    if entry["kind"] == "identity":
+        return "verified" if own and own["verdict"] == "holds" else "not verified"
+    if not decided:
+        return f"{own['verdict']}, not confirmed yet" if own else "not run"
+    held = decided.count("holds")
+    others = ", ".join(f"{word} in {count}" for word, count in Counter(decided).items() if word != "holds")
+    return f"holds in {held} of {len(decided)}" + (f", {others}" if others else "")
+
+
+def verdicts(record: Record) -> dict[str, str]:
+    """``verdict`` of each claim; that of a preset in a folder, such as literal/fig1, where no other decides it."""
+    ordered = sorted(record.items(), key=lambda item: "/" not in item[0])
+    return {
+        claim: verdict(entry, confirming(preset)) for _, preset in ordered for claim, entry in preset["claims"].items()
+    }
+
+
+def headline(record: Record) -> str:
+    """How many claims there are and what came of them, such as ``75 claims: 73 hold in every confirming draw, …``."""
+    counts: Counter[str] = Counter()
+    for name, preset in record.items():
+        if "/" in name:
+            continue
+        for entry in preset["claims"].values():
+            if entry["kind"] == "identity":
+                counts[f"identities {verdict(entry, [])}"] += 1
+                continue
+            draws = [entry["draws"][str(draw)] for draw in confirming(preset) if str(draw) in entry["draws"]]
+            held = sum(decision["verdict"] == "holds" for decision in draws)
+            if len(draws) < CONFIRMING:
+                own = entry["draws"].get("0")
+                counts[_UNCONFIRMED[0 if own and own["verdict"] == "holds" else 1]] += 1
+            else:
+                counts[_HELD[CONFIRMING - held]] += 1
+    claims = sum(count for word, count in counts.items() if not word.startswith("identities"))
+    parts = [f"{counts[word]} {word}" for word in (*_HELD, *_UNCONFIRMED) if counts[word]]
+    identities = [f"{count} {word}" for word, count in counts.items() if word.startswith("identities")]
+    return "; ".join([f"{claims} claims: {', '.join(parts)}", *identities])
+
+
+_HELD = ("hold in every confirming draw", "in one of two", "in none")
+_UNCONFIRMED = ("hold on the draw they were chosen on and are not confirmed yet", "do not hold")
+
+
+def _decision(outcome: Outcome, provenance: Iterable[Mapping[str, Any]]) -> Decision:
+    return {
+        "verdict": outcome.verdict,
+        "statistics": [
+            [_rounded(value) for value in (statistic.estimate, statistic.low, statistic.high)]
+            for statistic in outcome.statistics
+        ],
+        "controls": {
+            text: [statistic.verdict for statistic in statistics] for text, statistics in outcome.on_controls.items()
+        },
+        "objections": outcome.objections,
+        "computed": [
+            {
+                "commit": entry["commit"],
+                "cpu": entry["cpu"],
+                "begin": entry["from"],
+                "end": entry["to"],
+                "cells": len(entry["cells"]),
+            }
+            for entry in provenance
+        ],
+    }
+
+
+def _bound(value: float) -> float | None:
+    return None if abs(value) == float("inf") else float(value)
+
+
+def _rounded(value: float) -> float | None:
+    """Four digits; null for what is not finite."""
+    return float(f"{value:.4g}") if abs(value) < float("inf") else None

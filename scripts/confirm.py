@@ -1,0 +1,113 @@
+"""Decide the claims of published presets on the draws that confirm them, or check that their criteria came first.
+
+    python scripts/confirm.py fig1          compute the confirming draws of a preset, which takes as long as two runs
+    python scripts/confirm.py               of every published preset
+    python scripts/confirm.py --check       from git: each criterion was committed before its draw was computed
+
+Criteria, widths and numbers of networks are those in the committed figures/claims.json, and no others: publish draw 0,
+commit, then confirm. What comes out is written there, once; a draw that is there already is not decided again.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import process
+from cells import compute_missing
+from compose import RunError, UserError, preset, typed
+
+if TYPE_CHECKING:
+    from replication.study.record import Record
+
+ROOT = Path(__file__).parents[1]
+CLAIMS = ROOT / "figures" / "claims.json"
+
+
+def confirm(name: str, results: str) -> "Record":
+    """The committed record with the confirming draws of a preset, each written to the file as soon as it is decided.
+
+    Raises RunError if the tree is not clean, if the preset or a criterion is not the committed one, if a cell fails.
+    """
+    from replication.study.claims import decide
+    from replication.study.gather import gather
+    from replication.study.provenance import git_state, objections
+    from replication.study.record import confirming, unlike, update
+    from replication.study.store import Store
+
+    record = read()
+    for draw in confirming(record[name]) if name in record else [1]:
+        experiment, config = typed(preset(name, f"draw={draw}", f"results={results}"))
+        refuse(name, unlike(record, name, config))
+        claims = record[name]["claims"].values()
+        if all(str(draw) in entry["draws"] for entry in claims):
+            continue
+        _, dirty = git_state()
+        refuse(name, ["the tree has uncommitted changes, or is in no git repository"] if dirty is not False else [])
+        store = Store(config.results)
+        _, failures, _ = compute_missing(experiment, config, store)
+        refuse(name, failures)
+        dataset = gather(experiment, config, store)
+        refuse(name, objections(dataset))
+        outcomes = decide(experiment.claims_of(config.claims), dataset)
+        refuse(name, unlike(record, name, config, outcomes))
+        record = update(record, name, config, dataset.attrs, outcomes)
+        write(record)
+    return record
+
+
+def refuse(name: str, reasons: list[str]) -> None:
+    """Raise RunError if there are reasons to."""
+    if reasons:
+        raise RunError("\n".join(f"{name}: {reason}" for reason in reasons))
+
+
+def read() -> "Record":
+    """The record of the published claims; empty without the file."""
+    return json.loads(CLAIMS.read_text(encoding="utf-8")) if CLAIMS.exists() else {}
+
+
+def write(record: "Record") -> None:
+    """Write the record, a line for each statistic and draw."""
+    from replication.study.record import text
+    from replication.study.store import write_text
+
+    write_text(CLAIMS, text(record))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("presets", nargs="*", metavar="PRESET", help="default: all that are published")
+    parser.add_argument("--check", action="store_true", help="compute nothing; check the order of commits")
+    parser.add_argument("--results", default="results", help="folder of the results store (default: results)")
+    arguments = parser.parse_args()
+    try:
+        names = arguments.presets or list(read())
+        for name in names:
+            preset(name)  # raises UserError for a name that there is not
+        if arguments.check:
+            from replication.study.provenance import file_at
+            from replication.study.record import headline, precedes
+
+            record = read()
+            path = CLAIMS.relative_to(ROOT).as_posix()
+            late = [line for name in names for line in precedes(record, name, lambda commit: file_at(commit, path))]
+            if late:
+                raise RunError("\n".join(late))
+            print(headline(record))
+        else:
+            from replication.study.record import confirming, verdict
+
+            for name in names:
+                record = confirm(name, arguments.results)
+                for claim, entry in record[name]["claims"].items():
+                    print(f"{claim:34} {verdict(entry, confirming(record[name]))}")
+    except (UserError, RunError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(process.run(main, "interrupted; what was finished is stored, and the same command goes on from there"))
