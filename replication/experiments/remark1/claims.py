@@ -247,7 +247,10 @@ CLAIMS = (
         f"{ROUNDING:g} of 0, or above {FIRST_LAYER} on average, in that order",
         figure="remark1",
         check=_check_inputs,
-        controls=(Control("rate 1/n_0 for the first layer of usual networks too", _with_first_layer),),
+        controls=(
+            Control("rate 1/n_0 for the first layer of usual networks too", _with_first_layer),
+            Control("usual networks with rate 0.001", _slow),
+        ),
         note="for n_0 = 784, that of the digits, the usual network is about twice as fast",
     ),
     Claim(
