@@ -8,7 +8,6 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator
 
 from ..experiments.remark1.claims import (
     DOUBLINGS,
-    RUNS,
     TRAINED_ROUNDING,
     compared,
     initial,
@@ -17,6 +16,7 @@ from ..experiments.remark1.claims import (
     usual_share,
     usual_single_ratio,
 )
+from ..experiments.remark1.settings import RUNS
 from ..study.statistics import geometric
 from . import points, power_law
 
@@ -113,7 +113,7 @@ def _shares(axes: Axes, dataset: xr.Dataset) -> None:
         label = {"label": f"usual, $n = {width}$"} if width in (widths[0], widths[-1]) else {}
         means = [usual_share(initial(dataset, width, beta)).mean() for beta in betas]
         axes.loglog(betas, means, "x", color=USUAL, alpha=alpha, ms=5, **label)
-    axes.loglog(betas, dataset.attrs["share_inf"], "--", color="gray", lw=0.8, label="limit")
+    axes.loglog(betas, dataset.share_inf, "--", color="gray", lw=0.8, label="limit")
     axes.set(xlabel=r"$\beta$", title=r"share of the biases in $\Theta(x, x)$")
     low, _ = axes.get_ylim()
     axes.set_ylim(low, 30)

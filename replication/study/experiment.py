@@ -88,7 +88,7 @@ class Cell(Generic[S]):
     @property
     def label(self) -> str:
         """What the cell is, for people and for its file's name, such as ``main-n500-seed0-9``."""
-        words = {"width": "n{}", "P": "P{}", "L": "L{}", "depth": "L{}", "beta": "beta{}"}
+        words = {"width": "n{}", "n_0": "n0_{}", "P": "P{}", "L": "L{}", "depth": "L{}", "beta": "beta{}"}
         parts = [words.get(name, "{}").format(value) for name, value in self.labels.items()]
         seeds = f"seed{self.seeds[0]}" + (f"-{self.seeds[-1]}" if len(self.seeds) > 1 else "")
         kind = [] if self.kind == "network" else [self.kind]

@@ -1,4 +1,4 @@
-"""Configuration of Remark 1's experiment, and what one of its cells is."""
+"""What Remark 1's experiment can be asked for."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from ...study.settings import BaseConfig, NetworkConfig, require, require_distinct
 from .usual import MODULES
 
-NAME = "remark1"
+RUNS = ("scaled", "zero", "unit", "slow")
+"""Usual networks that are trained beside the network: see ``measure.compare``."""
+SLOW = 0.1
+"""The rate of the run ``slow``, over the one that the paper names."""
 
 
 def _require_positive(key: str, values: list[float]) -> None:
@@ -15,7 +18,7 @@ def _require_positive(key: str, values: list[float]) -> None:
 
 
 @dataclass(kw_only=True)
-class Training:
+class TrainingConfig:
     """Gradient descent with a learning rate, of ``seeds`` networks of each kind."""
 
     learning_rate: float
@@ -24,7 +27,7 @@ class Training:
 
 
 @dataclass(kw_only=True)
-class MapConfig(Training):
+class MapConfig(TrainingConfig):
     """Networks of each list of hidden widths, σ and β, against usual ones with a rate for each of their parameters."""
 
     hidden: list[list[int]]
@@ -33,7 +36,7 @@ class MapConfig(Training):
 
 
 @dataclass(kw_only=True)
-class ClassicalConfig(Training):
+class ClassicalConfig(TrainingConfig):
     """Networks of each width n, with β = n^{−1/2}, against usual ones with one rate, learning_rate/n.
 
     inputs: dimensions n_0 of the inputs, at the width 1/β² that the paper names.
@@ -110,30 +113,3 @@ class Config(BaseConfig):
     def width(self) -> int:
         """The width that the paper names beside β: 1/β², 100 for β = 0.1."""
         return round(self.network.beta**-2)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """A fixed block of networks with the same widths, β and σ.
-
-    kind: map or classical, which train, or kernel, at initialization, where each network is seen with all of ``betas``;
-    trained: False for classical networks of which only the initial speed is wanted.
-    """
-
-    kind: str
-    hidden: tuple[int, ...]
-    n_0: int
-    seeds: tuple[int, ...]
-    network: NetworkConfig
-    n_samples: int
-    learning_rate: float = 0.0
-    steps: int = 0
-    trained: bool = False
-    betas: tuple[float, ...] = ()
-
-    @property
-    def label(self) -> str:
-        """What the cell is, for people."""
-        widths = "-".join(map(str, self.hidden if len(set(self.hidden)) > 1 else self.hidden[:1]))
-        network = f"{self.network.nonlinearity}-beta{self.network.beta:.3g}"
-        return f"{self.kind}-{network}-n0_{self.n_0}-n{widths}-seed{self.seeds[0]}-{self.seeds[-1]}"
