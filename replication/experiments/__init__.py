@@ -16,9 +16,5 @@ def available() -> list[str]:
 def load(name: str) -> Experiment[Any, Any]:
     """An experiment; raises ConfigError, listing what exists, for any other name."""
     require(name in available(), "experiment", name, f"must be one of {', '.join(available())}")
-    module = importlib.import_module(f"{__name__}.{name}")
-    if hasattr(module, "EXPERIMENT"):
-        return module.EXPERIMENT  # type: ignore[no-any-return]
-    from ._legacy import Legacy
-
-    return Legacy(module)  # type: ignore[return-value]
+    experiment: Experiment[Any, Any] = importlib.import_module(f"{__name__}.{name}").EXPERIMENT
+    return experiment
