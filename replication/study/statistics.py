@@ -200,9 +200,9 @@ def ratio(
     return Statistic(name, math.exp(estimate), math.exp(low), math.exp(min(high, 700)), allowed)
 
 
-def exactly(name: str, value: float, allowed: tuple[float, float]) -> Statistic:
+def exactly(name: str, value: float, allowed: tuple[float, float], *, worst_of: int = 1) -> Statistic:
     """A number that is compared as it is: its uncertainty is in what it is compared with, or there is none."""
-    return Statistic(name, value, value, value, allowed)
+    return Statistic(name, value, value, value, allowed, worst_of)
 
 
 def geometric(values: np.ndarray) -> float:
