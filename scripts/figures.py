@@ -44,7 +44,7 @@ def collect(name: str, results: str) -> None:
 def redraw(target: Path, tracking: str) -> None:
     """Every figure, CLAIMS.md and report.html from the published data."""
     from replication.experiments import load
-    from replication.plots import draw
+    from replication.plots import draw, interactive
     from replication.study.claims import decide
     from replication.study.record import text, update
     from replication.study.report import Section, markdown, page
@@ -64,7 +64,7 @@ def redraw(target: Path, tracking: str) -> None:
         outcomes = decide(experiment.claims_of(dataset.attrs.get("claims")), dataset)
         record = update(record, name, typed(preset(name))[1], dataset.attrs, outcomes)
         figures = draw(experiment.name, dataset, (target / name).parent)
-        sections.append(Section(name, dataset.attrs, outcomes, figures))
+        sections.append(Section(name, dataset.attrs, outcomes, figures, interactive(name, dataset)))
         with tracked(
             mode=tracking,  # type: ignore[arg-type]
             project="ntk-replication",

@@ -49,7 +49,7 @@ def test_draws_gather_and_the_verdict_is_that_of_the_confirming_ones() -> None:
     assert decision["computed"] == [
         {"commit": "c", "cpu": "x86_64", "begin": "2026-01-01", "end": "2026-01-02", "cells": 1}
     ]
-    assert (decision["statistics"], decision["controls"]) == ([[1.0, 1.0, 1.0]], {"wrong": ["fails"]})
+    assert (decision["statistics"], decision["controls"]) == ([[1.0, 1.0, 1.0]], {"wrong": [[-1.0, -1.0, -1.0]]})
 
 
 @pytest.mark.parametrize("change", ["criterion", "seeds"])
@@ -118,10 +118,10 @@ def test_headline_counts_claims_by_their_confirming_draws_and_identities_apart()
         whole = update(whole, "p", CONFIG, attrs(draw), [*outcomes, outcome(name="x.i", kind="identity")])
     whole = update(whole, "literal/p", CONFIG, attrs(), [outcome("fails", name="x.a")])
     assert headline(whole) == (
-        "4 claims: 2 hold in every confirming draw, 1 in one of two, 1 in none; 1 identities verified"
+        "4 claims: 2 hold in every confirming draw, 1 in one of two, 1 in none; 1 identity verified"
     )
     assert verdicts(whole)["x.a"] == "holds in 2 of 2"
-    assert headline(record((0, "fails"))) == "1 claims: 1 do not hold"
+    assert headline(record((0, "fails"))) == "1 claim: 1 do not hold"
 
 
 def test_text_reads_back_and_keeps_lists_of_numbers_on_a_line() -> None:

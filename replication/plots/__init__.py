@@ -45,6 +45,19 @@ def draw(experiment: str, dataset: Any, folder: Path) -> dict[str, Path]:
     return paths
 
 
+def interactive(preset: str, dataset: Any) -> dict[str, Any] | None:
+    """What the plot with a slider of a preset shows (see report.js), None for one without."""
+    if preset not in ("fig1", "fig3"):
+        return None
+    plot: dict[str, Any] = importlib.import_module(f"{__name__}.{preset}").interactive(dataset)
+    return plot
+
+
+def rounded(values: np.ndarray, digits: int = 4) -> list[float | None]:
+    """Numbers of a curve for JSON: so many digits, None for what is not finite."""
+    return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in values]
+
+
 Measure = Callable[[np.ndarray], float]
 """A positive number of a group of networks, (seeds, …)."""
 

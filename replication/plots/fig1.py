@@ -1,6 +1,7 @@
 """Figure 1 of the paper, and the figures behind its claims."""
 
 import math
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,7 +12,7 @@ from matplotlib.ticker import NullFormatter
 from ..experiments.fig1.claims import INFLATION
 from ..experiments.fig1.statistics import change, initial_kernels, roughness, spread
 from ..study.experiment import select
-from . import trend
+from . import rounded, trend
 
 COLORS = ("tab:red", "tab:blue", "tab:green", "tab:purple")
 
@@ -19,6 +20,34 @@ COLORS = ("tab:red", "tab:blue", "tab:green", "tab:purple")
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     """fig1: the paper's figure; fig1_widths: spread, smoothness, change against n; fig1_choices: open choices."""
     return {"fig1": _kernels(dataset), "fig1_widths": _widths(dataset), "fig1_choices": _choices(dataset)}
+
+
+def interactive(dataset: xr.Dataset) -> dict[str, Any]:
+    """A slider over the widths: up to ten kernels at t = 0 and at the end of training, and the limit."""
+    limit = rounded(dataset.theta_inf.values[0])
+    end = f"t = {dataset.time.values[-1]:g}"
+    steps: list[dict[str, Any]] = []
+    for width in sorted({*dataset.attrs["widths"], *dataset.attrs["trend"], *dataset.attrs["initial"]}):
+        networks = dataset.isel(network=dataset.width.values == width)
+        curves: list[dict[str, Any]] = []
+        for i, name, look in ((0, "t = 0", {"color": "#1f77b4"}), (-1, end, {"color": "#d62728", "dash": "4 3"})):
+            wanted = ("initial", "main") if i == 0 else ("trend", "main")
+            kernels = networks.theta.values[np.isin(networks.variant.values, wanted), i]
+            curves += [{"name": name, "y": rounded(kernel), **look} for kernel in kernels[:10]]
+        curves.append({"name": "limit", "color": "#000", "width": 2, "y": limit})
+        steps.append({"name": f"n = {width}", "curves": curves})
+    return {
+        "label": "The NTK on the circle for the chosen width",
+        "slider": "Width",
+        "caption": "Figure 1 for any width: up to ten networks at t = 0 (blue) and after training (red, dashed), "
+        "and the limit (black). Move the slider; point at the plot for values.",
+        "x": rounded(dataset.angle.values),
+        "x_label": "γ",
+        "y_label": "Θ(x₀, x(γ))",
+        "limits": [-math.pi, math.pi, 0.0, 0.5],
+        "start": len(steps) - 1,
+        "steps": steps,
+    }
 
 
 def _kernels(dataset: xr.Dataset) -> Figure:

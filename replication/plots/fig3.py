@@ -1,6 +1,7 @@
 """Figure 3 of the paper, and the figures behind its claims."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ from ..experiments.fig3.statistics import (
 from ..mnist import SIDE, digits_at
 from ..study.experiment import select
 from ..study.statistics import geometric
-from . import points, trend
+from . import points, rounded, trend
 
 COLORS = ("tab:red", "tab:green", "tab:blue", "tab:purple")
 CLASSES = [
@@ -61,6 +62,40 @@ def _paper(dataset: xr.Dataset) -> Figure:
     for axes, panel in ((figure.add_subplot(grid[0, 1]), "b"), (figure.add_subplot(grid[1, 1]), "c")):
         _curves(axes, dataset, panel)
     return figure
+
+
+def interactive(dataset: xr.Dataset) -> dict[str, Any]:
+    """A slider over the time: ‖h_t‖ and ‖g_t‖ of the drawn networks, and the limit's ‖g_t‖."""
+    curves: list[dict[str, Any]] = []
+    values: list[tuple[int, np.ndarray, np.ndarray]] = []
+    for color, width in zip(("#d62728", "#2ca02c", "#1f77b4", "#9467bd"), dataset.attrs["widths"], strict=False):
+        for network in range(drawn(dataset, width).sizes["network"]):
+            one = drawn(dataset, width).isel(network=network)
+            g, h = np.abs(one.g.values), one.h.values
+            curves.append({"name": f"‖g‖, n = {width}", "color": color, "y": rounded(g, 3)})
+            curves.append({"name": f"‖h‖, n = {width}", "color": color, "dash": "4 3", "y": rounded(h, 3)})
+            if network == 0:
+                values.append((width, g, h))
+    limit = limit_curve(dataset)
+    curves.append({"name": "‖g‖, limit", "color": "#000", "width": 2, "y": rounded(limit, 3)})
+    steps = []
+    for i in range(0, dataset.sizes["t"], 4):
+        parts = [f"n = {width}: ‖g‖ = {g[i]:.3f}, ‖h‖ = {h[i]:.3f}" for width, g, h in values]
+        t = float(dataset.t.values[i])
+        text = " · ".join([*parts, f"limit: ‖g‖ = {limit[i]:.3f}"])
+        steps.append({"name": f"t = {t:g}", "mark": t, "text": text})
+    return {
+        "label": "What is left of the way and the distance from the straight line, against time",
+        "slider": "Time",
+        "caption": "Figure 3 (b, c) in one plot: what is left of the way along the component, ‖g‖ (solid), and the "
+        "distance from the straight line, ‖h‖ (dashed), with the limit in black. The slider reads them at a time.",
+        "x": rounded(dataset.t.values, 6),
+        "x_label": "t",
+        "y_label": "norm on the data",
+        "limits": [0.0, float(dataset.t.values[-1]), 0.0, float(dataset.attrs["training"]["goal"])],
+        "curves": curves,
+        "steps": steps,
+    }
 
 
 def plane(dataset: xr.Dataset) -> np.ndarray:

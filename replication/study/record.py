@@ -9,11 +9,12 @@ import dataclasses
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from .claims import Outcome
 from .settings import BaseConfig
+from .statistics import Statistic
 
 CONFIRMING = 2
 """Draws that confirm a claim."""
@@ -30,11 +31,11 @@ class Environment(TypedDict):
 
 
 class Decision(TypedDict):
-    """A claim on one draw: each statistic as [estimate, low, high], on each control the verdicts of the statistics."""
+    """A claim on one draw: each statistic as [estimate, low, high], and the same on the data of each control."""
 
     verdict: str
     statistics: list[list[float | None]]
-    controls: dict[str, list[str]]
+    controls: dict[str, list[list[float | None]]]
     objections: list[str]
     computed: list[Environment]
 
@@ -226,8 +227,12 @@ def headline(record: Record) -> str:
                 counts[_HELD[CONFIRMING - held]] += 1
     claims = sum(count for word, count in counts.items() if not word.startswith("identities"))
     parts = [f"{counts[word]} {word}" for word in (*_HELD, *_UNCONFIRMED) if counts[word]]
-    identities = [f"{count} {word}" for word, count in counts.items() if word.startswith("identities")]
-    return "; ".join([f"{claims} claims: {', '.join(parts)}", *identities])
+    identities = [
+        f"{count} {word if count > 1 else word.replace('identities', 'identity')}"
+        for word, count in counts.items()
+        if word.startswith("identities")
+    ]
+    return "; ".join([f"{claims} claim{'s' if claims > 1 else ''}: {', '.join(parts)}", *identities])
 
 
 _HELD = ("hold in every confirming draw", "in one of two", "in none")
@@ -237,13 +242,8 @@ _UNCONFIRMED = ("hold on the draw they were chosen on and are not confirmed yet"
 def _decision(outcome: Outcome, provenance: Iterable[Mapping[str, Any]]) -> Decision:
     return {
         "verdict": outcome.verdict,
-        "statistics": [
-            [_rounded(value) for value in (statistic.estimate, statistic.low, statistic.high)]
-            for statistic in outcome.statistics
-        ],
-        "controls": {
-            text: [statistic.verdict for statistic in statistics] for text, statistics in outcome.on_controls.items()
-        },
+        "statistics": _numbers(outcome.statistics),
+        "controls": {text: _numbers(statistics) for text, statistics in outcome.on_controls.items()},
         "objections": outcome.objections,
         "computed": [
             {
@@ -256,6 +256,12 @@ def _decision(outcome: Outcome, provenance: Iterable[Mapping[str, Any]]) -> Deci
             for entry in provenance
         ],
     }
+
+
+def _numbers(statistics: Sequence[Statistic]) -> list[list[float | None]]:
+    return [
+        [_rounded(value) for value in (statistic.estimate, statistic.low, statistic.high)] for statistic in statistics
+    ]
 
 
 def _bound(value: float) -> float | None:

@@ -70,12 +70,12 @@ def words(allowed: tuple[float, float]) -> str:
     >>> words((-math.inf, 0.02)), words((1.5, math.inf)), words((-0.3, 0.3)), words((0.76, 0.84))
     ('≤ 0.02', '≥ 1.5', 'within ±0.3', '0.76 to 0.84')
     """
-    low, high = allowed
-    if math.isinf(low):
-        return f"≤ {high:.4g}"
-    if math.isinf(high):
-        return f"≥ {low:.4g}"
-    return f"within ±{high:.4g}" if low == -high else f"{low:.4g} to {high:.4g}"
+    low, high = (f"{bound:.4g}".replace("-", "−") for bound in allowed)
+    if math.isinf(allowed[0]):
+        return f"≤ {high}"
+    if math.isinf(allowed[1]):
+        return f"≥ {low}"
+    return f"within ±{high}" if allowed[0] == -allowed[1] else f"{low} to {high}"
 
 
 @contextmanager
