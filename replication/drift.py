@@ -182,12 +182,14 @@ class GaussRule:
 
 def _errors(path: Sequence[Tangent], error: Tensor, integrals: Tensor) -> Tensor:
     """e at the nodes, (nodes, N, n_L), from e_j = e_0 − Σ_i a_ji K_i e_i, K_i = J_i J_iᵀ."""
-    kernels = torch.stack([there.kernel for there in path])
-    nodes, size = kernels.shape[:2]
-    system = torch.einsum("ji,iab->jaib", integrals.to(kernels), kernels).reshape(nodes * size, nodes * size)
-    system.diagonal().add_(1)
-    solution: Tensor = torch.linalg.solve(system, error.reshape(-1).repeat(nodes))
-    return solution.reshape(nodes, *error.shape)
+    kernels = torch.stack([there.kernel for there in path], dim=-3)
+    *ensemble, nodes, size, _ = kernels.shape
+    system = torch.einsum("ji,...iab->...jaib", integrals.to(kernels), kernels)
+    system = system.reshape(*ensemble, nodes * size, nodes * size)
+    system.diagonal(dim1=-2, dim2=-1).add_(1)
+    right = error.reshape(*ensemble, 1, size).expand(*ensemble, nodes, size).reshape(*ensemble, -1, 1)
+    solution: Tensor = torch.linalg.solve(system, right)
+    return solution.reshape(*ensemble, nodes, *error.shape[-2:]).movedim(-3, 0)
 
 
 @contextmanager
