@@ -296,8 +296,8 @@ CLAIMS = (
         "larger: the mean is an inflation for softplus, and for erf and tanh the two nearly cancel.",
         paper="the kernel inflates (ReLU, §6.1)",
         criterion=f"over pairs of networks with opposite f_0, n times the mean drift lies in {list(MEAN['erf'])} "
-        f"(erf), {list(MEAN['tanh'])} (tanh), {list(MEAN['softplus'])} (softplus), within {MISSED} of the predicted one; K₃ "
-        "contributes less than −0.6, K₄ more than 0.6",
+        f"(erf), {list(MEAN['tanh'])} (tanh), {list(MEAN['softplus'])} (softplus), within {MISSED} of the predicted "
+        "one; K₃ contributes less than −0.6, K₄ more than 0.6",
         figure="drift_mean",
         check=_check_mean,
         controls=(

@@ -237,7 +237,8 @@ def network_with_kinks(cell: Cell[Any], kinked: WithKinks, seed: int, device: st
     second = problem.predicted(problem.at)
     everywhere = problem.predicted(problem.at, kinked.scale)
     before = Tangent(problem.network, problem.x).forward.slopes
-    for _ in GradientFlow(problem.setting.t, kinked.tolerance).states(problem.network, problem.x, problem.cost):
+    solver = GradientFlow(problem.setting.t, kinked.tolerance, order=2)
+    for _ in solver.states(problem.network, problem.x, problem.cost):
         pass
     drift = problem.kernel() - second.start
     after = Tangent(problem.network, problem.x).forward.slopes
