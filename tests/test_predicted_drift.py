@@ -453,7 +453,7 @@ def test_a_network_that_picard_cannot_train_is_named():
     [
         ("setting.n_samples=1", "setting.n_samples=1"),
         ("setting.t=0", "setting.t=0"),
-        ("setting.nodes=1", "setting.nodes=1"),
+        ("setting.nodes=3", "setting.nodes=3"),
         ("nonlinearities=[tanh]", "nonlinearities"),
         ("network.depth=4", "network.depth=4"),
         ("network.dtype=float32", "network.dtype=float32"),

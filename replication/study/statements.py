@@ -188,7 +188,7 @@ _NEURAL_TANGENT_KERNEL = (
     Statement("Theorem 2; §4.2", "For σ Lipschitz with a bounded second derivative, and directions of stochastically "
               "bounded integral, the NTK converges to the same limit uniformly on [0, T].",
               ("theorem2.constant", "theorem2.directions", "drift.order", "drift.accuracy", "drift.mean",
-               "drift.wide"), "drift: beyond the statement, the change that vanishes is predicted to its leading order"),
+               "drift.wide"), "drift: beyond the statement, what vanishes is predicted to its leading order"),
     Statement("Theorem 2; §4.2", "In that limit f_θ obeys kernel gradient descent with the fixed limiting kernel, for "
               "any such direction.", ("kernel_gradient.on_data", "kernel_gradient.off_data", "least_squares.width"),
               "for gradients of a cost"),

@@ -20,8 +20,8 @@ from .claims import CLAIMS
 from .measure import Checked, Inflated, OnCircle, Trained, WithKinks
 from .settings import DENSE, Config
 
-BLOCK_SIZE, WIDE, TOGETHER = 20, 5000, 256
-"""Networks of a cell; 1 above ``WIDE``; up to ``TOGETHER`` they are one ensemble."""
+BLOCK_SIZE, FEW, WIDE, TOGETHER = 20, 5, 5000, 256
+"""Networks of a cell, of one where each takes longer; 1 above ``WIDE``; up to ``TOGETHER`` they are one ensemble."""
 
 Setting = Trained | Checked | OnCircle | WithKinks | Inflated | bias.Sample | bias.Derived
 KINDS = ("network", "pair", "check", "curve", "kinked", "figure1", "block", "derived")
@@ -63,9 +63,7 @@ class PredictedDrift(Experiment[Config, Setting]):
                 trained=_trained(config, "relu", width), tolerance=config.kinked.tolerance, scale=config.kinked.scale
             )
             work, seeds = 2 * _work(width), range(config.kinked.seeds)
-            yield Ensemble(
-                labels={"width": width}, setting=kinked, seeds=seeds, block=BLOCK_SIZE, work=work, kind="kinked"
-            )
+            yield Ensemble(labels={"width": width}, setting=kinked, seeds=seeds, block=FEW, work=work, kind="kinked")
         for width, count in zip(config.figure1.widths, config.figure1.seeds, strict=True):
             one = config.figure1
             inflated = Inflated(
@@ -77,7 +75,7 @@ class PredictedDrift(Experiment[Config, Setting]):
                 tolerance=one.tolerance,
             )
             work = 0.5 + 4e-7 * width**2
-            block = BLOCK_SIZE if width <= DENSE else 1
+            block = FEW if width <= DENSE else 1
             yield Ensemble(
                 labels={"width": width}, setting=inflated, seeds=range(count), block=block, work=work, kind="figure1"
             )
@@ -88,7 +86,7 @@ class PredictedDrift(Experiment[Config, Setting]):
                 )
                 labels = {"nonlinearity": sigma, "width": width}
                 work, seeds = config.bias.networks * width * 1e-6, range(config.bias.blocks)
-                yield Ensemble(labels=labels, setting=sample, seeds=seeds, block=10, work=work, kind="block")
+                yield Ensemble(labels=labels, setting=sample, seeds=seeds, block=FEW, work=work, kind="block")
             theory = bias.Derived(nonlinearity=sigma, beta=config.network.beta)
             yield Ensemble(labels={"nonlinearity": sigma}, setting=theory, seeds=(0,), work=0.1, kind="derived")
 

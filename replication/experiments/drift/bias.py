@@ -17,6 +17,7 @@ measurement of it to a few percent.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -25,7 +26,7 @@ import xarray as xr
 from torch import Tensor
 
 from ...gaussian import GaussianPairs
-from ...limit import limit
+from ...limit import Limit, limit
 from ...network import Network
 from ...nonlinearities import Nonlinearity, nonlinearity
 from ...tangent import Tangent
@@ -77,6 +78,12 @@ def derived(setting: Derived) -> xr.Dataset:
         {"constant": (("entry", "part"), np.array(constants)), "on_diagonal": ("entry", [i == j for i, j in pairs])},
         coords={"part": list(PARTS)},
     )
+
+
+@cache
+def _limit(name: str, beta: float) -> Limit:
+    x, _ = pairs_of_points()
+    return limit(x, depth=3, nonlinearity=name, beta=beta)
 
 
 def _covariance(kernel: Tensor, pair: tuple[int, int]) -> Tensor:
@@ -178,7 +185,7 @@ def measured(sample: Sample, stream: torch.Generator) -> xr.Dataset:
     back = (slope_2[:, i] * slope_2[:, j]) @ weights[1].values.square() / n**2
     last = (back * slope_1[:, i] * slope_1[:, j]).sum(dim=-1) * (x @ x.mT / 2 + beta**2)[i, j]
     averaged = mean(alpha_2) + beta**2 + s_hat * mean(slope_2) + last
-    kernels = limit(x, depth=3, nonlinearity=sample.nonlinearity, beta=beta)
+    kernels = _limit(sample.nonlinearity, beta)
     theta = tangent.kernel[:, i, j]
     variates = [
         s_hat - kernels.sigma[1][i, j],

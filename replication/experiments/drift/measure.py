@@ -195,7 +195,7 @@ def pairs_of_networks(cell: Cell[Any], trained: Trained, seeds: Sequence[int], d
 
 
 def checked_network(cell: Cell[Any], checked: Checked, seed: int, device: str) -> xr.Dataset:
-    """How far the flow is from the same one with two thirds of the nodes, and from the adaptive solver's.
+    """How far the flow is from the same one with two nodes less, and from the adaptive solver's.
 
     coarse, solver, second: ‖Θ_t − Θ_t'‖_F/‖Θ_t − Θ_0‖_F, with Θ_t' by fewer nodes, by the adaptive solver, predicted.
     """
@@ -203,7 +203,7 @@ def checked_network(cell: Cell[Any], checked: Checked, seed: int, device: str) -
     predicted = problem.predicted(problem.at)
     with problem.trained():
         drift = problem.kernel() - predicted.start
-    with problem.trained(2 * problem.setting.flow_nodes // 3):
+    with problem.trained(problem.setting.flow_nodes - 2):
         coarse = problem.kernel() - predicted.start
     solver = GradientFlow(problem.setting.t, checked.tolerance, order=2)
     for _ in solver.states(problem.network, problem.x, problem.cost):

@@ -39,7 +39,7 @@ class TrainingConfig:
         require(self.n_samples >= 2, "setting.n_samples", self.n_samples, "must be ≥ 2")
         require(0 < self.t < math.inf, "setting.t", self.t, "must be > 0")
         for key in ("nodes", "flow_nodes"):
-            require(2 <= getattr(self, key) <= 40, f"setting.{key}", getattr(self, key), "must be in 2 … 40")
+            require(4 <= getattr(self, key) <= 40, f"setting.{key}", getattr(self, key), "must be in 4 … 40")
 
 
 @dataclass(kw_only=True)
