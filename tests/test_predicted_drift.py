@@ -161,15 +161,7 @@ def made_up(
 def test_claims_hold_where_they_should_and_reject_their_controls(name):
     (outcome,) = decide([CLAIM[name]], made_up())
     assert outcome.verdict == "holds", [str(statistic) for statistic in outcome.statistics]
-    assert set(outcome.controls.values()) == {"fails"}
-
-
-@pytest.mark.parametrize("name", CLAIM)
-def test_each_statistic_is_rejected_by_a_control(name):
-    rejected: set[str] = set()
-    for control in CLAIM[name].controls:
-        rejected |= {s.name for s in CLAIM[name].check(control.data(made_up())) if s.verdict == "fails"}
-    assert rejected == {statistic.name for statistic in CLAIM[name].check(made_up())}
+    assert not outcome.objections
 
 
 @pytest.mark.parametrize(
