@@ -25,7 +25,8 @@ the order n⁻² that is left out anyway. For ε → 0 it is exact, and for a σ
 everywhere see: no unit switches.
 
 Prediction and training are compared on one network. Of a revealed weight, other nodes reveal other directions: what is
-compared must be the same object, predicted first and trained afterwards.
+compared must be the same object, predicted first and trained afterwards. Weights whose answers depended on their seed
+alone, and not on what was asked before, would not need this care.
 """
 
 import math
@@ -65,7 +66,7 @@ class Drift:
 
     @property
     def straight(self) -> Tensor:
-        """A + B₁, along θ₁ alone: what a network would do that is linear in its parameters but for its kernel."""
+        """A + B₁, along θ₁ alone: the first Picard iterate Θ(θ_0 + θ₁) − Θ_0, to this order."""
         return self.linear + self.quadratic
 
 

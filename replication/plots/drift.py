@@ -140,6 +140,9 @@ def _relu(dataset: xr.Dataset) -> Figure:
         groups = kinked(dataset, formula)
         label = f"{words}: {power_law(widths, groups, geometric)}"
         points(left, widths, groups, geometric, color=color, label=label, style="o-")
+    switched = [select(dataset, "kinked", kinked_width=width).switched.values for width in widths]
+    label = f"part of the neurons that switch: {power_law(widths, switched, geometric)}"
+    points(left, widths, switched, geometric, color="gray", label=label, style="s--")
     first = dataset.attrs["nonlinearities"][0]
     smooth = [(n, geometric(r)) for n, r in zip(dataset.attrs["widths"], remains(dataset, first), strict=True)]
     smooth = [(n, value) for n, value in smooth if n <= widths[-1]]
