@@ -173,8 +173,8 @@ def _check_relu(dataset: xr.Dataset) -> list[Statistic]:
         return [undecided("left ÷ drift almost everywhere", (0.0, 0.0))]
     return [
         rate("left ÷ drift almost everywhere", geometric, widths, kinked(dataset, "almost_everywhere"), (-0.2, 0.5)),
-        _size(f"left ÷ drift almost everywhere (n={widths[-1]})", kinked(dataset, "almost_everywhere")[-1], (0.4, 1.2)),
-        _size(f"left ÷ drift by P (n={widths[-1]})", kinked(dataset, "second")[-1], (0.05, 0.5)),
+        _size(f"left ÷ drift almost everywhere (n={widths[-1]})", kinked(dataset, "almost_everywhere")[-1], (0.4, 2.0)),
+        _size(f"left ÷ drift by P (n={widths[-1]})", kinked(dataset, "second")[-1], (0.05, 0.7)),
     ]
 
 
