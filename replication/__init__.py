@@ -35,6 +35,7 @@ Suffixes: _0 at t = 0, _t at time t, _inf in the limit.
 """
 
 from .costs import Cost, CrossEntropy, LeastSquares
+from .drift import Drift, picard_flow, predicted_drift
 from .kernels import KernelOnData, power_iteration, principal_components
 from .limit import sigma_inf, theta_inf
 from .network import Network
@@ -50,6 +51,7 @@ __all__ = [
     "Cost",
     "CrossEntropy",
     "DivergenceError",
+    "Drift",
     "GradientDescent",
     "GradientFlow",
     "KernelOnData",
@@ -64,7 +66,9 @@ __all__ = [
     "from_function",
     "generator",
     "nonlinearity",
+    "picard_flow",
     "power_iteration",
+    "predicted_drift",
     "principal_components",
     "revealing",
     "sigma_inf",

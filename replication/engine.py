@@ -2,4 +2,5 @@
 
 ENGINE = 2
 """Part of every cell's key. Bump it when a change of network, weights, revealed, tangent, training, costs, limit,
-nonlinearities, kernels, regression or datasets changes a number by more than rounding; the golden test tells when."""
+nonlinearities, kernels, regression, drift or datasets changes a number by more than rounding; the golden test tells
+when."""

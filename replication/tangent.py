@@ -68,6 +68,10 @@ class Tangent:
 
     def move(self, coefficients: Tensor) -> None:
         """θ ← θ + Jᵀc in place for c of shape (N, n_L): one low-rank update of each weight, no gradient buffer."""
+        self.network.update(self.forward, self.weighted(coefficients), 1.0)
+
+    def weighted(self, coefficients: Tensor) -> list[Tensor]:
+        """Σ_k c_ik δ_k⁽ˡ⁾(x_i) for c of shape (N, n_L), each (N, n_l): with the activations, the factors of Jᵀc."""
         rows = coefficients.to(self.forward.output.dtype)
         derivatives = []
         for delta in self.derivatives:
@@ -75,7 +79,7 @@ class Tangent:
             if rows.shape[-1] > 1:
                 scaled = scaled.reshape(*scaled.shape[:-2], *rows.shape[-2:], -1).sum(dim=-2)
             derivatives.append(scaled)
-        self.network.update(self.forward, derivatives, 1.0)
+        return derivatives
 
 
 def tangent_kernel(network: Network, x: Tensor, x2: Tensor | None = None, *, block: int = 512) -> Tensor:

@@ -87,7 +87,7 @@ _NETWORKS = (
     Statement("§2; Remark 1", "β sets how much the biases count in training, against the weights.",
               ("remark1.beta",)),
     Statement("footnote 1", "The results seem to hold without the smoothness that the proofs ask of σ.",
-              ("fig1.inflation_width", "theorem2.relu", "theorem2.switches"),
+              ("fig1.inflation_width", "theorem2.relu", "theorem2.switches", "drift.relu"),
               "for ReLU, L = 4, least squares: at the slower rate n^{−1/2}"),
     Statement("Remark 1", "The usual parametrization has neither 1/√n_l nor β, and draws W from N(0, 1/n_l) and b from "
               "N(0, 1), or sets b to 0.", note="definition of the parametrization that this one is compared with"),
@@ -167,7 +167,7 @@ _NEURAL_TANGENT_KERNEL = (
               "process need not be discussed.", note="logic of the proof: nothing to measure"),
     Statement("Theorem 1; §4.1", "At initialization, for Lipschitz σ, the NTK converges in probability to a "
               "deterministic kernel as the hidden widths grow.",
-              ("theorem1.convergence", "theorem1.nonlinearities")),
+              ("theorem1.convergence", "theorem1.nonlinearities", "initial.bias")),
     Statement("Theorem 1; §4.1", "The limit is a scalar kernel times the identity: the blocks of two different outputs "
               "vanish.", ("theorem1.outputs",)),
     Statement("Theorem 1; §4.1", "The scalar kernel starts from Σ⁽¹⁾ and passes through a layer by multiplication with "
@@ -187,7 +187,8 @@ _NEURAL_TANGENT_KERNEL = (
               "decreases during training.", ("least_squares.bounded",)),
     Statement("Theorem 2; §4.2", "For σ Lipschitz with a bounded second derivative, and directions of stochastically "
               "bounded integral, the NTK converges to the same limit uniformly on [0, T].",
-              ("theorem2.constant", "theorem2.directions")),
+              ("theorem2.constant", "theorem2.directions", "drift.order", "drift.accuracy", "drift.mean",
+               "drift.wide"), "drift: beyond the statement, what vanishes is predicted to its leading order"),
     Statement("Theorem 2; §4.2", "In that limit f_θ obeys kernel gradient descent with the fixed limiting kernel, for "
               "any such direction.", ("kernel_gradient.on_data", "kernel_gradient.off_data", "least_squares.width"),
               "for gradients of a cost"),
@@ -261,7 +262,7 @@ _EXPERIMENTS = (
     Statement("§6.1; Figure 1", "The expected kernel is nearly the same at both widths.",
               ("fig1.mean", "fig1.open_choices")),
     Statement("§6.1; Figure 1", "The kernel grows during 200 steps of training.",
-              ("fig1.inflation", "fig1.open_choices")),
+              ("fig1.inflation", "fig1.open_choices", "drift.figure1")),
     Statement("§6.1; Figure 1", "It grows much less at n = 10000, where it hardly moves, than at n = 500.",
               ("fig1.inflation_width",)),
     Statement("Figure 1", "With growing width the kernel converges to a fixed limit, at both times.",

@@ -1,0 +1,363 @@
+"""The claims on the drift of the NTK, their criteria and their negative controls."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from ...study.claims import Claim, Control
+from ...study.experiment import select
+from ...study.statistics import Statistic, geometric, interval, mean, rate, ratio, undecided
+
+ORDER, UNCHANGED = (-1.25, -0.75), (-0.35, 0.35)
+"""Exponents in n of what is left, relative to the drift: of the next order, and of the same one."""
+ACCURACY = {1000: 1e-2, 10_000: 1e-3}
+"""Width → what may be left of the drift."""
+FALLEN = math.exp(-3)
+"""C(t)/C(0) at which the training counts as far advanced."""
+SOLVERS = {"coarse": 1e-4, "solver": 5e-4}
+"""How far the reference may be, relative to the drift, from itself with two nodes less and from the adaptive solver."""
+WIDE = 2e-4
+"""What may be left of the drift at the largest width of drift.wide."""
+PARTIAL = {"without_k3": "without K₃", "without_k4": "without K₄", "first": "along θ₁ alone"}
+
+
+def remains(dataset: xr.Dataset, sigma: str, prediction: str = "second") -> list[np.ndarray]:
+    """What a prediction leaves of the drift, relative to it, in the networks of each width: (seeds,) each."""
+    groups = [select(dataset, nonlinearity=sigma, width=width) for width in dataset.attrs["widths"]]
+    return [networks.left.sel(prediction=prediction).values for networks in groups]
+
+
+def _check_order(dataset: xr.Dataset) -> list[Statistic]:
+    widths, sigmas = dataset.attrs["widths"], dataset.attrs["nonlinearities"]
+    statistics = [
+        rate(f"left ÷ drift ({sigma})", geometric, widths, remains(dataset, sigma), ORDER) for sigma in sigmas
+    ]
+    for name, words in PARTIAL.items():
+        each = [remains(dataset, sigma, name) for sigma in sigmas]
+        groups = [np.concatenate(group) for group in zip(*each, strict=True)]
+        statistics.append(rate(f"left ÷ drift {words}", geometric, widths, groups, UNCHANGED))
+    return statistics
+
+
+def _instead(dataset: xr.Dataset, name: str, of: Sequence[str] = ("second",)) -> xr.Dataset:
+    """What one prediction leaves in the place of what others leave."""
+    values = dataset.left.copy(deep=True)
+    for other in of:
+        values.loc[{"prediction": other}] = dataset.left.sel(prediction=name)
+    return dataset.assign(left=values)
+
+
+_WITHOUT = tuple(
+    Control(f"the prediction {words}", lambda data, name=name: _instead(data, name))  # type: ignore[misc]
+    for name, words in PARTIAL.items()
+)
+_ALL_TERMS = Control("all terms where one should be missing", lambda data: _instead(data, "second", tuple(PARTIAL)))
+
+
+def _size(name: str, values: np.ndarray, allowed: tuple[float, float]) -> Statistic:
+    """The geometric mean over networks."""
+    return ratio(name, [values], lambda groups: math.log(geometric(groups[0])), allowed)
+
+
+def _check_accuracy(dataset: xr.Dataset) -> list[Statistic]:
+    widths, statistics = dataset.attrs["widths"], []
+    for sigma in dataset.attrs["nonlinearities"]:
+        for width, values in zip(widths, remains(dataset, sigma), strict=True):
+            if width in ACCURACY:
+                name = f"left ÷ drift ({sigma}, n={width})"
+                statistics.append(_size(name, values, (-math.inf, ACCURACY[width])))
+                costs = select(dataset, nonlinearity=sigma, width=width).cost.values
+                statistics.append(_size(f"C(t)/C(0) ({sigma}, n={width})", costs, (-math.inf, FALLEN)))
+    for width in dataset.attrs["check"]:
+        networks = select(dataset, "check", check_width=width)
+        for name, words in (("coarse", "that with two nodes less"), ("solver", "the adaptive solver")):
+            statistics.append(
+                _size(f"flow less {words} (n={width})", networks[name].values, (-math.inf, SOLVERS[name]))
+            )
+    return statistics or [undecided("left ÷ drift", (0.0, 1.0))]
+
+
+def _predicted_for_reference(dataset: xr.Dataset) -> xr.Dataset:
+    return dataset.assign(coarse=dataset.second, solver=dataset.second)
+
+
+def diagonals(dataset: xr.Dataset, sigma: str, width: int) -> xr.DataArray:
+    """n × the mean of the diagonal of each term of the drift, of each pair of networks: (pairs, term)."""
+    terms: xr.DataArray = select(dataset, "pair", pair_nonlinearity=sigma, pair_width=width).diagonal
+    return terms
+
+
+MEAN = {"erf": (-0.45, 0.15), "tanh": (-0.35, 0.35), "softplus": (1.3, 2.9)}
+"""n × the mean drift of the diagonal."""
+SHARES = {"linear": (-math.inf, -0.6), "quartic": (0.6, math.inf)}
+"""n × what K₃ and K₄ contribute to it."""
+MISSED = 0.1
+"""n × what the prediction may miss of it."""
+
+
+def _check_mean(dataset: xr.Dataset) -> list[Statistic]:
+    statistics = []
+    for sigma in dataset.attrs["nonlinearities"] if dataset.attrs["pairs"] else ():
+        width = dataset.attrs["pairs"][-1]
+        terms = diagonals(dataset, sigma, width)
+        flow, second, linear, quadratic, bent = (terms.sel(term=name).values for name in terms.term.values)
+        of = f"({sigma}, n={width})"
+        if sigma in MEAN:
+            statistics.append(mean(f"n × mean drift {of}", flow, MEAN[sigma]))
+        statistics += [
+            mean(f"n × mean drift less predicted {of}", flow - second, (-MISSED, MISSED)),
+            mean(f"n × what K₃ contributes {of}", linear, SHARES["linear"]),
+            mean(f"n × what K₄ contributes {of}", quadratic + bent, SHARES["quartic"]),
+        ]
+    return statistics or [undecided("n × mean drift", (0.0, 0.0))]
+
+
+def _without_term(dataset: xr.Dataset, *names: str) -> xr.Dataset:
+    """Terms as if they were 0, in networks and predictions that have the others."""
+    terms = dataset.diagonal.copy(deep=True)
+    for name in names:
+        lost = dataset.diagonal.sel(term=name)
+        terms.loc[{"term": name}] = 0 * lost
+        terms.loc[{"term": "second"}] = terms.sel(term="second") - lost
+    return dataset.assign(diagonal=terms)
+
+
+def _inflating(dataset: xr.Dataset) -> xr.Dataset:
+    """A drift that inflates every kernel by what K₄ contributes, as if K₃ did not know f_0."""
+    terms = dataset.diagonal.copy(deep=True)
+    terms.loc[{"term": "flow"}] = terms.sel(term="flow") - terms.sel(term="linear") + 1.0
+    return dataset.assign(diagonal=terms)
+
+
+INFLATION, NOT_PREDICTED = 0.25, (0.1, 0.5)
+"""Relative error of the predicted mean inflation of Figure 1; what the prediction leaves of the matrix."""
+
+
+def inflations(dataset: xr.Dataset, width: int, origin: str) -> np.ndarray:
+    """Growth of the diagonal in training of the networks of Figure 1, less 1: (seeds,)."""
+    networks = select(dataset, "figure1", figure1_width=width)
+    values: np.ndarray = networks.inflation.sel(origin=origin).values - 1
+    return values
+
+
+def _check_figure1(dataset: xr.Dataset) -> list[Statistic]:
+    statistics = []
+    for width in dataset.attrs["figure1"]:
+        both = np.stack([inflations(dataset, width, origin) for origin in ("second", "trained")], axis=1)
+        error = interval([both], lambda groups: float(groups[0][:, 0].mean() / groups[0][:, 1].mean()) - 1)
+        name = f"predicted ÷ measured inflation − 1 (n={width})"
+        statistics.append(Statistic(name, *error, (-INFLATION, INFLATION)))
+    for width in dataset.attrs["figure1"][:1]:
+        values = select(dataset, "figure1", figure1_width=width).matrix_left.values
+        statistics.append(_size(f"left of the matrix ÷ drift (n={width})", values, NOT_PREDICTED))
+    return statistics or [undecided("predicted ÷ measured inflation − 1", (-INFLATION, INFLATION))]
+
+
+def _along_theta_1(dataset: xr.Dataset) -> xr.Dataset:
+    values = dataset.inflation.copy(deep=True)
+    values.loc[{"origin": "second"}] = dataset.inflation.sel(origin="first")
+    return dataset.assign(inflation=values, matrix_left=1 + 0 * dataset.matrix_left)
+
+
+def kinked(dataset: xr.Dataset, formula: str) -> list[np.ndarray]:
+    """What a formula leaves of the drift, relative to it, in the ReLU networks of each width: (seeds,) each."""
+    groups = [select(dataset, "kinked", kinked_width=width) for width in dataset.attrs["kinked"]]
+    return [networks.kinked_left.sel(formula=formula).values for networks in groups]
+
+
+def _check_relu(dataset: xr.Dataset) -> list[Statistic]:
+    widths = dataset.attrs["kinked"]
+    if not widths:
+        return [undecided("left ÷ drift almost everywhere", (0.0, 0.0))]
+    return [
+        rate("left ÷ drift almost everywhere", geometric, widths, kinked(dataset, "almost_everywhere"), (-0.2, 0.5)),
+        _size(f"left ÷ drift almost everywhere (n={widths[-1]})", kinked(dataset, "almost_everywhere")[-1], (0.4, 2.0)),
+        _size(f"left ÷ drift by P (n={widths[-1]})", kinked(dataset, "second")[-1], (0.05, 0.7)),
+    ]
+
+
+def _smooth(dataset: xr.Dataset) -> xr.Dataset:
+    """Networks of the first smooth σ in the place of the ReLU ones, as many as there are of each width."""
+    values = dataset.kinked_left.copy(deep=True)
+    for width in dataset.attrs["kinked"]:
+        (where,) = np.nonzero(dataset.kinked_width.values == width)
+        networks = select(dataset, nonlinearity=dataset.attrs["nonlinearities"][0], width=width)
+        smooth = networks.left.sel(prediction="second").values
+        values[where] = np.resize(smooth, len(where))[:, None] if len(smooth) else math.nan
+    return dataset.assign(kinked_left=values)
+
+
+def _check_wide(dataset: xr.Dataset) -> list[Statistic]:
+    width = dataset.attrs["widths"][-1]
+    return [
+        _size(f"left ÷ drift ({sigma}, n={width})", remains(dataset, sigma)[-1], (-math.inf, WIDE))
+        for sigma in dataset.attrs["nonlinearities"]
+    ]
+
+
+SLOPE, ZERO = (0.94, 1.06), (-0.015, 0.015)
+"""Measured on derived bias; n × the mean bias of ReLU's diagonal."""
+
+
+def biases(dataset: xr.Dataset, sigma: str) -> list[np.ndarray]:
+    """n (E[Θ_n] − Θ_∞) at the two widths, by blocks of networks: (blocks, entries) each."""
+    groups = [select(dataset, "block", block_nonlinearity=sigma, block_width=width) for width in dataset.attrs["bias"]]
+    return [blocks.bias.values for blocks in groups]
+
+
+def extrapolated(groups: Sequence[np.ndarray], widths: Sequence[int]) -> np.ndarray:
+    """The mean of n (E[Θ_n] − Θ_∞) at two widths, extrapolated linearly in 1/n to n = ∞: (entries,)."""
+    narrow, wide = (group.mean(axis=0) for group in groups)
+    n, m = widths
+    limit: np.ndarray = (m * wide - n * narrow) / (m - n)
+    return limit
+
+
+def constants(dataset: xr.Dataset, sigma: str) -> np.ndarray:
+    """c, as derived: (entries,)."""
+    values: np.ndarray = select(dataset, "derived", derived_nonlinearity=sigma).constant.sel(part="c").values[0]
+    return values
+
+
+def _check_bias(dataset: xr.Dataset) -> list[Statistic]:
+    statistics, widths = [], dataset.attrs["bias"]
+    for sigma in dataset.attrs["bias_nonlinearities"] if widths else ():
+        groups, c = biases(dataset, sigma), constants(dataset, sigma)
+
+        def slope(sample: Sequence[np.ndarray], c: np.ndarray = c) -> float:
+            return float(extrapolated(sample, widths) @ c / (c @ c))
+
+        statistics.append(Statistic(f"measured on derived bias ({sigma})", *interval(groups, slope), SLOPE))
+        if sigma == "relu":
+            diagonal = select(dataset, "derived", derived_nonlinearity=sigma).on_diagonal.values[0].astype(bool)
+            at = [group[:, diagonal] for group in groups]
+            zero = interval(at, lambda sample: float(extrapolated(sample, widths).mean()))
+            statistics.append(Statistic("n × mean bias of the diagonal (relu)", *zero, ZERO))
+    return statistics or [undecided("measured on derived bias", SLOPE)]
+
+
+def _independent(dataset: xr.Dataset) -> xr.Dataset:
+    values = dataset.constant.copy(deep=True)
+    values.loc[{"part": "c"}] = dataset.constant.sel(part="independent")
+    return dataset.assign(constant=values)
+
+
+def _first_as_relu(dataset: xr.Dataset) -> xr.Dataset:
+    """Blocks of the first nonlinearity in the place of ReLU's."""
+    values = dataset.bias.copy(deep=True)
+    for width in dataset.attrs["bias"]:
+        at = dataset.block_width.values == width
+        first, relu = (
+            np.nonzero(at & (dataset.block_nonlinearity.values == sigma))[0]
+            for sigma in (dataset.attrs["bias_nonlinearities"][0], "relu")
+        )
+        values[relu] = dataset.bias.values[np.resize(first, len(relu))]
+    return dataset.assign(bias=values)
+
+
+CLAIMS = (
+    Claim(
+        id="drift.order",
+        place="Theorem 2",
+        statement="With a smooth σ, the drift Θ_t − Θ_0 of a network, of order 1/n, is predicted to that order without "
+        "training it and without a fitted constant, and each of its three terms is needed.",
+        paper="the drift vanishes; what it is to leading order is not discussed",
+        measure="the exponent in n of what the second Picard iterate leaves, relative to the drift (geometric mean "
+        "over networks), for each σ; and of what is left, over all σ, without what K₃ or K₄ contributes, and along θ₁ "
+        "alone",
+        figure="drift",
+        check=_check_order,
+        controls=(*_WITHOUT, _ALL_TERMS),
+        note="beyond the paper",
+    ),
+    Claim(
+        id="drift.accuracy",
+        place="Theorem 2",
+        statement="The prediction is accurate when training is far advanced: to a percent of the drift at n = 1000, to "
+        "a thousandth at n = 10000.",
+        paper="not discussed",
+        measure="what is left ÷ drift (geometric mean over networks) at two widths, and C(t)/C(0) there, for each σ; "
+        "for the first σ, how far the flow that the prediction is compared with is, ÷ drift, from the same one with "
+        "two nodes in time less, and from the adaptive solver's",
+        figure="drift",
+        check=_check_accuracy,
+        controls=(
+            _WITHOUT[2],
+            Control("training that has not begun", lambda data: data.assign(cost=1 + 0 * data.cost)),
+            Control("the prediction in the place of both references", _predicted_for_reference),
+        ),
+        note="beyond the paper",
+    ),
+    Claim(
+        id="drift.mean",
+        place="Theorem 2; §6.1",
+        statement="The mean drift of the diagonal is predicted too. K₃, which knows f_0, makes it smaller, and K₄ "
+        "larger: the mean is an inflation for softplus, and for erf and tanh the two nearly cancel.",
+        paper="the kernel inflates (ReLU, §6.1)",
+        measure="over pairs of networks with opposite f_0, n times the mean over the diagonal of the drift, of the "
+        "drift less the predicted one, and of what K₃ and K₄ contribute, for each σ",
+        figure="drift_mean",
+        check=_check_mean,
+        controls=(
+            Control("K₃ does not know f_0", lambda data: _without_term(data, "linear")),
+            Control("K₃ alone", lambda data: _without_term(data, "quadratic", "bent")),
+            Control("every kernel inflates", _inflating),
+        ),
+        note="beyond the paper",
+    ),
+    Claim(
+        id="drift.figure1",
+        place="§6.1, Figure 1",
+        statement="The mean inflation of Figure 1, of ReLU networks, is predicted without training, while a good part "
+        "of the matrix is not.",
+        paper="the kernel inflates (no number)",
+        measure="predicted ÷ measured mean inflation of the diagonal, less 1, at each width; what the prediction "
+        "leaves of the matrix ÷ drift at the narrowest (geometric mean over networks)",
+        figure="drift_relu",
+        check=_check_figure1,
+        controls=(Control("along θ₁ alone", _along_theta_1),),
+        note="beyond the paper: the prediction is made for a smooth σ",
+    ),
+    Claim(
+        id="drift.relu",
+        place="Theorem 2; footnote 1",
+        statement="For ReLU the prediction with derivatives almost everywhere does not improve with the width: neurons "
+        "that switch are not in it, and of them are of order √n (theorem2.switches). The Picard iterate sees most.",
+        paper="the theorem wants a bounded second derivative",
+        measure="the exponent in n of what the former leaves ÷ drift (geometric mean over networks), and what both "
+        "leave at the largest width",
+        figure="drift_relu",
+        check=_check_relu,
+        controls=(Control("networks of a smooth σ", _smooth),),
+        note="beyond the paper",
+    ),
+    Claim(
+        id="drift.wide",
+        place="Theorem 2",
+        statement="At n = 100000 hardly anything is left of the drift.",
+        paper="not discussed",
+        measure="what is left ÷ drift (geometric mean over networks) at the largest width",
+        figure="drift",
+        check=_check_wide,
+        controls=_WITHOUT,
+        note="beyond the paper",
+    ),
+    Claim(
+        id="initial.bias",
+        place="Theorem 1",
+        statement="At initialization the mean NTK of networks of width n differs from the limit by c/n, with c derived "
+        "for any σ (L = 3); for ReLU the diagonal has none.",
+        paper="the NTK converges in probability (no rate)",
+        measure="n (E[Θ_n] − Θ_∞), from two widths extrapolated to n = ∞, regressed on c over pairs of inputs: the "
+        "slope for each σ; and its mean over ReLU's diagonal",
+        figure="initial_bias",
+        check=_check_bias,
+        controls=(
+            Control("a backward pass with weights of its own", _independent),
+            Control("another σ in the place of ReLU", _first_as_relu),
+        ),
+        note="beyond the paper",
+    ),
+)
