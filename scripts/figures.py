@@ -11,6 +11,7 @@ cells are all stored. One figure is that of a benchmark: `scripts/benchmark.py r
 import argparse
 import json
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import process
@@ -51,33 +52,39 @@ def redraw(target: Path, tracking: str) -> None:
     from replication.study.store import read_dataset, write_text
     from replication.study.tracking import run as tracked
 
-    sections, record = [], read()
-    for path in sorted(PUBLISHED.rglob("*.nc"), key=lambda path: (len(path.parts), path)):
-        name = path.relative_to(PUBLISHED).with_suffix("").as_posix()
-        dataset = read_dataset(path)
-        experiment = load(dataset.attrs["experiment"])
-        if "version" not in dataset.attrs:  # published before provenance was kept: by the first engine
-            dataset = dataset.assign_attrs(version=experiment.version, engine=1, draw=0, provenance=[])
-        if dataset.attrs["version"] != experiment.version:
-            print(f"{path} is left as it is: of version {dataset.attrs['version']}, not {experiment.version}")
-            continue
-        outcomes = decide(experiment.claims_of(dataset.attrs.get("claims")), dataset)
-        record = update(record, name, typed(preset(name))[1], dataset.attrs, outcomes)
-        figures = draw(experiment.name, dataset, (target / name).parent)
-        sections.append(Section(name, dataset.attrs, outcomes, figures, interactive(name, dataset)))
+    record, decided = read(), []
+    with ProcessPoolExecutor(process.cores()) as pool:
+        for path in sorted(PUBLISHED.rglob("*.nc"), key=lambda path: (len(path.parts), path)):
+            name = path.relative_to(PUBLISHED).with_suffix("").as_posix()
+            dataset = read_dataset(path)
+            experiment = load(dataset.attrs["experiment"])
+            if "version" not in dataset.attrs:  # published before provenance was kept: by the first engine
+                dataset = dataset.assign_attrs(version=experiment.version, engine=1, draw=0, provenance=[])
+            if dataset.attrs["version"] != experiment.version:
+                print(f"{path} is left as it is: of version {dataset.attrs['version']}, not {experiment.version}")
+                continue
+            drawing = pool.submit(draw, experiment.name, dataset, (target / name).parent)
+            outcomes = decide(experiment.claims_of(dataset.attrs.get("claims")), dataset)
+            record = update(record, name, typed(preset(name))[1], dataset.attrs, outcomes)
+            decided.append((name, dataset, outcomes, drawing))
+    sections = [
+        Section(name, dataset.attrs, outcomes, drawing.result(), interactive(name, dataset))
+        for name, dataset, outcomes, drawing in decided
+    ]
+    for section in sections:
         with tracked(
             mode=tracking,  # type: ignore[arg-type]
             project="ntk-replication",
-            experiment=experiment.name,
+            experiment=section.attrs["experiment"],
             job_type="figures",
-            config={"preset": name},
+            config={"preset": section.preset},
             directory=ROOT / "results" / "figures",
-            tags=[name],
+            tags=[section.preset],
         ) as run:
-            for figure, png in figures.items():
+            for figure, png in section.figures.items():
                 run.figure(figure, png)
-            run.claims([outcome.row() for outcome in outcomes])
-        for png in figures.values():
+            run.claims([outcome.row() for outcome in section.outcomes])
+        for png in section.figures.values():
             print(png)
     if not sections:
         raise RunError(f"there are no data in {PUBLISHED}")
