@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .nonlinearities import Nonlinearity, nonlinearity
+from .shapes import require_shape
 from .weights import NOTHING_SAVED, DenseWeight, Weight, WeightDraw
 
 
@@ -48,8 +49,12 @@ class Network:
         if beta < 0:
             raise ValueError(f"beta must be ≥ 0, not {beta}")
         for l, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-            if bias.shape[-1] != weight.shape[0] or (l and weight.shape[1] != weights[l - 1].shape[0]):
+            if tuple(bias.shape[-2:]) != (1, weight.shape[0]) or (l and weight.shape[1] != weights[l - 1].shape[0]):
                 raise ValueError(f"layer {l} does not chain: W {weight.shape}, b {tuple(bias.shape)}")
+            ensembles = [w.values.shape[:-2] if isinstance(w, DenseWeight) else () for w in (weights[0], weight)]
+            if not ensembles[0] == ensembles[1] == bias.shape[:-2]:
+                numbers = ", ".join(str(tuple(shape)) for shape in (*ensembles, bias.shape[:-2]))
+                raise ValueError(f"W of layer 0, W and b of layer {l} are ensembles of {numbers}: they have to agree")
         self.weights = list(weights)
         self.biases = list(biases)
         self.nonlinearity = nonlinearity
@@ -136,6 +141,7 @@ class Network:
 
         δ⁽ᴸ⁾ = s·c, δ⁽ˡ⁾ = σ̇(α̃⁽ˡ⁾) ⊙ W⁽ˡ⁾ᵀδ⁽ˡ⁺¹⁾/√n_l. Without a cotangent, all n_L outputs are differentiated apart:
         each δ⁽ˡ⁾ is (N n_L, n_l), row i n_L + k being ∂f_k(x_i)/∂α̃⁽ˡ⁾.
+        Raises ValueError for a c of another shape than f.
         """
         output = forward.output
         n_outputs = output.shape[-1]
@@ -144,6 +150,9 @@ class Network:
             copies = n_outputs
             identity = torch.eye(n_outputs, dtype=output.dtype, device=output.device)
             cotangent = identity.repeat(output.shape[-2], 1).expand(*output.shape[:-2], -1, -1)
+        elif cotangent.shape != output.shape:  # one for each network of an ensemble, or one for all
+            require_shape("the cotangent", cotangent.shape, "the output", output.shape[-2:])
+            require_shape("the output", output.shape, "the cotangent", cotangent.shape)
         derivatives = [self.output_scale * cotangent.to(output.dtype)]
         for l in range(self.depth - 1, 0, -1):
             weight = self.weights[l]
@@ -157,8 +166,15 @@ class Network:
     def update(self, forward: Forward, derivatives: Sequence[Tensor], scale: float) -> None:
         """θ ← θ + scale · Jᵀc in place, without a gradient buffer; ``derivatives`` are those of the cotangent c.
 
-        W⁽ˡ⁾ += scale/√n_l Σ_i δ⁽ˡ⁺¹⁾(x_i) α⁽ˡ⁾(x_i)ᵀ and b⁽ˡ⁾ += scale·β Σ_i δ⁽ˡ⁺¹⁾(x_i).
+        W⁽ˡ⁾ += scale/√n_l Σ_i δ⁽ˡ⁺¹⁾(x_i) α⁽ˡ⁾(x_i)ᵀ and b⁽ˡ⁾ += scale·β Σ_i δ⁽ˡ⁺¹⁾(x_i). Raises ValueError where
+        derivatives and activations do not agree, before anything is changed.
         """
+        if len(derivatives) != self.depth:
+            raise ValueError(f"{len(derivatives)} derivatives for {self.depth} layers: they have to agree")
+        for l, delta in enumerate(derivatives):
+            rows = forward.activations[l].shape[-2]
+            require_shape(f"δ of layer {l}", delta.shape, "(N, n_l) is", (rows, self.weights[l].shape[0]))
+            require_shape("the biases", self.biases[l].shape, "δ, summed,", (*delta.shape[:-2], 1, delta.shape[-1]))
         for l, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             delta = derivatives[l]
             weight.update(delta, forward.activations[l], scale * weight.shape[1] ** -0.5)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .network import Network
+from .shapes import require_shape
 
 _CHUNK = 8192
 
@@ -53,11 +54,15 @@ class Tangent:
         return self.kernel_with(self)
 
     def kernel_with(self, other: "Tangent") -> Tensor:
-        """Θ between these inputs (rows) and those of ``other`` (columns), (N n_L, N' n_L), float64."""
+        """Θ between these inputs (rows) and those of ``other`` (columns), (N n_L, N' n_L), float64.
+
+        Raises ValueError where ``other`` belongs to a network of other widths.
+        """
         return torch.stack(list(self.layers_with(other))).sum(dim=0)
 
     def layers_with(self, other: "Tangent") -> Iterator[Tensor]:
         """What the parameters of each layer l = 0 … L − 1 contribute to ``kernel_with``, Σ_l of which is Θ."""
+        require_shape("the widths of one network", self.network.widths, "those of the other", other.network.widths)
         beta2 = self.network.beta**2
         n_outputs = self.forward.output.shape[-1]
         for l, n_in in enumerate(self.network.widths[:-1]):
@@ -67,7 +72,11 @@ class Tangent:
             yield alpha * _gram(self.derivatives[l], other.derivatives[l])
 
     def move(self, coefficients: Tensor) -> None:
-        """θ ← θ + Jᵀc in place for c of shape (N, n_L): one low-rank update of each weight, no gradient buffer."""
+        """θ ← θ + Jᵀc in place for c of shape (N, n_L): one low-rank update of each weight, no gradient buffer.
+
+        Raises ValueError for a c of another shape than f.
+        """
+        require_shape("c", coefficients.shape, "f", self.forward.output.shape)
         rows = coefficients.to(self.forward.output.dtype)
         derivatives = []
         for delta in self.derivatives:

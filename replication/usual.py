@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .network import Network
+from .shapes import require_shape
 from .tangent import Tangent
 
 Rates = Sequence[tuple[float, float]]
@@ -46,6 +47,11 @@ def layer_kernels(tangent: Tangent) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def descent_kernel(weights: Sequence[Tensor], biases: Sequence[Tensor], rates: Rates) -> Tensor:
-    """K, (N n_L, N n_L), of a step of descent in the usual parametrization: f ← f − K d/N to first order."""
+    """K, (N n_L, N n_L), of a step of descent in the usual parametrization: f ← f − K d/N to first order.
+
+    Raises ValueError where the layers' kernels are not of one shape, or not as many as the rates.
+    """
+    for kernel in (*weights, *biases):
+        require_shape("the kernel of a layer", kernel.shape, "that of another", weights[0].shape)
     parts = zip(weights, biases, rates, strict=True)
     return torch.stack([weight_rate * w + bias_rate * b for w, b, (weight_rate, bias_rate) in parts]).sum(dim=0)
