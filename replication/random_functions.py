@@ -15,7 +15,7 @@ from torch import Tensor
 from .costs import Cost
 from .kernels import Kernel, checked_kernel, principal_components
 from .randomness import generator
-from .shapes import require_shape
+from .shapes import require_count, require_shape
 from .training import DivergenceError
 
 _KEPT = 2**26  # numbers f_k⁽ᵖ⁾(x_i) kept during a descent, 0.5 GB; above, they are drawn again at every step
@@ -38,9 +38,9 @@ def tabulated(kernel: Tensor, n_outputs: int = 1) -> Kernel:
 
     def block(x: Tensor, x2: Tensor | None = None, /) -> Tensor:
         x2 = x if x2 is None else x2
-        for name, numbers in (("x", x), ("x2", x2)):
-            if numbers.ndim != 1:
-                raise ValueError(f"{name} has shape {tuple(numbers.shape)}; it has to be (N,), the numbers of points")
+        for name, points in (("x", x), ("x2", x2)):
+            if points.ndim != 1:
+                raise ValueError(f"{name} has shape {tuple(points.shape)}; it has to be (N,), the numbers of points")
         return table[x][:, :, x2].reshape(len(x) * n_outputs, len(x2) * n_outputs)
 
     return block
@@ -88,8 +88,8 @@ def fourier_functions(n_0: int, length: float, n_outputs: int = 1) -> Sampler:
     after Rahimi and Recht). x is (M, n_0). Raises ValueError for a length ≤ 0, n_0 < 1 or n_L < 1.
     """
     _positive("the length", length)
-    _count("n_0", n_0)
-    _count("n_L", n_outputs)
+    require_count("n_0", n_0)
+    require_count("n_L", n_outputs)
 
     def sample(number: int, generator: torch.Generator, /) -> Callable[[Tensor], Tensor]:
         omega = torch.randn(number, n_0, generator=generator, dtype=torch.float64) / length
@@ -123,8 +123,8 @@ class LinearModel:
         stream: Callable[..., torch.Generator] = generator,
         block: int = 4096,
     ):
-        _count("P", number)
-        _count("block", block)
+        require_count("P", number)
+        require_count("block", block)
         self.sampler, self.number, self.key, self.stream, self.block = sampler, number, key, stream, block
 
     def initial(self) -> Tensor:
@@ -163,7 +163,7 @@ class LinearModel:
         leaves the finite numbers.
         """
         _positive("the learning rate", learning_rate)
-        _count("steps", steps)
+        require_count("steps", steps)
         theta = self._parameters(theta_0, x.device).clone()
         first = next(self._blocks(x))[0]
         kept = list(self._blocks(x)) if self.number * first.numel() <= _KEPT else None
@@ -212,8 +212,3 @@ def _positive(name: str, value: float) -> None:
 def _points(name: str, x: Tensor, n_0: int) -> None:
     if x.ndim != 2 or x.shape[1] != n_0:
         raise ValueError(f"{name} has shape {tuple(x.shape)}; it has to be (M, {n_0})")
-
-
-def _count(name: str, value: int) -> None:
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} has to be an integer ≥ 1, not {value!r}")

@@ -1,5 +1,6 @@
 """Shapes that have to agree. Other arrays would be broadcast without a word, to a number that means nothing."""
 
+import numbers
 from collections.abc import Sequence
 
 
@@ -22,3 +23,10 @@ def require_kernel(kernel: Sequence[int], name: str, f: Sequence[int]) -> None:
         raise ValueError(
             f"the kernel has shape {tuple(kernel)}, {name} {tuple(f)}: they have to agree, (N n_L, N n_L) and (N, n_L)"
         )
+
+
+def require_count(name: str, value: object) -> int:
+    """The integer, of Python or NumPy. Raises ValueError unless it is one and ≥ 1."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"{name} is {value!r}; it has to be an integer ≥ 1")
+    return int(value)
