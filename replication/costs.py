@@ -90,7 +90,7 @@ class LeastSquares(Cost):
             raise ValueError(f"the target f* has shape (N, n_L), not {tuple(target.shape)}")
         if not torch.isfinite(target).all():
             raise ValueError("the target f* is not finite")
-        self.target = target.double()
+        self.target = target.detach().double()
         self.factor = factor
 
     def value(self, f: Tensor) -> Tensor:

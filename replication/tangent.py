@@ -63,10 +63,12 @@ class Tangent:
     def layers_with(self, other: "Tangent") -> Iterator[Tensor]:
         """What the parameters of each layer l = 0 … L − 1 contribute to ``kernel_with``, Σ_l of which is Θ."""
         require_shape("the widths of one network", self.network.widths, "those of the other", other.network.widths)
+        if self.network.parametrization != other.network.parametrization:
+            raise ValueError("two networks of different parametrizations have no kernel in common")
         beta2 = self.network.beta**2
         n_outputs = self.forward.output.shape[-1]
-        for l, n_in in enumerate(self.network.widths[:-1]):
-            alpha = _gram(self.forward.activations[l], other.forward.activations[l]) / n_in + beta2
+        for l, fan in enumerate(self.network.fans):
+            alpha = _gram(self.forward.activations[l], other.forward.activations[l]) / fan + beta2
             if n_outputs > 1:
                 alpha = alpha.repeat_interleave(n_outputs, dim=-2).repeat_interleave(n_outputs, dim=-1)
             yield alpha * _gram(self.derivatives[l], other.derivatives[l])

@@ -23,7 +23,7 @@ def exact_rates(network: Network, learning_rate: float) -> Rates:
     An NTK-parametrized step moves Ŵ = W/√n_l by 1/√n_l of the step of W, which is itself η/√n_l times the derivative in
     Ŵ; likewise β twice for b̂ (paper, Remark 1: each derivative is scaled by 1/√n_l or β).
     """
-    return [(learning_rate / n_in, learning_rate * network.beta**2) for n_in in network.widths[:-1]]
+    return [(learning_rate / n_in, learning_rate * network.beta**2) for n_in in network.fans]
 
 
 def one_rate(network: Network, learning_rate: float) -> Rates:
@@ -40,8 +40,8 @@ def layer_kernels(tangent: Tangent) -> tuple[list[Tensor], list[Tensor]]:
     network = tangent.network
     biases = [delta.double() @ delta.double().mT for delta in tangent.derivatives]
     weights = [
-        n_in * (layer - network.beta**2 * bias)
-        for n_in, layer, bias in zip(network.widths[:-1], tangent.layers_with(tangent), biases, strict=True)
+        fan * (layer - network.beta**2 * bias)
+        for fan, layer, bias in zip(network.fans, tangent.layers_with(tangent), biases, strict=True)
     ]
     return weights, biases
 
