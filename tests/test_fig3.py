@@ -388,6 +388,8 @@ def test_another_draw_has_other_digits_and_other_networks(monkeypatch, same_digi
         (lambda: replace(DATA, scaling="whitened"), "data.scaling"),
         (lambda: replace(DATA, path="/nowhere"), "data.path"),
         (lambda: replace(DATA, path="tests"), "data.path"),
+        (lambda: replace(DATA, name="fashion_mnist"), "data.path"),
+        (lambda: replace(DATA, name="emnist"), "data.name"),
         (lambda: replace(TRAINING, solver="adam"), "training.solver"),
         (lambda: replace(TRAINING, goal=0.0), "training.goal"),
         (lambda: replace(TRAINING, order=3), "training.order"),
