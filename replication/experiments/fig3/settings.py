@@ -18,7 +18,7 @@ class Batch:
     scaling: str
     source: str
     path: str | None = field(metadata=NOT_IDENTITY)
-    name: str = field(default="mnist", metadata=NOT_IDENTITY)
+    name: str = field(metadata=NOT_IDENTITY)
 
     def digits(self, draw: int) -> Digits:
         """The batch in a draw."""
@@ -36,7 +36,7 @@ class DataConfig:
     n: int
     seed: int
     scaling: str
-    name: str = "mnist"
+    name: str
 
     def __post_init__(self) -> None:
         require(self.scaling in SCALINGS, "data.scaling", self.scaling, f"must be one of {', '.join(SCALINGS)}")
