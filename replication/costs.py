@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .shapes import require_kernel, require_shape
+
 
 class FrozenFlow(Protocol):
     """(s, m) ↦ w_m(s) = (1/N) ∫₀ˢ s'^m d|_{f(s')} ds' along the flow at a fixed kernel, for m = 0 and 1; shape of f."""
@@ -19,7 +21,10 @@ class FrozenFlow(Protocol):
 
 
 class Cost(ABC):
-    """A cost C(f), an average over the data. Any subclass with a value and a direction can be trained on."""
+    """A cost C(f), an average over the data. Any subclass with a value and a direction can be trained on.
+
+    A subclass that compares f with an array of its own raises ValueError where their shapes do not agree.
+    """
 
     @abstractmethod
     def value(self, f: Tensor) -> Tensor:
@@ -38,8 +43,10 @@ class Cost(ABC):
 
         Then f(s) = f_0 − K w(s) on the data, and off the data with the cross kernel (paper §3, kernel gradient
         descent). Here by integrating ẇ = d|_{f_0 − K w}/N numerically (LSODA, relative tolerance 1e-9).
-        Raises RuntimeError if the integration fails.
+        Raises RuntimeError if the integration fails, ValueError if kernel, f_0 and d|_f do not agree.
         """
+        require_kernel(kernel.shape, "f_0", f_0.shape)
+        require_shape("d|_f of the cost", self.direction(f_0).shape, "f_0", f_0.shape)
         from scipy.integrate import solve_ivp  # takes a while, and only costs without a closed form need it
 
         shape, n = f_0.shape, f_0.shape[-2]
@@ -72,7 +79,8 @@ class Cost(ABC):
 class LeastSquares(Cost):
     """C(f) = factor · ‖f − f*‖²_{p^in}, with d|_f = 2·factor·(f − f*); factor = ½ in the paper (§5).
 
-    target: f* on the data, (N, n_L). Raises ValueError for factor ≤ 0, a wrong shape or a non-finite target.
+    target: f* on the data, (N, n_L), or (S, N, n_L) with one for each network of an ensemble. Raises ValueError for
+    factor ≤ 0, a wrong shape or a non-finite target, and for an f whose shape does not agree with it.
     """
 
     def __init__(self, target: Tensor, factor: float = 0.5):
@@ -82,23 +90,28 @@ class LeastSquares(Cost):
             raise ValueError(f"the target f* has shape (N, n_L), not {tuple(target.shape)}")
         if not torch.isfinite(target).all():
             raise ValueError("the target f* is not finite")
-        self.target = target.double()
+        self.target = target.detach().double()
         self.factor = factor
 
     def value(self, f: Tensor) -> Tensor:
-        return self.factor * (f - self.target).square().sum(dim=-1).mean(dim=-1)
+        return self.factor * self._error(f).square().sum(dim=-1).mean(dim=-1)
 
     def direction(self, f: Tensor) -> Tensor:
-        return 2 * self.factor * (f - self.target)
+        return 2 * self.factor * self._error(f)
+
+    def _error(self, f: Tensor) -> Tensor:
+        require_shape("f", f.shape, "the target f*", self.target.shape)
+        return f - self.target
 
     def curvature(self) -> float:
         return 2 * self.factor
 
     def frozen_flow(self, kernel: Tensor, f_0: Tensor, duration: float) -> FrozenFlow:
         """The closed form: w(s) = s·(c/N) φ₁(−s c K/N)(f_0 − f*), c = 2·factor, φ₁(z) = (e^z − 1)/z (paper §5)."""
+        require_kernel(kernel.shape, "f_0", f_0.shape)
         eigenvalues, eigenvectors = torch.linalg.eigh(kernel)
         rates = 2 * self.factor / f_0.shape[-2] * eigenvalues
-        error = f_0 - self.target
+        error = self._error(f_0)
         components = 2 * self.factor / f_0.shape[-2] * (eigenvectors.mT @ error.reshape(*error.shape[:-2], -1, 1))
 
         def w(s: float, moment: int = 0) -> Tensor:
@@ -112,20 +125,28 @@ class LeastSquares(Cost):
 class CrossEntropy(Cost):
     """C(f) = E_{p^in}[−log softmax(f(x))_{y(x)}], with d|_f = softmax(f) − onehot(y).
 
-    labels: the classes y, (N,) integers in 0 … n_L − 1. Raises ValueError for n_L < 2 or a label out of range.
+    labels: the classes y, (N,) integers in 0 … n_L − 1. Raises ValueError for n_L < 2, labels that are not integers, of
+    another shape or out of range, and for an f that is not (…, N, n_L).
     """
 
     def __init__(self, labels: Tensor, n_classes: int):
+        if labels.ndim != 1 or not len(labels) or labels.is_floating_point() or labels.is_complex():
+            raise ValueError(f"labels must be integers (N,) with N ≥ 1, not {labels.dtype} {tuple(labels.shape)}")
         if n_classes < 2 or labels.min() < 0 or labels.max() >= n_classes:
             raise ValueError(f"labels must be in 0 … n_L − 1 with n_L = {n_classes} ≥ 2 classes")
         self.onehot = torch.nn.functional.one_hot(labels.long(), n_classes).double()
 
     def value(self, f: Tensor) -> Tensor:
+        self._require(f)
         per_input = torch.sum(f.log_softmax(dim=-1) * self.onehot, dim=-1)
         return per_input.mean(dim=-1).neg()
 
     def direction(self, f: Tensor) -> Tensor:
+        self._require(f)
         return f.softmax(dim=-1) - self.onehot
+
+    def _require(self, f: Tensor) -> None:
+        require_shape("f", f.shape, "the labels, one-hot,", self.onehot.shape)
 
 
 def _moment_of_decay(z: Tensor, moment: int) -> Tensor:

@@ -11,7 +11,12 @@ __all__ = ["Digits", "angle_grid", "circle", "digits_at", "gaussian", "mnist", "
 
 
 def circle(angles: Tensor) -> Tensor:
-    """Points of the unit circle, x(γ) = (cos γ, sin γ) (paper §6.1): angles (M,) in radians → (M, 2), float64."""
+    """Points of the unit circle, x(γ) = (cos γ, sin γ) (paper §6.1): angles (M,) in radians → (M, 2), float64.
+
+    Raises ValueError for angles of another shape.
+    """
+    if angles.ndim != 1:
+        raise ValueError(f"angles (M,) wanted, not {tuple(angles.shape)}")
     angles = angles.double()
     return torch.stack([angles.cos(), angles.sin()], dim=-1)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .shapes import require_shape
+
 
 @dataclass(frozen=True)
 class GaussianPairs:
@@ -45,7 +47,9 @@ class GaussianPairs:
         k12 = xᵀx'/n_0 + β²; with y = (x/√n_0, β)/√k11 of unit length, cosθ = yᵀy', sin²θ = d²(1 − d²/4), d = ‖y ∓ y'‖.
 
         Proposition 1, Σ⁽¹⁾. x is (N, n_0), x2 is (N', n_0); k11 is (N, 1), k22 is (1, N'), the others (N, N').
+        Raises ValueError where they have different n_0.
         """
+        require_shape("an input of x", x.shape[1:], "one of x2", x2.shape[1:])
         y, y2 = _augment(x, beta), _augment(x2, beta)
         k11, k22 = y.square().sum(1), y2.square().sum(1)
         norm, norm2 = k11.sqrt().unsqueeze(1), k22.sqrt().unsqueeze(0)

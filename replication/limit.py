@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .gaussian import GaussianPairs
 from .nonlinearities import Nonlinearity, nonlinearity
+from .shapes import require_count
 
 Inputs = Tensor | np.ndarray
 _BLOCK_ELEMENTS = 2**20  # 8 MB an array, of which one layer needs about a dozen
@@ -63,7 +64,7 @@ def limit(
     an input is not finite.
     """
     recursion = _Recursion(x, x2, depth, nonlinearity, beta, block)
-    out = torch.empty(3, depth, *recursion.shape, dtype=torch.float64, device=recursion.x.device)
+    out = torch.empty(3, recursion.depth, *recursion.shape, dtype=torch.float64, device=recursion.x.device)
     for rows, columns in recursion.blocks():
         for layer, kernels in enumerate(recursion.layers(rows, columns)):
             for kernel, values in zip(out, kernels, strict=True):
@@ -115,14 +116,12 @@ class _Recursion:
         beta: float,
         block: int | None,
     ) -> None:
-        if not isinstance(depth, int) or isinstance(depth, bool) or depth < 1:
-            raise ValueError(f"depth is {depth!r}; it has to be an integer ≥ 1")
         if not (math.isfinite(beta) and beta >= 0):
             raise ValueError(f"beta is {beta!r}; it has to be a finite number ≥ 0")
-        if block is not None and block < 1:
-            raise ValueError(f"block is {block!r}; it has to be ≥ 1")
+        if block is not None:
+            require_count("block", block)
         self.nonlinearity = nonlinearity(choice) if isinstance(choice, str) else choice
-        self.beta, self.depth, self.symmetric = float(beta), depth, x2 is None
+        self.beta, self.depth, self.symmetric = float(beta), require_count("depth", depth), x2 is None
         self.x = _inputs("x", x)
         self.x2 = self.x if x2 is None else _inputs("x2", x2)
         if self.x.shape[1] != self.x2.shape[1]:

@@ -1,15 +1,19 @@
 """The fully connected network in the NTK parametrization: forward pass, backward pass, parameter update (paper §2)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count, pairwise
-from typing import Self
+from typing import Literal, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .nonlinearities import Nonlinearity, nonlinearity
+from .shapes import require_shape
 from .weights import NOTHING_SAVED, DenseWeight, Weight, WeightDraw
+
+Parametrization = Literal["ntk", "standard"]
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,14 @@ class Forward:
 class Network:
     """f_θ of the paper: α̃⁽ˡ⁺¹⁾ = W⁽ˡ⁾α⁽ˡ⁾/√n_l + βb⁽ˡ⁾, α⁽ˡ⁾ = σ(α̃⁽ˡ⁾), f_θ = s·α̃⁽ᴸ⁾.
 
-    Paper §2, with an output scale s that is 1 there (s = n^{−1/2}, with time × n, is the mean-field scaling).
+    Paper §2, with an output scale s that is 1 there (s = n^{−1/2}, with time × n, is the mean-field scaling). In the
+    parametrization "standard", that of PyTorch, W⁽ˡ⁾α⁽ˡ⁾ is not divided by √n_l (``fans`` are 1 in place of n_l).
     ``weights[l]`` is W⁽ˡ⁾ of shape (n_{l+1}, n_l), ``biases[l]`` is b⁽ˡ⁾ as a row, (1, n_{l+1}); batches are rows. An
     ensemble of S networks carries a leading dimension S on its weights and biases, hence on its outputs. ``version``
     names the present parameters: every change gives a new one, ``rollback`` the one of then.
 
-    Raises ValueError for no layer, shapes that do not chain, or β < 0.
+    Parameters are changed in place, without a graph: of those that require grad, the detached values are taken.
+    Raises ValueError for no layer, shapes that do not chain, β < 0 or another parametrization.
     """
 
     def __init__(
@@ -42,19 +48,27 @@ class Network:
         nonlinearity: Nonlinearity,
         beta: float,
         output_scale: float = 1.0,
+        parametrization: Parametrization = "ntk",
     ):
         if not weights or len(weights) != len(biases):
             raise ValueError(f"a network has L ≥ 1 weights and as many biases, not {len(weights)} and {len(biases)}")
-        if beta < 0:
-            raise ValueError(f"beta must be ≥ 0, not {beta}")
+        if not (math.isfinite(beta) and beta >= 0):
+            raise ValueError(f"beta must be finite and ≥ 0, not {beta}")
+        if parametrization not in ("ntk", "standard"):
+            raise ValueError(f"the parametrization is {parametrization!r}; it has to be ntk or standard")
         for l, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-            if bias.shape[-1] != weight.shape[0] or (l and weight.shape[1] != weights[l - 1].shape[0]):
+            if tuple(bias.shape[-2:]) != (1, weight.shape[0]) or (l and weight.shape[1] != weights[l - 1].shape[0]):
                 raise ValueError(f"layer {l} does not chain: W {weight.shape}, b {tuple(bias.shape)}")
+            ensembles = [w.values.shape[:-2] if isinstance(w, DenseWeight) else () for w in (weights[0], weight)]
+            if not ensembles[0] == ensembles[1] == bias.shape[:-2]:
+                numbers = ", ".join(str(tuple(shape)) for shape in (*ensembles, bias.shape[:-2]))
+                raise ValueError(f"W of layer 0, W and b of layer {l} are ensembles of {numbers}: they have to agree")
         self.weights = list(weights)
-        self.biases = list(biases)
+        self.biases = [bias.detach() for bias in biases]
         self.nonlinearity = nonlinearity
         self.beta = beta
         self.output_scale = output_scale
+        self.parametrization = parametrization
         self.version = 0
         self._saved: tuple[int, list[Tensor]] | None = None
         self._versions = count(1)
@@ -91,6 +105,37 @@ class Network:
         """n_0, …, n_L."""
         return self.weights[0].shape[1], *(weight.shape[0] for weight in self.weights)
 
+    @classmethod
+    def from_torch(
+        cls, module: nn.Module, *, parametrization: Parametrization | None = None, beta: float | None = None
+    ) -> Self:
+        """The network of a ``torch.nn.Sequential`` of Linear layers with one elementwise nonlinearity between them.
+
+        It computes what the module computes, to rounding, and its parameters are a detached copy of the module's: by
+        default its tangent kernel is that of the module's own parameters, in the parametrization "standard" (in "ntk"
+        for layers ``NTKLinear``). With "ntk", W⁽ˡ⁾ = √n_l Ŵ⁽ˡ⁾ and b⁽ˡ⁾ = b̂⁽ˡ⁾/β (paper, Remark 1).
+        beta: by default that of the module, 0 without biases, 0.1 where the parametrization becomes "ntk".
+        Raises ValueError for a module that is not such a network, in words that name the part that is not.
+        """
+        from .torch_modules import network_of
+
+        return cls(*network_of(module, parametrization, beta))
+
+    def to_torch(self, parametrization: Parametrization | None = None) -> nn.Sequential:
+        """The module that computes f_θ, with a copy of the parameters, in this or another parametrization.
+
+        "standard": ``torch.nn.Linear`` with Ŵ⁽ˡ⁾ = W⁽ˡ⁾/√n_l and b̂⁽ˡ⁾ = βb⁽ˡ⁾ (paper, Remark 1); "ntk": ``NTKLinear``
+        with W⁽ˡ⁾ and b⁽ˡ⁾. Raises ValueError for an ensemble, TypeError for revealed weights.
+        """
+        from .torch_modules import module_of
+
+        return module_of(self, parametrization)
+
+    @property
+    def fans(self) -> tuple[int, ...]:
+        """What the squares of W⁽ˡ⁾'s factor divide by, l = 0 … L − 1: n_l, or 1 in the parametrization "standard"."""
+        return self.widths[:-1] if self.parametrization == "ntk" else (1,) * self.depth
+
     @property
     def depth(self) -> int:
         """L, the number of affine maps."""
@@ -103,16 +148,16 @@ class Network:
 
     def _affine(self, l: int, activation: Tensor) -> Tensor:
         """α̃⁽ˡ⁺¹⁾ from α⁽ˡ⁾."""
-        weight = self.weights[l]
-        out = weight.apply(activation)
-        return out.mul_(weight.shape[1] ** -0.5).add_(self.biases[l], alpha=self.beta)
+        out = self.weights[l].apply(activation)
+        return out.mul_(self.fans[l] ** -0.5).add_(self.biases[l], alpha=self.beta)
 
     def _input(self, x: Tensor) -> Tensor:
         if x.ndim < 2 or x.shape[-1] != self.widths[0] or x.shape[-2] == 0:
             raise ValueError(f"inputs must be (N, {self.widths[0]}) with N ≥ 1, not {tuple(x.shape)}")
         weight = self.weights[0]
-        return x.to(device=weight.device, dtype=weight.dtype)
+        return x.detach().to(device=weight.device, dtype=weight.dtype)
 
+    @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
         """f_θ(x), (N, n_0) → (N, n_L), keeping no activation."""
         activation = self._input(x)
@@ -120,6 +165,7 @@ class Network:
             activation = self.nonlinearity(self._affine(l, activation))
         return self.output_scale * self._affine(self.depth - 1, activation)
 
+    @torch.no_grad()
     def forward(self, x: Tensor) -> Forward:
         """f_θ(x) with everything that the backward pass needs. Raises ValueError for a wrong shape."""
         activations = [self._input(x)]
@@ -131,11 +177,13 @@ class Network:
         output = self.output_scale * self._affine(self.depth - 1, activations[-1])
         return Forward(activations, slopes, output)
 
+    @torch.no_grad()
     def backward(self, forward: Forward, cotangent: Tensor | None = None) -> list[Tensor]:
         """δ⁽¹⁾ … δ⁽ᴸ⁾ with δ⁽ˡ⁾(x_i) = Σ_k c_ik ∂f_k(x_i)/∂α̃⁽ˡ⁾ for the cotangent c, (N, n_L): each (N, n_l).
 
         δ⁽ᴸ⁾ = s·c, δ⁽ˡ⁾ = σ̇(α̃⁽ˡ⁾) ⊙ W⁽ˡ⁾ᵀδ⁽ˡ⁺¹⁾/√n_l. Without a cotangent, all n_L outputs are differentiated apart:
         each δ⁽ˡ⁾ is (N n_L, n_l), row i n_L + k being ∂f_k(x_i)/∂α̃⁽ˡ⁾.
+        Raises ValueError for a c of another shape than f.
         """
         output = forward.output
         n_outputs = output.shape[-1]
@@ -144,6 +192,9 @@ class Network:
             copies = n_outputs
             identity = torch.eye(n_outputs, dtype=output.dtype, device=output.device)
             cotangent = identity.repeat(output.shape[-2], 1).expand(*output.shape[:-2], -1, -1)
+        elif cotangent.shape != output.shape:  # one for each network of an ensemble, or one for all
+            require_shape("the cotangent", cotangent.shape, "the output", output.shape[-2:])
+            require_shape("the output", output.shape, "the cotangent", cotangent.shape)
         derivatives = [self.output_scale * cotangent.to(output.dtype)]
         for l in range(self.depth - 1, 0, -1):
             weight = self.weights[l]
@@ -151,17 +202,25 @@ class Network:
             if copies > 1:
                 slope = slope.repeat_interleave(copies, dim=-2)
             delta = weight.apply_transpose(derivatives[-1])
-            derivatives.append(delta.mul_(slope).mul_(weight.shape[1] ** -0.5))
+            derivatives.append(delta.mul_(slope).mul_(self.fans[l] ** -0.5))
         return derivatives[::-1]
 
+    @torch.no_grad()
     def update(self, forward: Forward, derivatives: Sequence[Tensor], scale: float) -> None:
         """θ ← θ + scale · Jᵀc in place, without a gradient buffer; ``derivatives`` are those of the cotangent c.
 
-        W⁽ˡ⁾ += scale/√n_l Σ_i δ⁽ˡ⁺¹⁾(x_i) α⁽ˡ⁾(x_i)ᵀ and b⁽ˡ⁾ += scale·β Σ_i δ⁽ˡ⁺¹⁾(x_i).
+        W⁽ˡ⁾ += scale/√n_l Σ_i δ⁽ˡ⁺¹⁾(x_i) α⁽ˡ⁾(x_i)ᵀ and b⁽ˡ⁾ += scale·β Σ_i δ⁽ˡ⁺¹⁾(x_i). Raises ValueError where
+        derivatives and activations do not agree, before anything is changed.
         """
+        if len(derivatives) != self.depth:
+            raise ValueError(f"{len(derivatives)} derivatives for {self.depth} layers: they have to agree")
+        for l, delta in enumerate(derivatives):
+            rows = forward.activations[l].shape[-2]
+            require_shape(f"δ of layer {l}", delta.shape, "(N, n_l) is", (rows, self.weights[l].shape[0]))
+            require_shape("the biases", self.biases[l].shape, "δ, summed,", (*delta.shape[:-2], 1, delta.shape[-1]))
         for l, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             delta = derivatives[l]
-            weight.update(delta, forward.activations[l], scale * weight.shape[1] ** -0.5)
+            weight.update(delta, forward.activations[l], scale * self.fans[l] ** -0.5)
             bias.add_(delta.sum(dim=-2, keepdim=True), alpha=scale * self.beta)
         self.version = next(self._versions)
 
@@ -192,7 +251,10 @@ class Network:
         """Rescale every dense weight matrix but the last to unit root mean square per input unit.
 
         The authors' precursor scripts do this after every step of gradient descent; the paper does not mention it.
+        Raises ValueError in the parametrization "standard", where weights of unit size are none that anybody draws.
         """
+        if self.parametrization != "ntk":
+            raise ValueError("weights are rescaled to unit size in the NTK parametrization only")
         for weight in self.weights[:-1]:
             if not isinstance(weight, DenseWeight):
                 raise TypeError(f"{type(weight).__name__} cannot be rescaled column by column")

@@ -42,7 +42,8 @@ class Nonlinearity(ABC):
         """E[σ(u)σ(v)] and E[σ̇(u)σ̇(v)].
 
         Proposition 1 and Theorem 1. Two float64 tensors of the pairs' broadcast shape. Relative error below 1e-13 for
-        variances up to 1e3 (relative to √(E[σ(u)²]E[σ(v)²]) near a zero of the expectation).
+        variances up to 1e3 (relative to √(E[σ(u)²]E[σ(v)²]) near a zero of the expectation); a σ of `from_function`
+        warns or raises ValueError where it cannot have that.
         """
 
     def propagate(self, pairs: GaussianPairs, a: Tensor, b: Tensor, beta: float) -> tuple[GaussianPairs, Tensor]:
@@ -285,9 +286,10 @@ def from_function(
     σ = function, σ̇ = derivative, by automatic differentiation when that is not given.
 
     `kinks` are the points where σ or σ̇ is not smooth, at which the quadrature is split. With kinks, nearly equal and
-    nearly opposite inputs cost about 10 ms a pair.
+    nearly opposite inputs cost about 10 ms a pair; so do many pairs where σ grows fast, like eˣ.
 
-    Raises ValueError if a kink is not finite. Its expectations warn (RuntimeWarning) when they are not accurate.
+    Raises ValueError if a kink is not finite. Its expectations warn (RuntimeWarning) when they are not accurate, and
+    raise ValueError where E[σ(u)²] or E[σ̇(u)²] is not finite in float64: for eˣ from a variance of about 120.
     """
     points = tuple(sorted({float(kink) for kink in kinks}))
     if not all(math.isfinite(point) for point in points):

@@ -15,6 +15,7 @@ from torch import Tensor
 from .costs import Cost
 from .kernels import Kernel, checked_kernel, principal_components
 from .randomness import generator
+from .shapes import require_count, require_shape
 from .training import DivergenceError
 
 _KEPT = 2**26  # numbers f_k⁽ᵖ⁾(x_i) kept during a descent, 0.5 GB; above, they are drawn again at every step
@@ -30,13 +31,16 @@ def tabulated(kernel: Tensor, n_outputs: int = 1) -> Kernel:
     """The kernel with a given matrix on M points, its inputs being their numbers.
 
     K(i, j) = the block (i, j) of the matrix, (M n_L, M n_L) (paper §3). x: integers 0 … M − 1, (N,). Raises ValueError
-    for a matrix that is not a kernel's.
+    for a matrix that is not a kernel's, or an x of another shape.
     """
     kernel = checked_kernel(kernel, n_outputs)
     table = kernel.reshape(-1, n_outputs, len(kernel) // n_outputs, n_outputs)
 
     def block(x: Tensor, x2: Tensor | None = None, /) -> Tensor:
         x2 = x if x2 is None else x2
+        for name, points in (("x", x), ("x2", x2)):
+            if points.ndim != 1:
+                raise ValueError(f"{name} has shape {tuple(points.shape)}; it has to be (N,), the numbers of points")
         return table[x][:, :, x2].reshape(len(x) * n_outputs, len(x2) * n_outputs)
 
     return block
@@ -70,6 +74,8 @@ def rbf(length: float) -> Kernel:
 
     def kernel(x: Tensor, x2: Tensor | None = None, /) -> Tensor:
         x, x2 = x.double(), (x if x2 is None else x2).double()
+        for name, points in (("x", x), ("x2", x2)):
+            _points(name, points, x.shape[-1])
         return torch.exp(-(x[:, None] - x2).square().sum(dim=-1) / (2 * length**2))
 
     return kernel
@@ -82,8 +88,8 @@ def fourier_functions(n_0: int, length: float, n_outputs: int = 1) -> Sampler:
     after Rahimi and Recht). x is (M, n_0). Raises ValueError for a length ≤ 0, n_0 < 1 or n_L < 1.
     """
     _positive("the length", length)
-    _count("n_0", n_0)
-    _count("n_L", n_outputs)
+    require_count("n_0", n_0)
+    require_count("n_L", n_outputs)
 
     def sample(number: int, generator: torch.Generator, /) -> Callable[[Tensor], Tensor]:
         omega = torch.randn(number, n_0, generator=generator, dtype=torch.float64) / length
@@ -91,6 +97,7 @@ def fourier_functions(n_0: int, length: float, n_outputs: int = 1) -> Sampler:
         signs = 2 * torch.randint(2, (number, 1, n_outputs), generator=generator).double() - 1
 
         def functions(x: Tensor) -> Tensor:
+            _points("x", x, n_0)
             phases = omega.to(x.device) @ x.double().mT + b.to(x.device)
             return signs.to(x.device) * (math.sqrt(2) * torch.cos(phases))[:, :, None]
 
@@ -116,8 +123,8 @@ class LinearModel:
         stream: Callable[..., torch.Generator] = generator,
         block: int = 4096,
     ):
-        _count("P", number)
-        _count("block", block)
+        require_count("P", number)
+        require_count("block", block)
         self.sampler, self.number, self.key, self.stream, self.block = sampler, number, key, stream, block
 
     def initial(self) -> Tensor:
@@ -136,6 +143,8 @@ class LinearModel:
 
         x (M, n_0), x2 (N, n_0) → (M n_L, N n_L), accumulated over blocks of functions. Errors as in the class.
         """
+        if x2 is not None:
+            require_shape("x2, without its first dimension,", x2.shape[1:], "x, without its first,", x.shape[1:])
         kernel = torch.zeros((), dtype=torch.float64)
         for values in self._blocks(x if x2 is None else torch.cat([x, x2])):
             m = len(x)
@@ -154,7 +163,7 @@ class LinearModel:
         leaves the finite numbers.
         """
         _positive("the learning rate", learning_rate)
-        _count("steps", steps)
+        require_count("steps", steps)
         theta = self._parameters(theta_0, x.device).clone()
         first = next(self._blocks(x))[0]
         kept = list(self._blocks(x)) if self.number * first.numel() <= _KEPT else None
@@ -162,8 +171,7 @@ class LinearModel:
         yield theta, f
         for step in range(1, steps + 1):
             d = cost.direction(f) / len(x)
-            if d.shape != f.shape:
-                raise ValueError(f"f on the data is {tuple(f.shape)}, but d|_f of the cost {tuple(d.shape)}")
+            require_shape("d|_f of the cost", d.shape, "f on the data", f.shape)
             f = torch.zeros_like(f)
             # One pass over the functions moves θ and evaluates the moved f.
             parts = torch.split(theta, self.block)
@@ -201,6 +209,6 @@ def _positive(name: str, value: float) -> None:
         raise ValueError(f"{name} has to be finite and > 0, not {value}")
 
 
-def _count(name: str, value: int) -> None:
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} has to be an integer ≥ 1, not {value!r}")
+def _points(name: str, x: Tensor, n_0: int) -> None:
+    if x.ndim != 2 or x.shape[1] != n_0:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; it has to be (M, {n_0})")

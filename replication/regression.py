@@ -12,14 +12,21 @@ import torch
 from torch import Tensor
 
 from .kernels import checked_kernel, principal_components
+from .shapes import require_kernel
 
 
 @dataclass(frozen=True)
 class Law:
-    """A Gaussian law of f on points: mean (N + M, n_L), covariance ((N + M) n_L, (N + M) n_L)."""
+    """A Gaussian law of f on points: mean (N + M, n_L), covariance ((N + M) n_L, (N + M) n_L).
+
+    Raises ValueError where the two do not agree.
+    """
 
     mean: Tensor
     covariance: Tensor
+
+    def __post_init__(self) -> None:
+        require_kernel(self.covariance.shape, "the mean", self.mean.shape)
 
     @property
     def sd(self) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .network import Network
+from .shapes import require_shape
 
 _CHUNK = 8192
 
@@ -53,25 +54,35 @@ class Tangent:
         return self.kernel_with(self)
 
     def kernel_with(self, other: "Tangent") -> Tensor:
-        """Θ between these inputs (rows) and those of ``other`` (columns), (N n_L, N' n_L), float64."""
+        """Θ between these inputs (rows) and those of ``other`` (columns), (N n_L, N' n_L), float64.
+
+        Raises ValueError where ``other`` belongs to a network of other widths.
+        """
         return torch.stack(list(self.layers_with(other))).sum(dim=0)
 
     def layers_with(self, other: "Tangent") -> Iterator[Tensor]:
         """What the parameters of each layer l = 0 … L − 1 contribute to ``kernel_with``, Σ_l of which is Θ."""
+        require_shape("the widths of one network", self.network.widths, "those of the other", other.network.widths)
+        if self.network.parametrization != other.network.parametrization:
+            raise ValueError("two networks of different parametrizations have no kernel in common")
         beta2 = self.network.beta**2
         n_outputs = self.forward.output.shape[-1]
-        for l, n_in in enumerate(self.network.widths[:-1]):
-            alpha = _gram(self.forward.activations[l], other.forward.activations[l]) / n_in + beta2
+        for l, fan in enumerate(self.network.fans):
+            alpha = _gram(self.forward.activations[l], other.forward.activations[l]) / fan + beta2
             if n_outputs > 1:
                 alpha = alpha.repeat_interleave(n_outputs, dim=-2).repeat_interleave(n_outputs, dim=-1)
             yield alpha * _gram(self.derivatives[l], other.derivatives[l])
 
     def move(self, coefficients: Tensor) -> None:
-        """θ ← θ + Jᵀc in place for c of shape (N, n_L): one low-rank update of each weight, no gradient buffer."""
+        """θ ← θ + Jᵀc in place for c of shape (N, n_L): one low-rank update of each weight, no gradient buffer.
+
+        Raises ValueError for a c of another shape than f.
+        """
         self.network.update(self.forward, self.weighted(coefficients), 1.0)
 
     def weighted(self, coefficients: Tensor) -> list[Tensor]:
         """Σ_k c_ik δ_k⁽ˡ⁾(x_i) for c of shape (N, n_L), each (N, n_l): with the activations, the factors of Jᵀc."""
+        require_shape("c", coefficients.shape, "f", self.forward.output.shape)
         rows = coefficients.to(self.forward.output.dtype)
         derivatives = []
         for delta in self.derivatives:

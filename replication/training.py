@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .costs import Cost, FrozenFlow
 from .network import Network
+from .shapes import require_shape
 from .tangent import Tangent
 
 # An extrapolated kernel under which f would grow by more than this part in a step is not used.
@@ -121,7 +122,9 @@ class GradientDescent:
                 )
             yield State(step * self.learning_rate, tangent, cost)
             if step < self.steps:
-                coefficients = (-self.learning_rate / x.shape[-2]) * cost.direction(tangent.output)
+                direction = cost.direction(tangent.output)
+                require_shape("d|_f of the cost", direction.shape, "f", tangent.output.shape)
+                coefficients = (-self.learning_rate / x.shape[-2]) * direction
                 network.update(tangent.forward, network.backward(tangent.forward, coefficients), 1.0)
                 if self.normalize_hidden:
                     network.normalize_hidden_weights()
@@ -168,10 +171,11 @@ class GradientFlow:
         """Flow of C at the inputs x, (N, n_0), from t = 0 to self.t; tangent: the linearization at t = 0, if known.
 
         Raises DivergenceError when f is no longer finite, or when the rounding of the network's dtype keeps the
-        defect above the tolerance however short the step.
+        defect above the tolerance however short the step; ValueError where x, the cost and the tangent do not agree.
         """
         t = 0.0
         tangent = tangent or Tangent(network, x)
+        require_shape("x", x.shape, "the inputs of the tangent", tangent.forward.activations[0].shape)
         _finite(tangent.output, t)
         yield State(t, tangent, cost)
         step, before = self.first_step, None

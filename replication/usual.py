@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .network import Network
+from .shapes import require_shape
 from .tangent import Tangent
 
 Rates = Sequence[tuple[float, float]]
@@ -22,7 +23,7 @@ def exact_rates(network: Network, learning_rate: float) -> Rates:
     An NTK-parametrized step moves Ŵ = W/√n_l by 1/√n_l of the step of W, which is itself η/√n_l times the derivative in
     Ŵ; likewise β twice for b̂ (paper, Remark 1: each derivative is scaled by 1/√n_l or β).
     """
-    return [(learning_rate / n_in, learning_rate * network.beta**2) for n_in in network.widths[:-1]]
+    return [(learning_rate / n_in, learning_rate * network.beta**2) for n_in in network.fans]
 
 
 def one_rate(network: Network, learning_rate: float) -> Rates:
@@ -39,13 +40,18 @@ def layer_kernels(tangent: Tangent) -> tuple[list[Tensor], list[Tensor]]:
     network = tangent.network
     biases = [delta.double() @ delta.double().mT for delta in tangent.derivatives]
     weights = [
-        n_in * (layer - network.beta**2 * bias)
-        for n_in, layer, bias in zip(network.widths[:-1], tangent.layers_with(tangent), biases, strict=True)
+        fan * (layer - network.beta**2 * bias)
+        for fan, layer, bias in zip(network.fans, tangent.layers_with(tangent), biases, strict=True)
     ]
     return weights, biases
 
 
 def descent_kernel(weights: Sequence[Tensor], biases: Sequence[Tensor], rates: Rates) -> Tensor:
-    """K, (N n_L, N n_L), of a step of descent in the usual parametrization: f ← f − K d/N to first order."""
+    """K, (N n_L, N n_L), of a step of descent in the usual parametrization: f ← f − K d/N to first order.
+
+    Raises ValueError where the layers' kernels are not of one shape, or not as many as the rates.
+    """
+    for kernel in (*weights, *biases):
+        require_shape("the kernel of a layer", kernel.shape, "that of another", weights[0].shape)
     parts = zip(weights, biases, rates, strict=True)
     return torch.stack([weight_rate * w + bias_rate * b for w, b, (weight_rate, bias_rate) in parts]).sum(dim=0)

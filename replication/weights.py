@@ -73,7 +73,7 @@ class DenseWeight:
     def __init__(self, values: Tensor):
         if values.ndim not in (2, 3):
             raise ValueError(f"a weight has shape (n_out, n_in) or (S, n_out, n_in), not {tuple(values.shape)}")
-        self.values = values
+        self.values = values.detach()
         self._saved: Tensor | None = None
 
     @classmethod

@@ -36,7 +36,7 @@ CLAIM = {claim.id.removeprefix("fig3."): claim for claim in EXPERIMENT.claims}
 NETWORK = NetworkConfig(depth=3, nonlinearity="erf", beta=0.1, dtype="float64")
 TRAINING = TrainingConfig(solver="gradient_flow", t=200.0, tolerance=1e-4, order=2, learning_rate=2.0, goal=0.5)
 X = mnist(24, 0).images
-DATA = DataConfig(path=None, n=24, seed=0, scaling="unit_interval")
+DATA = DataConfig(path=None, n=24, seed=0, scaling="unit_interval", name="mnist")
 REFERENCE = limit_components(DATA.batch(24, 0), 0, NETWORK.depth, NETWORK.nonlinearity, NETWORK.beta)
 
 
@@ -388,6 +388,8 @@ def test_another_draw_has_other_digits_and_other_networks(monkeypatch, same_digi
         (lambda: replace(DATA, scaling="whitened"), "data.scaling"),
         (lambda: replace(DATA, path="/nowhere"), "data.path"),
         (lambda: replace(DATA, path="tests"), "data.path"),
+        (lambda: replace(DATA, name="fashion_mnist"), "data.path"),
+        (lambda: replace(DATA, name="emnist"), "data.name"),
         (lambda: replace(TRAINING, solver="adam"), "training.solver"),
         (lambda: replace(TRAINING, goal=0.0), "training.goal"),
         (lambda: replace(TRAINING, order=3), "training.order"),

@@ -108,8 +108,10 @@ def plane(dataset: xr.Dataset) -> np.ndarray:
 def _thumbnails(axes: Axes, dataset: xr.Dataset) -> None:
     """The digits themselves, where one is not in the way of another, else a dot."""
     points, labels = plane(dataset), dataset.labels.values
-    path = dataset.attrs["data"]["path"]
-    images = digits_at(torch.from_numpy(dataset.indices.values.astype(np.int64)), path=path).images.numpy()
+    data = dataset.attrs["data"]
+    images = digits_at(
+        torch.from_numpy(dataset.indices.values.astype(np.int64)), path=data["path"], name=data.get("name", "mnist")
+    ).images.numpy()
     low, high = points.min(axis=0) - 0.2, points.max(axis=0) + 0.2
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     side = (high - low) * THUMBNAIL / np.array([4.9, 4.9])  # the size of the axes, in inches

@@ -161,8 +161,10 @@ def fall(
 ) -> Statistic:
     """The ratio of a positive measure between the narrowest and the widest group, its interval taken on its log.
 
-    groups: for each width (or other ``variable``), ascending, samples of independent networks, (seeds, …).
+    groups: for each width (or other ``variable``), ascending, samples of independent networks, (seeds, …). Raises
+    ValueError for another number of groups than of widths.
     """
+    _require_as_many(widths, groups)
     if len(widths) < 2:
         return undecided(f"fall of {quantity}", allowed)
     name = f"{quantity}({variable}={widths[0]})/{quantity}({variable}={widths[-1]})"
@@ -179,12 +181,18 @@ def rate(
     *,
     variable: str = "n",
 ) -> Statistic:
-    """The exponent of a positive measure in the width n, or another ``variable``; groups as in ``fall``."""
+    """The exponent of a positive measure in the width n, or another ``variable``; groups and errors as in ``fall``."""
+    _require_as_many(widths, groups)
     if len(widths) < 2:
         return undecided(f"exponent of {quantity}", allowed)
     seeds = [len(group) for group in groups]
     found = interval(groups, lambda sample: exponent(widths, [measure(group) for group in sample], seeds))
     return Statistic(f"exponent of {quantity}, {variable}={widths[0]}…{widths[-1]}", *found, allowed)
+
+
+def _require_as_many(widths: Sequence[int], groups: Sequence[np.ndarray]) -> None:
+    if len(widths) != len(groups):
+        raise ValueError(f"{len(groups)} groups of networks for {len(widths)} widths: they have to agree")
 
 
 def ratio(

@@ -150,7 +150,7 @@ class Fig3(Experiment[Config, Setting]):
             rates_t=config.rates.t,
             descent=asdict(config.descent),
             beta=config.spectrum.beta,
-            sampled=config.spectrum.n / digits_in(config.data.path),
+            sampled=config.spectrum.n / digits_in(config.data.path, name=config.data.name),
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:

