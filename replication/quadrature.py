@@ -44,7 +44,7 @@ def gaussian_expectations(
     large variances, and |cosθ| near 1) are integrated one by one, in two dimensions. Warns (RuntimeWarning) when the
     quadrature has not converged, most often because σ has a kink that was not named.
     """
-    cosine = pairs.correlation
+    cosine = pairs.correlation.clamp_(-1.0, 1.0)
     shape = cosine.shape
     results, scales, doubtful = [], [], torch.zeros(shape, dtype=torch.bool, device=cosine.device)
     for f in (function, derivative):
