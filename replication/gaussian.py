@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,89 +11,162 @@ from torch import Tensor
 
 from .shapes import require_shape
 
+_NEAR = 0.05  # 1 ∓ cosθ below which a difference of unit vectors fixes θ better
+
+
+@dataclass(frozen=True)
+class Directions:
+    """The first layer's inputs with the bias as one more coordinate, by length and direction.
+
+    variance = |x|²/n_0 + β², (N,); unit = (x/√n_0, β)/√variance, (N, n_0 + 1), 0 where the variance vanishes.
+
+    Paper §2: α̃⁽¹⁾(x) is √variance times the component of a standard Gaussian vector along ``unit``.
+    """
+
+    unit: Tensor
+    variance: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, beta: float) -> Directions:
+        """Those of inputs (N, n_0)."""
+        bias = torch.full_like(x[:, :1], beta)
+        unit = torch.cat([x / x.shape[1] ** 0.5, bias], dim=1)
+        variance = unit.square().sum(1)
+        unit /= torch.where(variance > 0, variance, 1.0).sqrt_().unsqueeze(1)
+        return cls(unit, variance)
+
+    def to(self, dtype: torch.dtype) -> Directions:
+        return Directions(self.unit.to(dtype), self.variance.to(dtype))
+
+    def __getitem__(self, rows: slice) -> Directions:
+        return Directions(self.unit[rows], self.variance[rows])
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Second moments of the activations at one layer, with the bias, as the recursion over layers needs them.
+
+    a = √E[σ(u)²], variance = a² + β²; with the angle φ = arctan(β/a), cosine = cosφ = a/√variance,
+    half_cosine = cos(φ/2), half_tangent = tan(φ/2).
+
+    Paper, Proposition 1: the variance is Σ⁽ˡ⁺¹⁾(x, x). Tensors of one shape, one value an input.
+    """
+
+    a: Tensor
+    variance: Tensor
+    cosine: Tensor
+    half_cosine: Tensor
+    half_tangent: Tensor
+    beta: float
+
+    @classmethod
+    def of(cls, a: Tensor, beta: float) -> Moments:
+        """Those of a = √E[σ(u)²], for the bias β."""
+        phi = torch.atan2(torch.full_like(a, beta), a)
+        return cls(a, a.square() + beta**2, phi.cos(), (phi / 2).cos(), (phi / 2).tan(), beta)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Moments:
+        """Those with every tensor replaced by a function of it: some rows, another shape, another precision."""
+        return Moments(
+            function(self.a),
+            function(self.variance),
+            function(self.cosine),
+            function(self.half_cosine),
+            function(self.half_tangent),
+            self.beta,
+        )
+
 
 @dataclass(frozen=True)
 class GaussianPairs:
-    """Centred Gaussian pairs (u, v) with their covariances and the squared sine of their angle.
+    """Centred Gaussian pairs (u, v) with their covariances and the angle between them.
 
-    k11 = E[u²], k22 = E[v²], k12 = E[uv], sin2 = 1 − k12²/(k11 k22) = sin²θ, cosθ = corr(u, v).
+    k11 = E[u²], k22 = E[v²], k12 = E[uv]; cosθ = corr(u, v), one_minus = 1 − cosθ, one_plus = 1 + cosθ.
 
-    The laws under the expectations of the paper's Proposition 1 and Theorem 1. Float64 tensors that broadcast
-    against each other, (N, 1), (1, N') and (N, N') for a kernel. sin2 is carried because, near θ = 0 and π, k12 alone
-    fixes θ to half the digits only, and ReLU's Σ̇ depends on θ. Where k11 or k22 vanishes, sin2 is 0.
+    The laws under the expectations of the paper's Proposition 1 and Theorem 1. Tensors that broadcast against each
+    other, (N, 1), (1, N') and (N, N') for a kernel. 1 ∓ cosθ are carried because, near θ = 0 and π, k12 alone fixes θ
+    to half the digits only, and ReLU's Σ̇ depends on θ. Where k11 or k22 vanishes, θ is 0.
     """
 
     k11: Tensor
     k12: Tensor
     k22: Tensor
-    sin2: Tensor
+    one_minus: Tensor
+    one_plus: Tensor
 
     @classmethod
     def from_covariance(cls, k11: Tensor, k12: Tensor, k22: Tensor) -> GaussianPairs:
-        """Pairs of given covariance, the determinant k11 k22 − k12² taken exactly and rounded once.
+        """Pairs of given covariance in float64, the determinant k11 k22 − k12² taken exactly and rounded once.
 
-        sin²θ = max(0, k11 k22 − k12²) / (k11 k22).
+        sin²θ = max(0, k11 k22 − k12²) / (k11 k22), 1 − |cosθ| = sin²θ/(1 + |cosθ|).
 
         Units and shapes as in the class. Covariances with k12² > k11 k22 are read as perfectly correlated.
         """
         product, product_error = _two_product(k11, k22)
         square, square_error = _two_product(k12, k12)
         determinant = (product - square) + (product_error - square_error)
-        sin2 = determinant.div_(torch.where(product > 0, product, 1.0)).clamp_(0.0, 1.0)
-        return cls(k11, k12, k22, torch.where(product > 0, sin2, 0.0))
+        safe = torch.where(product > 0, product, 1.0)
+        sin2 = torch.where(product > 0, determinant.div_(safe).clamp_(0.0, 1.0), 0.0)
+        larger = 1 + (k12.abs() / safe.sqrt()).clamp_(max=1.0)
+        smaller = sin2 / larger
+        obtuse = k12 < 0
+        return cls(k11, k12, k22, torch.where(obtuse, larger, smaller), torch.where(obtuse, smaller, larger))
 
     @classmethod
-    def from_inputs(cls, x: Tensor, x2: Tensor, beta: float) -> GaussianPairs:
+    def from_inputs(cls, x: Directions, x2: Directions) -> GaussianPairs:
         """The pairs (α̃⁽¹⁾(x), α̃⁽¹⁾(x')) of the first layer.
 
-        k12 = xᵀx'/n_0 + β²; with y = (x/√n_0, β)/√k11 of unit length, cosθ = yᵀy', sin²θ = d²(1 − d²/4), d = ‖y ∓ y'‖.
+        k12 = xᵀx'/n_0 + β²; with y = (x/√n_0, β)/√k11 of unit length, cosθ = yᵀy', 1 ∓ cosθ = |y ∓ y'|²/2.
 
-        Proposition 1, Σ⁽¹⁾. x is (N, n_0), x2 is (N', n_0); k11 is (N, 1), k22 is (1, N'), the others (N, N').
-        Raises ValueError where they have different n_0.
+        Proposition 1, Σ⁽¹⁾. k11 is (N, 1), k22 is (1, N'), the others (N, N'). Raises ValueError for inputs of
+        different n_0.
         """
-        require_shape("an input of x", x.shape[1:], "one of x2", x2.shape[1:])
-        y, y2 = _augment(x, beta), _augment(x2, beta)
-        k11, k22 = y.square().sum(1), y2.square().sum(1)
-        norm, norm2 = k11.sqrt().unsqueeze(1), k22.sqrt().unsqueeze(0)
-        y.div_(torch.where(norm > 0, norm, 1.0))
-        y2.div_(torch.where(norm2 > 0, norm2, 1.0).T)
-        cosine = y @ y2.T
-        sin2 = (1 - cosine.square()).clamp_(min=0.0)
+        require_shape("an input of x with its bias", x.unit.shape[1:], "one of x2", x2.unit.shape[1:])
+        cosine = x.unit @ x2.unit.T
+        one_minus, one_plus = 1 - cosine, 1 + cosine
         # Near θ = 0 and π only the difference of the unit vectors still sees θ to rounding (Kahan).
-        near = torch.nonzero(sin2 < 0.1)
-        for rows, columns in (index.unbind(1) for index in torch.split(near, max(1, 2**17 // y.shape[1]))):
-            opposite = cosine[rows, columns] < 0
-            difference = y[rows] - torch.where(opposite.unsqueeze(1), -1.0, 1.0) * y2[columns]
-            chord2 = difference.square_().sum(1)
-            sin2[rows, columns] = chord2 * (1 - chord2 / 4)
-        zero = (norm == 0) | (norm2 == 0)
-        return cls(k11.unsqueeze(1), cosine * norm * norm2, k22.unsqueeze(0), sin2.masked_fill_(zero, 0.0))
+        for sign, rest in ((1, one_minus), (-1, one_plus)):
+            near = torch.nonzero(rest < _NEAR)
+            for rows, columns in (index.unbind(1) for index in torch.split(near, max(1, 2**17 // x.unit.shape[1]))):
+                rest[rows, columns] = (x.unit[rows] - sign * x2.unit[columns]).square_().sum(1).div_(2)
+        k11, k22 = x.variance.unsqueeze(1), x2.variance.unsqueeze(0)
+        if not (bool(k11.all()) and bool(k22.all())):
+            zero = (k11 == 0) | (k22 == 0)
+            one_minus.masked_fill_(zero, 0.0)
+            one_plus.masked_fill_(zero, 2.0)
+        return cls(k11, cosine.mul_(k11.sqrt()).mul_(k22.sqrt()), k22, one_minus, one_plus)
 
     @classmethod
     def from_activations(
-        cls, value: Tensor, a: Tensor, b: Tensor, one_minus: Tensor, one_plus: Tensor, beta: float
+        cls, value: Tensor, a: Moments, b: Moments, one_minus: Tensor, one_plus: Tensor | None
     ) -> GaussianPairs:
         """The pairs of the next layer from the second moments of the activations of this one.
 
-        With a² = E[σ(u)²], b² = E[σ(v)²], ab c = value = E[σ(u)σ(v)]: k11 = a² + β², k12 = value + β², k22 = b² + β²,
-        k11 k22 sin²θ = a²b²(1 − c)(1 + c) + β²((a − b)² + 2ab(1 − c)): no term is negative, so θ is exact to rounding.
+        With value = E[σ(u)σ(v)] = ab c: k11 = a² + β², k12 = value + β², k22 = b² + β²; with the angles φ, φ' of a, b,
+        1 ∓ cosθ = cosφ cosφ' (1 ∓ c) + 2 sin²((φ ∓ φ')/2): no term is negative, so θ is exact to rounding.
 
-        Proposition 1. one_minus and one_plus are 1 − c and 1 + c; shapes as in the class.
+        Proposition 1. one_minus and one_plus are 1 ∓ c, and are changed; None for the latter says that c ≥ 0. Shapes as
+        in the class, those of a as k11, those of b as k22.
         """
-        k11, k22 = a.square() + beta**2, b.square() + beta**2
-        norm, norm2 = k11.sqrt(), k22.sqrt()
-        norm, norm2 = torch.where(norm > 0, norm, 1.0), torch.where(norm2 > 0, norm2, 1.0)
-        product = (a / norm) * (b / norm2)
-        sin2 = (product.square() * one_plus).mul_(one_minus)
+        one_minus = one_minus.mul_(a.cosine).mul_(b.cosine)
+        beta = a.beta
         if beta > 0:
-            sin2 += ((a - b) * (beta / norm) / norm2).square_()
-            sin2 += (product * (beta / norm) * (2 * beta / norm2)).mul_(one_minus)
-        return cls(k11, value + beta**2, k22, sin2.clamp_(max=1.0))
+            halves = (math.sqrt(2) * a.half_cosine, b.half_cosine)
+            sine = (a.half_tangent - b.half_tangent).mul_(halves[0]).mul_(halves[1])
+            one_minus.addcmul_(sine, sine)
+        if one_plus is None:
+            one_plus = 2 - one_minus
+        else:
+            one_plus = one_plus.mul_(a.cosine).mul_(b.cosine)
+            if beta > 0:
+                sine = (a.half_tangent + b.half_tangent).mul_(halves[0]).mul_(halves[1])
+                one_plus.addcmul_(sine, sine)
+        return cls(a.variance, value + beta**2, b.variance, one_minus, one_plus)
 
     @classmethod
     def identical(cls, variance: Tensor) -> GaussianPairs:
         """The pairs (u, u): k11 = k12 = k22 = E[u²], θ = 0."""
-        return cls(variance, variance, variance, torch.zeros_like(variance))
+        return cls(variance, variance, variance, torch.zeros_like(variance), torch.full_like(variance, 2))
 
     @property
     def scale(self) -> Tensor:
@@ -99,25 +174,27 @@ class GaussianPairs:
         return self.k11.sqrt() * self.k22.sqrt()
 
     @property
+    def sin2(self) -> Tensor:
+        """sin²θ = 1 − k12²/(k11 k22)."""
+        return self.one_minus * self.one_plus
+
+    @property
     def determinant(self) -> Tensor:
         """k11 k22 − k12² = k11 k22 sin²θ."""
-        return (self.k11 * self.k22) * self.sin2
+        return self.sin2.mul_(self.k11).mul_(self.k22)
 
     @property
     def correlation(self) -> Tensor:
-        """cosθ in [−1, 1]; 0 where a variance vanishes."""
-        scale = self.scale
-        return (self.k12 / torch.where(scale > 0, scale, 1.0)).clamp_(-1.0, 1.0)
+        """cosθ, which rounding may leave an ε outside [−1, 1]; 0 where a variance vanishes."""
+        tiny = torch.finfo(self.k12.dtype).tiny
+        return (self.k12 * self.k11.clamp(min=tiny).rsqrt_()).mul_(self.k22.clamp(min=tiny).rsqrt_())
 
-    def acute_angle(self) -> Tensor:
-        """min(θ, π − θ), to rounding at both ends."""
-        cosine = self.correlation.abs_()
-        return torch.atan2(self.sin2.sqrt(), cosine)
-
-
-def _augment(x: Tensor, beta: float) -> Tensor:
-    bias = torch.full_like(x[:, :1], beta)
-    return torch.cat([x / x.shape[1] ** 0.5, bias], dim=1)
+    def acute_angle(self) -> tuple[Tensor, Tensor, Tensor]:
+        """ψ = min(θ, π − θ) to rounding at both ends, h(ψ) = sinψ − ψ cosψ up to the rounding of ψ, and cosθ."""
+        sine, cosine = self.sin2.sqrt_(), self.correlation
+        acute = cosine.abs()
+        psi = torch.atan2(sine, acute)
+        return psi, sine.addcmul_(psi, acute, value=-1), cosine
 
 
 def _two_product(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

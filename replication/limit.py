@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .gaussian import GaussianPairs
+from .gaussian import Directions, GaussianPairs, Moments
 from .nonlinearities import Nonlinearity, nonlinearity
 from .shapes import require_count
 
 Inputs = Tensor | np.ndarray
-_BLOCK_ELEMENTS = 2**20  # 8 MB an array, of which one layer needs about a dozen
+Block = tuple[slice, slice]
+# A block of a kernel has so many bytes: on a CPU the arrays of one layer then stay in the cache of a core.
+_BYTES = 2**18
+_BYTES_GPU = 2**25
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Limit:
 
     sigma[l − 1] = Σ⁽ˡ⁾, theta[l − 1] = Θ_∞⁽ˡ⁾, sigma_dot[l − 1] = Σ̇⁽ˡ⁾; so sigma[-1], theta[-1] are those of depth L.
 
-    Paper, Proposition 1 and Theorem 1. Float64 tensors of shape (L, N, N'). There is no Σ̇⁽¹⁾: sigma_dot[0] is 0,
+    Paper, Proposition 1 and Theorem 1. Tensors of shape (L, N, N'). There is no Σ̇⁽¹⁾: sigma_dot[0] is 0,
     as if Θ_∞⁽¹⁾ = Σ⁽¹⁾ were a step of the recursion too.
     """
 
@@ -51,6 +55,7 @@ def limit(
     nonlinearity: str | Nonlinearity,
     beta: float,
     block: int | None = None,
+    dtype: torch.dtype = torch.float64,
 ) -> Limit:
     """The kernels Σ⁽ˡ⁾, Σ̇⁽ˡ⁾, Θ_∞⁽ˡ⁾ of the infinitely wide network, for l = 1, …, depth.
 
@@ -58,50 +63,67 @@ def limit(
     Θ_∞⁽¹⁾ = Σ⁽¹⁾, Θ_∞⁽ˡ⁺¹⁾ = Θ_∞⁽ˡ⁾ Σ̇⁽ˡ⁺¹⁾ + Σ⁽ˡ⁺¹⁾.
 
     Paper, Proposition 1 and Theorem 1. x is (N, n_0), x2 is (N', n_0) and by default x; the kernels are then exactly
-    symmetric. Computed in float64 on the device of x, `block` rows at a time.
+    symmetric, and half of them is computed. On the device of x, `block` rows at a time, in float64 to about 1e-13, or
+    in float32 to about 1e-6 in half the time.
 
-    Raises ValueError if a shape, the depth (≥ 1), β (≥ 0), the block (≥ 1) or the name of σ is out of its domain, or if
-    an input is not finite.
+    Raises ValueError if a shape, the depth (≥ 1), β (≥ 0), the block (≥ 1), the dtype or the name of σ is out of its
+    domain, or if an input is not finite.
     """
-    recursion = _Recursion(x, x2, depth, nonlinearity, beta, block)
-    out = torch.empty(3, recursion.depth, *recursion.shape, dtype=torch.float64, device=recursion.x.device)
-    for rows, columns in recursion.blocks():
-        for layer, kernels in enumerate(recursion.layers(rows, columns)):
-            for kernel, values in zip(out, kernels, strict=True):
-                kernel[layer, rows, columns] = values
-    return Limit(*(recursion.symmetrized(kernel) for kernel in out))
+    recursion = _Recursion(x, x2, depth, nonlinearity, beta, block, dtype)
+    kernels = Limit(*(recursion.empty(recursion.depth) for _ in range(3)))
+
+    def compute(block: Block) -> None:
+        for layer, (sigma, sigma_dot, theta) in enumerate(recursion.layers(block)):
+            recursion.store(kernels.sigma[layer], block, sigma)
+            recursion.store(kernels.sigma_dot[layer], block, sigma_dot)
+            recursion.store(kernels.theta[layer], block, theta)
+
+    recursion.run(compute)
+    return kernels
 
 
 def sigma_inf(
-    x: Inputs, x2: Inputs | None = None, *, depth: int, nonlinearity: str | Nonlinearity, beta: float
+    x: Inputs,
+    x2: Inputs | None = None,
+    *,
+    depth: int,
+    nonlinearity: str | Nonlinearity,
+    beta: float,
+    dtype: torch.dtype = torch.float64,
 ) -> Tensor:
     """The output covariance Σ⁽ᴸ⁾, L = depth, of the infinitely wide network: `limit(...).sigma[-1]` in less memory.
 
-    Paper, Proposition 1. Arguments and errors as in `limit`; float64, (N, N').
+    Paper, Proposition 1. Arguments and errors as in `limit`; (N, N').
     """
-    return _last(x, x2, depth, nonlinearity, beta, 0)
+    return _last(_Recursion(x, x2, depth, nonlinearity, beta, None, dtype), 0)
 
 
 def theta_inf(
-    x: Inputs, x2: Inputs | None = None, *, depth: int, nonlinearity: str | Nonlinearity, beta: float
+    x: Inputs,
+    x2: Inputs | None = None,
+    *,
+    depth: int,
+    nonlinearity: str | Nonlinearity,
+    beta: float,
+    dtype: torch.dtype = torch.float64,
 ) -> Tensor:
     """The limit Θ_∞⁽ᴸ⁾, L = depth, of the neural tangent kernel: `limit(...).theta[-1]` in less memory.
 
-    Paper, Theorem 1. Arguments and errors as in `limit`; float64, (N, N').
+    Paper, Theorem 1. Arguments and errors as in `limit`; (N, N').
     """
-    return _last(x, x2, depth, nonlinearity, beta, 2)
+    return _last(_Recursion(x, x2, depth, nonlinearity, beta, None, dtype), 2)
 
 
-def _last(
-    x: Inputs, x2: Inputs | None, depth: int, nonlinearity: str | Nonlinearity, beta: float, which: int
-) -> Tensor:
-    recursion = _Recursion(x, x2, depth, nonlinearity, beta, None)
-    out = torch.empty(recursion.shape, dtype=torch.float64, device=recursion.x.device)
-    for rows, columns in recursion.blocks():
-        for layer in recursion.layers(rows, columns):
+def _last(recursion: _Recursion, which: int) -> Tensor:
+    out = recursion.empty()
+
+    def compute(block: Block) -> None:
+        for layer in recursion.layers(block):
             last = layer
-        out[rows, columns] = last[which]
-    return recursion.symmetrized(out)
+        recursion.store(out, block, last[which])
+
+    recursion.run(compute)
+    return out
 
 
 class _Recursion:
@@ -115,50 +137,89 @@ class _Recursion:
         choice: str | Nonlinearity,
         beta: float,
         block: int | None,
+        dtype: torch.dtype,
     ) -> None:
         if not (math.isfinite(beta) and beta >= 0):
             raise ValueError(f"beta is {beta!r}; it has to be a finite number ≥ 0")
         if block is not None:
             require_count("block", block)
+        if dtype not in (torch.float64, torch.float32):
+            raise ValueError(f"dtype is {dtype}; it has to be float64 or float32")
         self.nonlinearity = nonlinearity(choice) if isinstance(choice, str) else choice
         self.beta, self.depth, self.symmetric = float(beta), require_count("depth", depth), x2 is None
-        self.x = _inputs("x", x)
-        self.x2 = self.x if x2 is None else _inputs("x2", x2)
-        if self.x.shape[1] != self.x2.shape[1]:
-            raise ValueError(f"x and x2 have {self.x.shape[1]} and {self.x2.shape[1]} coordinates; they have to agree")
-        if self.x.device != self.x2.device:
-            raise ValueError(f"x and x2 are on {self.x.device} and {self.x2.device}; they have to agree")
-        self.shape = (len(self.x), len(self.x2))
-        self.block = block or max(1, _BLOCK_ELEMENTS // len(self.x2))
-        self.scales = self._scales(self.x)
-        self.scales2 = self.scales if x2 is None else self._scales(self.x2)
+        x = _inputs("x", x)
+        self.dtype, self.device = dtype, x.device
+        self.first = self.second = Directions.of(x, self.beta)
+        if x2 is not None:
+            x2 = _inputs("x2", x2)
+            if x.shape[1] != x2.shape[1]:
+                raise ValueError(f"x and x2 have {x.shape[1]} and {x2.shape[1]} coordinates; they have to agree")
+            if x.device != x2.device:
+                raise ValueError(f"x and x2 are on {x.device} and {x2.device}; they have to agree")
+            self.second = Directions.of(x2, self.beta)
+        self.block = block
+        self.shape = (len(self.first.variance), len(self.second.variance))
+        self.moments = [moments.map(lambda part: part[:, None]) for moments in self._moments(self.first.variance)]
+        self.moments2 = [moments.map(lambda part: part[None, :]) for moments in self._moments(self.second.variance)]
+        self.first, self.second = self.first.to(dtype), self.second.to(dtype)
 
-    def _scales(self, x: Tensor) -> list[Tensor]:
-        """√E[σ(u)²], u ∼ N(0, Σ⁽ˡ⁾(x, x)), for l = 1, …, L − 1, each (N,): the diagonal recursion."""
-        scales: list[Tensor] = []
-        variance = x.square().mean(1) + self.beta**2
-        while len(scales) < self.depth - 1:
-            scales.append(self.nonlinearity.root_mean_square(variance))
-            variance = scales[-1].square() + self.beta**2
-        return scales
+    def _moments(self, variance: Tensor) -> list[Moments]:
+        """Those of the activations at layers l = 1, …, L − 1, each (N,): the diagonal recursion, in float64."""
+        moments: list[Moments] = []
+        while len(moments) < self.depth - 1:
+            moments.append(Moments.of(self.nonlinearity.root_mean_square(variance), self.beta))
+            variance = moments[-1].variance
+        return [layer.map(lambda part: part.to(self.dtype)) for layer in moments]
 
-    def blocks(self) -> Iterator[tuple[slice, slice]]:
-        for start in range(0, self.shape[0], self.block):
-            # Below the diagonal a symmetric kernel is mirrored, not computed.
-            yield slice(start, start + self.block), slice(start if self.symmetric else 0, self.shape[1])
+    def empty(self, *leading: int) -> Tensor:
+        return torch.empty(*leading, *self.shape, dtype=self.dtype, device=self.device)
 
-    def layers(self, rows: slice, columns: slice) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def blocks(self) -> Iterator[Block]:
+        """Rows, and the columns to compute there: of a symmetric kernel those from the diagonal on."""
+        n_rows, n_columns = self.shape
+        elements = (_BYTES if self.device.type == "cpu" else _BYTES_GPU) // self.dtype.itemsize
+        start = 0
+        while start < n_rows:
+            left = start if self.symmetric else 0
+            stop = min(n_rows, start + (self.block or max(1, elements // (n_columns - left))))
+            yield slice(start, stop), slice(left, n_columns)
+            start = stop
+
+    def run(self, compute: Callable[[Block], None]) -> None:
+        """Computes every block, on a CPU as many at once as torch has threads."""
+        blocks = list(self.blocks())
+        threads = torch.get_num_threads() if self.device.type == "cpu" else 1
+        if threads == 1 or len(blocks) == 1:
+            for block in blocks:
+                compute(block)
+            return
+        # Threads that share each small operation would wait for one another dozens of times a block.
+        try:
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                list(pool.map(compute, blocks))
+        finally:
+            torch.set_num_threads(threads)  # what the workers set holds for threads yet to come
+
+    def layers(self, block: Block) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """(Σ⁽ˡ⁾, Σ̇⁽ˡ⁾, Θ_∞⁽ˡ⁾) on a block, for l = 1, …, L."""
-        pairs = GaussianPairs.from_inputs(self.x[rows], self.x2[columns], self.beta)
+        rows, columns = block
+        pairs = GaussianPairs.from_inputs(self.first[rows], self.second[columns])
         theta = pairs.k12
         yield pairs.k12, torch.zeros_like(theta), theta
-        for a, b in zip(self.scales, self.scales2, strict=True):
-            pairs, slope = self.nonlinearity.propagate(pairs, a[rows].unsqueeze(1), b[columns].unsqueeze(0), self.beta)
-            theta = theta * slope + pairs.k12
+        for left, right in zip(self.moments, self.moments2, strict=True):
+            a, b = left.map(lambda part: part[rows]), right.map(lambda part: part[:, columns])
+            pairs, slope = self.nonlinearity.propagate(pairs, a, b)
+            theta = torch.addcmul(pairs.k12, theta, slope)
             yield pairs.k12, slope, theta
 
-    def symmetrized(self, kernel: Tensor) -> Tensor:
-        return kernel.triu() + kernel.triu(1).mT if self.symmetric else kernel
+    def store(self, kernel: Tensor, block: Block, values: Tensor) -> None:
+        """Writes a block of a kernel, and of a symmetric one its mirror image."""
+        rows, columns = block
+        kernel[rows, columns] = values
+        if self.symmetric:
+            square = values[:, : len(values)]
+            kernel[rows, rows] = square.triu() + square.triu(1).mT
+            kernel[rows.stop :, rows] = values[:, len(values) :].mT
 
 
 def _inputs(name: str, x: Inputs) -> Tensor:

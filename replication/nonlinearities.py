@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .gaussian import GaussianPairs
+from .gaussian import GaussianPairs, Moments
 from .quadrature import gaussian_expectations, second_moment
 
 
@@ -24,7 +24,7 @@ class Nonlinearity(ABC):
     σ(x), σ̇(x), E[σ(u)σ(v)], E[σ̇(u)σ̇(v)] for centred Gaussian pairs (u, v).
 
     Paper §2 (σ) and Proposition 1, Theorem 1 (the expectations). σ and σ̇ act on tensors of any shape, floating dtype
-    and device; expectations are in float64.
+    and device; expectations are in the dtype of the pairs.
     """
 
     name: str
@@ -41,21 +41,24 @@ class Nonlinearity(ABC):
     def expectations(self, pairs: GaussianPairs) -> tuple[Tensor, Tensor]:
         """E[σ(u)σ(v)] and E[σ̇(u)σ̇(v)].
 
-        Proposition 1 and Theorem 1. Two float64 tensors of the pairs' broadcast shape. Relative error below 1e-13 for
-        variances up to 1e3 (relative to √(E[σ(u)²]E[σ(v)²]) near a zero of the expectation); a σ of `from_function`
-        warns or raises ValueError where it cannot have that.
+        Proposition 1 and Theorem 1. Two tensors of the pairs' broadcast shape. In float64 the relative error is below
+        1e-13 for variances up to 1e3 (relative to √(E[σ(u)²]E[σ(v)²]) near a zero of the expectation); a σ of
+        `from_function` warns or raises ValueError where it cannot have that.
         """
 
-    def propagate(self, pairs: GaussianPairs, a: Tensor, b: Tensor, beta: float) -> tuple[GaussianPairs, Tensor]:
+    def propagate(self, pairs: GaussianPairs, a: Moments, b: Moments) -> tuple[GaussianPairs, Tensor]:
         """The pairs of the next layer, and Σ̇, from those of this one.
 
         Σ⁽ˡ⁺¹⁾ = E[σ(u)σ(v)] + β², Σ̇⁽ˡ⁺¹⁾ = E[σ̇(u)σ̇(v)].
 
-        Proposition 1, Theorem 1. a = √E[σ(u)²] and b = √E[σ(v)²] (`root_mean_square`), shaped as k11 and k22.
+        Proposition 1, Theorem 1. a and b are the moments of σ(u) and σ(v) (`root_mean_square`), shaped as k11 and k22.
         """
         value, slope = self.expectations(pairs)
-        pairs = GaussianPairs.from_covariance(a.square() + beta**2, value + beta**2, b.square() + beta**2)
-        return pairs, slope
+        correlation = value / (a.a * b.a)
+        if not (bool(a.a.all()) and bool(b.a.all())):
+            correlation = torch.where((a.a == 0) | (b.a == 0), 1.0, correlation)
+        one_minus, one_plus = (1 - correlation).clamp_(min=0.0), (1 + correlation).clamp_(min=0.0)
+        return GaussianPairs.from_activations(value, a, b, one_minus, one_plus), slope
 
     def root_mean_square(self, variance: Tensor) -> Tensor:
         """√E[σ(u)²] for u ∼ N(0, variance), elementwise."""
@@ -88,38 +91,50 @@ class PiecewiseLinear(Nonlinearity):
         return positive.mul_(1 - self.negative_slope).add_(self.negative_slope)
 
     def expectations(self, pairs: GaussianPairs) -> tuple[Tensor, Tensor]:
-        psi = pairs.acute_angle()
-        return self._expectations(pairs, psi, _h(psi))
-
-    def _expectations(self, pairs: GaussianPairs, psi: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        psi, _, _ = pairs.acute_angle()
         s = self.negative_slope
-        relu = (pairs.scale * h).div_(math.pi).add_(pairs.k12.clamp(min=0)).mul_(0.5)
-        value = relu.mul_((1 - s) ** 2)
-        turn = psi / (2 * math.pi)
-        slope = torch.where(pairs.k12 < 0, turn, 0.5 - turn).mul_((1 - s) ** 2)
+        relu = (_h(psi) * pairs.scale).div_(math.pi).add_(pairs.k12.clamp(min=0))
+        value = relu.mul_((1 - s) ** 2 / 2)
         if s != 0:
             value += s * pairs.k12
+        return value, self._slope(pairs, psi)
+
+    def propagate(self, pairs: GaussianPairs, a: Moments, b: Moments) -> tuple[GaussianPairs, Tensor]:
+        """As `Nonlinearity.propagate`, with E[σσ] = ab c, c = (1 − g) cosθ + g (max(cosθ, 0) + h(ψ)/π).
+
+        g = (1 − s)²/(1 + s²) weighs |x| in σ: 0 for the identity, 1 for ReLU, 2 for |x|. h is good to ε·ψ here, which
+        fixes the next angle to ε.
+        """
+        psi, h, cosine = pairs.acute_angle()
+        g = (1 - self.negative_slope) ** 2 / (1 + self.negative_slope**2)
+        bend = h.mul_(g / math.pi)
+        one_plus: Tensor | None = None
+        value = cosine.clamp(min=0.0)
+        if g == 1:  # no correlation is negative
+            value += bend
+            one_minus = pairs.one_minus.clamp(max=1.0).sub_(bend)
+        else:
+            value.mul_(g).add_(bend).add_(cosine, alpha=1 - g)
+            obtuse = pairs.one_minus > 1
+            one_minus = torch.where(obtuse, (g - 1) * pairs.one_plus + (2 - g), pairs.one_minus).sub_(bend)
+            one_plus = torch.where(obtuse, (1 - g) * pairs.one_plus + g, pairs.one_plus).add_(bend)
+        value.mul_(a.a).mul_(b.a)
+        return GaussianPairs.from_activations(value, a, b, one_minus.clamp_(min=0.0), one_plus), self._slope(pairs, psi)
+
+    def _slope(self, pairs: GaussianPairs, psi: Tensor) -> Tensor:
+        """E[σ̇σ̇]; ψ = min(θ, π − θ)."""
+        s = self.negative_slope
+        half = (1 - s) ** 2 / 2
+        slope = torch.rsub(psi, half, alpha=half / math.pi)
+        if bool(pairs.one_minus.max() > 1):
+            slope = torch.where(pairs.one_minus > 1, psi * (half / math.pi), slope)
+        if s != 0:
             slope += s
-        zero1, zero2 = pairs.k11 == 0, pairs.k22 == 0
-        if bool(zero1.any()) or bool(zero2.any()):
+        if not (bool(pairs.k11.all()) and bool(pairs.k22.all())):
+            zero1, zero2 = pairs.k11 == 0, pairs.k22 == 0
             slope = torch.where(zero1 | zero2, s * (1 + s) / 2, slope)
             slope = torch.where(zero1 & zero2, s * s, slope)
-        return value, slope
-
-    def propagate(self, pairs: GaussianPairs, a: Tensor, b: Tensor, beta: float) -> tuple[GaussianPairs, Tensor]:
-        """As `Nonlinearity.propagate`, with c = E[σσ]/√(E[σ(u)²]E[σ(v)²]) = cosθ + (1 − s)²/(1 + s²) h(θ)/π."""
-        psi = pairs.acute_angle()
-        h = _h(psi)
-        value, slope = self._expectations(pairs, psi, h)
-        s = self.negative_slope
-        # g weighs |x| in σ: 1 − c = 1 − cosθ for the identity (g = 0) and vanishes at θ = 0 and π for |x| (g = 2).
-        g = (1 - s) ** 2 / (1 + s**2)
-        versine = (psi / 2).sin_().square_().mul_(2)
-        bend = h * (g / math.pi)
-        obtuse = pairs.k12 < 0
-        one_minus = torch.where(obtuse, (g - 1) * versine + (2 - g), versine).sub_(bend).clamp_(min=0.0)
-        one_plus = torch.where(obtuse, (1 - g) * versine + g, 2 - versine).add_(bend)
-        return GaussianPairs.from_activations(value, a, b, one_minus, one_plus, beta), slope
+        return slope
 
     def root_mean_square(self, variance: Tensor) -> Tensor:
         return ((1 + self.negative_slope**2) / 2 * variance).sqrt_()
@@ -257,9 +272,9 @@ class Quadrature(Nonlinearity):
         value, slope, _, _ = gaussian_expectations(self, self.derivative, self.kinks, pairs)
         return value, slope
 
-    def propagate(self, pairs: GaussianPairs, a: Tensor, b: Tensor, beta: float) -> tuple[GaussianPairs, Tensor]:
+    def propagate(self, pairs: GaussianPairs, a: Moments, b: Moments) -> tuple[GaussianPairs, Tensor]:
         value, slope, one_minus, one_plus = gaussian_expectations(self, self.derivative, self.kinks, pairs)
-        return GaussianPairs.from_activations(value, a, b, one_minus, one_plus, beta), slope
+        return GaussianPairs.from_activations(value, a, b, one_minus, one_plus), slope
 
     def root_mean_square(self, variance: Tensor) -> Tensor:
         return second_moment(self, self.kinks, variance).sqrt_()

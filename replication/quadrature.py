@@ -51,7 +51,7 @@ def gaussian_expectations(
     dimensions. Warns (RuntimeWarning) when the quadrature has not converged, most often because σ has a kink that was
     not named. Raises ValueError where E[σ(u)²] or E[σ̇(u)²] is not finite.
     """
-    cosine = pairs.correlation
+    cosine = pairs.correlation.clamp_(-1.0, 1.0)
     shape = cosine.shape
     results, scales, doubtful = [], [], torch.zeros(shape, dtype=torch.bool, device=cosine.device)
     variances = [pairs.k11, pairs.k22]

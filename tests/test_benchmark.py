@@ -17,6 +17,7 @@ TABLES = {
     "products": (["product", *WAYS, "ratio"], 1100, 3, 3),
     "step": (["step", "best product", "ratio", "to the best of each product", "peak MiB", "a", "b"], 100, 8, 1),
     "kernel": (["difference", "ms", "torch.func ms", "ratio", "MiB", "torch.func MiB"], 100, 8, 1),
+    "limit": (["σ", "dtype", "N'", "ms", "neural-tangents ms", "ratio"], 0, 40, 8),
     "flow": (["solver", "steps", "error of f", "error of Θ", "s", "ratio"], 50, 2, 3),
     "ensemble": (["networks", "one by one ms", "together ms", "ratio"], 5, 3, 1),
     "fig3": (["solver", "steps", "s", "of product rate", "t", "error", "ratio"], 20, 8, 4),
@@ -65,7 +66,7 @@ def test_table(name, benchmark, tmp_path, capsys, monkeypatch):
     table = content["tables"][name]
     assert len(table["rows"]) == rows
     for row in table["rows"]:
-        assert list(row) == (columns if name == "help" else ["n", "N", *columns])
+        assert list(row) == {"help": columns, "limit": ["N", *columns]}.get(name, ["n", "N", *columns])
         numbers = {column: value for column, value in row.items() if not isinstance(value, str)}
         assert all(map(math.isfinite, numbers.values())), numbers
         numbers.pop("exponent(s)", None)  # of times too short to grow while other processes take turns

@@ -12,7 +12,7 @@ from scripts_fixtures import script
 from replication.experiments import depth_inference as experiment
 from replication.experiments.depth_inference import statistics
 from replication.experiments.depth_inference.nonlinearity import NONLINEARITIES
-from replication.gaussian import GaussianPairs
+from replication.gaussian import Directions, GaussianPairs
 from replication.plots import depth_inference as plots
 from replication.study.claims import decide
 
@@ -145,7 +145,9 @@ def test_shifted_relu_is_that_of_the_scripts_and_its_expectations_those_of_sampl
     x = torch.linspace(-2, 2, 9, dtype=torch.float64)
     torch.testing.assert_close(sigma(x), 1.4 * (x.relu() - 0.3 + 0.01 * x))
     inputs = torch.tensor([[1.0, 0.5], [-0.3, 0.8]], dtype=torch.float64)
-    values, slopes = sigma.expectations(GaussianPairs.from_inputs(inputs, inputs, 0.1))
+    values, slopes = sigma.expectations(
+        GaussianPairs.from_inputs(Directions.of(inputs, 0.1), Directions.of(inputs, 0.1))
+    )
     covariance = inputs @ inputs.T / 2 + 0.01
     draws = torch.randn(10**6, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     draws = draws @ torch.linalg.cholesky(covariance).T

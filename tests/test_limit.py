@@ -124,6 +124,38 @@ def test_kernels_are_symmetric_and_do_not_depend_on_blocks(name):
             torch.testing.assert_close(kernel, expected, rtol=1e-13, atol=1e-15)
 
 
+@pytest.mark.parametrize("x2", [None, gaussian(300, 5, seed=1)])
+def test_blocks_at_once_give_the_numbers_of_one_after_another(x2):
+    """To the last digit, but for the products of the inputs; what torch's threads are set to stays."""
+    x, before = gaussian(400, 5), torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(limit(x, x2, depth=3, nonlinearity="relu", beta=0.1))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found[0].theta, found[1].theta, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("name", NONLINEARITIES)
+def test_single_precision_on_request(name):
+    """Within 1e-6 of the largest entry, for equal, opposite and nearly equal inputs too; exactly symmetric."""
+    x, d = gaussian(50, 5), gaussian(1, 5, seed=1)
+    x = torch.cat([x, x[:1], -x[:1], x[:1] + 1e-4 * d])
+    exact = limit(x, depth=4, nonlinearity=name, beta=0.1)
+    found = limit(x, depth=4, nonlinearity=name, beta=0.1, dtype=torch.float32)
+    for kernel, expected in zip(
+        (found.sigma, found.sigma_dot, found.theta), (exact.sigma, exact.sigma_dot, exact.theta), strict=True
+    ):
+        assert kernel.dtype == torch.float32
+        assert torch.equal(kernel, kernel.mT)
+        for layer, expected_layer in zip(kernel, expected, strict=True):
+            scale = max(float(expected_layer.abs().max()), 1e-30)
+            torch.testing.assert_close(layer.double(), expected_layer, rtol=0, atol=1e-6 * scale)
+
+
 def test_helpers_are_the_last_layer():
     x, x2 = gaussian(4, 5), gaussian(3, 5, seed=1)
     kernels = limit(x, x2, depth=4, nonlinearity="relu", beta=0.1)
@@ -180,6 +212,7 @@ def test_numpy_and_single_precision_inputs_are_taken():
         ({"beta": -0.1}, "beta is -0.1"),
         ({"beta": math.inf}, "beta is inf"),
         ({"block": 0}, "block is 0"),
+        ({"dtype": torch.float16}, "dtype is torch.float16"),
         ({"nonlinearity": "rleu"}, "'rleu'"),
     ],
 )

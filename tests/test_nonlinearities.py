@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy import special
 
-from replication.gaussian import GaussianPairs
+from replication.gaussian import Directions, GaussianPairs, Moments
 from replication.nonlinearities import NONLINEARITIES, PiecewiseLinear, from_function, leaky_relu, nonlinearity
 
 SMOOTH = ("erf", "tanh", "gelu", "sin", "cos", "softplus", "quadratic")
@@ -266,15 +266,15 @@ def test_the_next_angle_is_accurate(slope, beta):
     choice = PiecewiseLinear("leaky_relu", slope)
     triples = covariances([(1.0, 1.0), (0.3, 1.7), (2.0, 2.0000001)])
     pairs = pairs_of(triples)
-    a, b = (choice.root_mean_square(k) for k in (pairs.k11, pairs.k22))
-    following, _ = choice.propagate(pairs, a, b, beta)
+    a, b = (Moments.of(choice.root_mean_square(k), beta) for k in (pairs.k11, pairs.k22))
+    following, _ = choice.propagate(pairs, a, b)
     for i, (k11, k12, k22) in enumerate(triples):
         first, cross, second = (
             relu_reference(slope)(*k)[0] + mp.mpf(beta) ** 2
             for k in ((k11, k11, k11), (k11, k12, k22), (k22, k22, k22))
         )
         exact = mp.atan2(mp.sqrt(max(first * second - cross**2, 0)), cross)
-        found = float(following.acute_angle()[i])
+        found = float(following.acute_angle()[0][i])
         assert found == pytest.approx(float(min(exact, mp.pi - exact)), abs=1e-15)
 
 
@@ -296,7 +296,7 @@ def test_angles_between_inputs_do_not_see_lengths(n_0, beta):
         sign * x + t * d for t in (1e-15, 1e-8, 1e-3) for sign in (1, -1)
     ]
     x2 = torch.cat(others)
-    pairs = GaussianPairs.from_inputs(x, x2, beta)
+    pairs = GaussianPairs.from_inputs(Directions.of(x, beta), Directions.of(x2, beta))
 
     def dot(p, q):
         return mp.fdot(map(mp.mpf, p.tolist()), map(mp.mpf, q.tolist())) / n_0 + mp.mpf(beta) ** 2
@@ -304,7 +304,7 @@ def test_angles_between_inputs_do_not_see_lengths(n_0, beta):
     for i, other in enumerate(x2):
         k11, k12, k22 = dot(x[0], x[0]), dot(x[0], other), dot(other, other)
         theta = mp.atan2(mp.sqrt(abs(k11 * k22 - k12**2)), abs(k12))
-        assert float(pairs.acute_angle()[0, i]) == pytest.approx(float(theta), abs=5e-16)
+        assert float(pairs.acute_angle()[0][0, i]) == pytest.approx(float(theta), abs=5e-16)
 
 
 KINKED = covariances([(1.0, 1.0), (0.3, 1.7)], [1.0, -1.0, 1 - 1e-5, -1 + 1e-5, 0.3])
@@ -316,9 +316,9 @@ def test_a_kinked_function_by_quadrature_agrees_with_its_closed_form():
     pairs = pairs_of(KINKED)
     for found, expected in zip(quadrature.expectations(pairs), relu.expectations(pairs), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-16)
-    a, b = quadrature.root_mean_square(pairs.k11), quadrature.root_mean_square(pairs.k22)
-    found, expected = (choice.propagate(pairs, a, b, 0.1)[0] for choice in (quadrature, relu))
-    torch.testing.assert_close(found.acute_angle(), expected.acute_angle(), rtol=0, atol=1e-15)
+    a, b = (Moments.of(quadrature.root_mean_square(k), 0.1) for k in (pairs.k11, pairs.k22))
+    found, expected = (choice.propagate(pairs, a, b)[0] for choice in (quadrature, relu))
+    torch.testing.assert_close(found.acute_angle()[0], expected.acute_angle()[0], rtol=0, atol=1e-15)
 
 
 def test_kinks_away_from_zero():
