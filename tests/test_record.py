@@ -121,7 +121,7 @@ def test_headline_counts_claims_by_their_confirming_draws_and_identities_apart()
         "4 claims: 2 hold in every confirming draw, 1 in one of two, 1 in none; 1 identity verified"
     )
     assert verdicts(whole)["x.a"] == "holds in 2 of 2"
-    assert headline(record((0, "fails"))) == "1 claim: 1 do not hold"
+    assert headline(record((0, "fails"))) == "1 claim: 1 are undecided or fail"
 
 
 def test_text_reads_back_and_keeps_lists_of_numbers_on_a_line() -> None:

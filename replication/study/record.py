@@ -236,7 +236,7 @@ def headline(record: Record) -> str:
 
 
 _HELD = ("hold in every confirming draw", "in one of two", "in none")
-_UNCONFIRMED = ("hold on the draw they were chosen on and are not confirmed yet", "do not hold")
+_UNCONFIRMED = ("hold on the draw they were chosen on and are not confirmed yet", "are undecided or fail")
 
 
 def _decision(outcome: Outcome, provenance: Iterable[Mapping[str, Any]]) -> Decision:
