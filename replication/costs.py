@@ -1,7 +1,7 @@
 """Costs C on function space that depend on f at the data only: value, derivative d|_f, flow at a fixed kernel.
 
 ∂_f^in C|_f = ⟨d|_f, ·⟩_{p^in} (paper §3). Outputs f are (N, n_L) in float64, or (S, N, n_L) for an ensemble; kernels
-are (N n_L, N n_L), in the layout of ``tangent``.
+are (N n_L, N n_L), in the layout of ``tangent``. What a cost keeps follows f to its device.
 """
 
 from abc import ABC, abstractmethod
@@ -101,7 +101,7 @@ class LeastSquares(Cost):
 
     def _error(self, f: Tensor) -> Tensor:
         require_shape("f", f.shape, "the target f*", self.target.shape)
-        return f - self.target
+        return f - self.target.to(f.device)
 
     def curvature(self) -> float:
         return 2 * self.factor
@@ -138,12 +138,12 @@ class CrossEntropy(Cost):
 
     def value(self, f: Tensor) -> Tensor:
         self._require(f)
-        per_input = torch.sum(f.log_softmax(dim=-1) * self.onehot, dim=-1)
+        per_input = torch.sum(f.log_softmax(dim=-1) * self.onehot.to(f.device), dim=-1)
         return per_input.mean(dim=-1).neg()
 
     def direction(self, f: Tensor) -> Tensor:
         self._require(f)
-        return f.softmax(dim=-1) - self.onehot
+        return f.softmax(dim=-1) - self.onehot.to(f.device)
 
     def _require(self, f: Tensor) -> None:
         require_shape("f", f.shape, "the labels, one-hot,", self.onehot.shape)

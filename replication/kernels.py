@@ -166,6 +166,7 @@ def power_iteration(
     tolerance: float = 1e-8,
     limit: int = 10_000,
     stream: torch.Generator | None = None,
+    device: torch.device | str = "cpu",
 ) -> PrincipalComponents:
     """The ``count`` largest kernel principal components from products with Π alone, one after the other.
 
@@ -173,14 +174,14 @@ def power_iteration(
     Every few steps Π is diagonalized on the span of v and those found: else an error of relative size tolerance in f⁽¹⁾
     would keep the residual of f⁽²⁾ above tolerance·λ_1. pi: (N, n_L) → (N, n_L), e.g. ``KernelOnData.pi``, or through a
     Jacobian; shape: (N, n_L); limit: of these diagonalizations per component; stream: of the starts, by default a fixed
-    one. Raises ValueError if Π turns out not symmetric, positive, finite, or of rank ≥ count, RuntimeError past the
-    limit.
+    one; device: that of Π. Raises ValueError if Π turns out not symmetric, positive, finite, or of rank ≥ count,
+    RuntimeError past the limit.
     """
     n, size = shape[0], shape[0] * shape[1]
     if not (n >= 1 and 1 <= count <= size and limit >= 1):
         raise ValueError(f"1 ≤ count ≤ N n_L and limit ≥ 1 wanted, not {count} and {limit} for {shape}")
     stream = generator("power iteration") if stream is None else stream
-    starts = torch.randn(count + 1, size, generator=stream, dtype=torch.float64)
+    starts = torch.randn(count + 1, size, generator=stream, dtype=torch.float64).to(device)
 
     def product(v: Tensor) -> Tensor:
         return _values("Πv", pi(v.reshape(shape)), shape).flatten()
@@ -206,7 +207,7 @@ def power_iteration(
             ratios = (images - eigenvalues[:, None] * basis).norm(dim=1) / n**0.5 / eigenvalues.clamp(min=1e-300)
             if eigenvalues[-1] > floor and ratios.max() <= tolerance:
                 break
-            rest = torch.arange(i + 1) != ratios.argmax()
+            rest = torch.arange(i + 1, device=ratios.device) != ratios.argmax()
             v, basis, images = images[~rest][0], basis[rest], images[rest]
         else:
             raise RuntimeError(f"component {i + 1}: ‖Πv − λv‖ > {tolerance:g}·λ after {limit} iterations")

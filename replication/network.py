@@ -38,7 +38,8 @@ class Network:
     names the present parameters: every change gives a new one, ``rollback`` the one of then.
 
     Parameters are changed in place, without a graph: of those that require grad, the detached values are taken.
-    Raises ValueError for no layer, shapes that do not chain, β < 0 or another parametrization.
+    Raises ValueError for no layer, shapes that do not chain, several devices or dtypes, β < 0 or another
+    parametrization.
     """
 
     def __init__(
@@ -63,6 +64,12 @@ class Network:
             if not ensembles[0] == ensembles[1] == bias.shape[:-2]:
                 numbers = ", ".join(str(tuple(shape)) for shape in (*ensembles, bias.shape[:-2]))
                 raise ValueError(f"W of layer 0, W and b of layer {l} are ensembles of {numbers}: they have to agree")
+            for name, place in (("W", (weight.device, weight.dtype)), ("b", (bias.device, bias.dtype))):
+                if place != (weights[0].device, weights[0].dtype):
+                    raise ValueError(
+                        f"{name} of layer {l} is on {place[0]} in {place[1]}, W of layer 0 on {weights[0].device} in "
+                        f"{weights[0].dtype}: they have to agree"
+                    )
         self.weights = list(weights)
         self.biases = [bias.detach() for bias in biases]
         self.nonlinearity = nonlinearity

@@ -180,13 +180,13 @@ def _nodes(
     kinks: tuple[float, ...], variance: Tensor, reach: float, panel: float = _PANEL, halvings: int = _HALVINGS
 ) -> tuple[Tensor, Tensor]:
     """Nodes z and weights (with the normal density) for functions of √q z, panels graded towards 0 and the kinks."""
-    centres = torch.tensor(sorted({0.0, *kinks}), dtype=torch.float64, device=variance.device)
+    centres = torch.tensor(sorted({0.0, *kinks}), dtype=torch.float64).to(variance.device)
     if kinks in ((), (0.0,)):
         breaks = centres.unsqueeze(0)
     else:
         breaks = centres / variance.clamp(min=1e-300).sqrt().unsqueeze(-1)
     breaks = _bounded(breaks, reach)
-    t, weight = (torch.as_tensor(part, device=variance.device) for part in _graded_rule(panel, halvings, reach))
+    t, weight = (torch.from_numpy(part).to(variance.device) for part in _graded_rule(panel, halvings, reach))
     left, length = breaks[..., :-1, None], breaks.diff(dim=-1).unsqueeze(-1)
     z = (left + length * t).flatten(-2)
     density = (z.square() * -0.5).exp_().mul_(1 / math.sqrt(2 * math.pi))
@@ -259,7 +259,7 @@ def _two_dimensional(
     The four expectations, and E|σ(u)σ(v)|, E|σ̇(u)σ̇(v)|.
     """
     k11, cosine, k22, sin2 = covariance
-    centres = torch.tensor(sorted({0.0, *kinks}), dtype=torch.float64, device=k11.device)
+    centres = torch.tensor(sorted({0.0, *kinks}), dtype=torch.float64).to(k11.device)
     sd1, mean2, sd2 = k11.sqrt(), k22.sqrt() * cosine, (k22 * sin2).sqrt().unsqueeze(1)
     a, b = roots.clamp(min=1e-300)
     breaks = torch.cat([_divide(centres, sd1.unsqueeze(1)), _divide(centres, mean2.unsqueeze(1))], 1)

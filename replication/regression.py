@@ -1,7 +1,8 @@
 """Least squares in the limit (paper §5): the kernel gradient flow of C = ½‖f − f*‖²_{p^in} at a fixed kernel, solved.
 
 Points are listed once, data first: f is (…, N + M, n_L), the N data followed by M ≥ 0 points off the data; row
-i n_L + k of a kernel matrix belongs to output k at point i. All is float64; t runs from 0 to math.inf, both exact.
+i n_L + k of a kernel matrix belongs to output k at point i. All is float64 and on the kernel's device; t runs from 0 to
+math.inf, both exact.
 """
 
 import math
@@ -70,7 +71,7 @@ class LeastSquaresFlow:
             )
         if not torch.isfinite(kernel).all():
             raise ValueError("the kernel has values that are not finite")
-        self.target = target.double()
+        self.target = target.detach().to(kernel.device, torch.float64)
         self.components = principal_components(kernel[:size], self.n_outputs, tolerance=tolerance)
         self.rates = self.components.eigenvalues
         self.n_points = len(kernel) // self.n_outputs
@@ -113,7 +114,7 @@ class LeastSquaresFlow:
         size = self.n_points * self.n_outputs
         if tuple(sigma.shape) != (size, size):
             raise ValueError(f"Σ has to be {(size, size)}, at all points, not {tuple(sigma.shape)}")
-        sigma = checked_kernel(sigma, self.n_outputs)
+        sigma = checked_kernel(sigma.to(self.rates.device), self.n_outputs)
         eigenvalues = torch.linalg.eigvalsh(sigma)
         if eigenvalues[0] < -1e-6 * eigenvalues[-1]:
             raise ValueError(f"Σ is not a covariance: it has the eigenvalue {eigenvalues[0]:.3g}")
@@ -122,7 +123,7 @@ class LeastSquaresFlow:
         covariance = (covariance + covariance.mT) / 2
         # Where the variance vanishes, rounding may leave it below 0.
         covariance.diagonal().clamp_(min=0)
-        return Law(self.f(t, torch.zeros(self.n_points, self.n_outputs, dtype=torch.float64)), covariance)
+        return Law(self.f(t, self.target.new_zeros(self.n_points, self.n_outputs)), covariance)
 
     def propagator(self, t: float) -> Tensor:
         """The matrix A of f_t = A f_0 + B f*, where B is [[Id], [0]] less the first N n_L columns of A.
@@ -131,7 +132,7 @@ class LeastSquaresFlow:
         t < 0.
         """
         decay, size = self._decay(t), self.target.numel()
-        matrix = torch.eye(self.n_points * self.n_outputs, dtype=torch.float64)
+        matrix = torch.eye(self.n_points * self.n_outputs, dtype=torch.float64, device=self.rates.device)
         if t > 0:
             matrix[:size, :size] = (self._vectors * decay) @ self._vectors.mT
             matrix[size:, :size] = -(self._cross * self._gain(t)) @ self._vectors.mT
@@ -170,4 +171,4 @@ class LeastSquaresFlow:
             raise ValueError(f"f_0 has to be (…, {self.n_points}, {self.n_outputs}), data first, not {shape}")
         if not torch.isfinite(f_0).all():
             raise ValueError("f_0 has values that are not finite")
-        return f_0.double()
+        return f_0.to(self.rates.device, torch.float64)

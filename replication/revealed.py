@@ -76,7 +76,7 @@ class RevealedWeight:
             raise ValueError(f"the tolerance of a revealed weight is relative, in [0, 1), not {tolerance}")
         self.shape = (n_out, n_in)
         self.dtype = dtype
-        self.device = torch.device(device)
+        self.device = torch.empty(0, device=device).device  # with its number, as tensors have it
         self.tolerance = tolerance
         self.truncation = 0.0
         self._seed = int(torch.randint(2**63 - 1, (), generator=generator))

@@ -21,7 +21,7 @@ from replication import (
 )
 from replication.costs import Cost
 from replication.datasets import circle
-from replication.gaussian import GaussianPairs
+from replication.gaussian import Directions, GaussianPairs
 from replication.kernels import inner
 from replication.random_functions import fourier_functions, rbf, tabulated
 from replication.regression import Law
@@ -180,7 +180,11 @@ PAIRS = {
     "inner": (lambda f, g: inner(f, g), (N, OUTPUTS), (N, 1)),
     "theta_inf": (lambda x, y: theta_inf(x, y, depth=2, nonlinearity="relu", beta=0.1), (N, 2), (N, 3)),
     "tangent_kernel": (lambda x, y: tangent_kernel(network(), x, y), (N, 2), (N, 3)),
-    "GaussianPairs": (lambda x, y: GaussianPairs.from_inputs(x, y, 0.1), (N, 2), (N, 1)),
+    "GaussianPairs": (
+        lambda x, y: GaussianPairs.from_inputs(Directions.of(x, 0.1), Directions.of(y, 0.1)),
+        (N, 2),
+        (N, 1),
+    ),
     "rbf": (lambda x, y: rbf(1.0)(x, y), (N, 1), (N, 2)),
     "LinearModel": (lambda x, y: MODEL.tangent_kernel(x, y), (N, 2), (N, 1)),
     "phi": (lambda x, d: KernelOnData(rbf(1.0), x).phi(d), (N, 2), (N, OUTPUTS)),
