@@ -114,13 +114,14 @@ def _check_mean(dataset: xr.Dataset) -> list[Statistic]:
     return statistics or [undecided("n × mean drift", (0.0, 0.0))]
 
 
-def _without_term(dataset: xr.Dataset, *names: str) -> xr.Dataset:
-    """Terms as if they were 0, in networks and predictions that have the others."""
+def _without_term(dataset: xr.Dataset, changed: Sequence[str], *names: str) -> xr.Dataset:
+    """Terms as if they were 0; ``changed``: what loses them too, the drift of the networks or the predicted one."""
     terms = dataset.diagonal.copy(deep=True)
     for name in names:
         lost = dataset.diagonal.sel(term=name)
         terms.loc[{"term": name}] = 0 * lost
-        terms.loc[{"term": "second"}] = terms.sel(term="second") - lost
+        for total in changed:
+            terms.loc[{"term": total}] = terms.sel(term=total) - lost
     return dataset.assign(diagonal=terms)
 
 
@@ -131,7 +132,7 @@ def _inflating(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.assign(diagonal=terms)
 
 
-INFLATION, NOT_PREDICTED = 0.3, (0.1, 0.5)
+INFLATION, NOT_PREDICTED = 0.25, (0.1, 0.5)
 """Relative error of the predicted mean inflation of Figure 1; what the prediction leaves of the matrix."""
 
 
@@ -301,8 +302,12 @@ CLAIMS = (
         figure="drift_mean",
         check=_check_mean,
         controls=(
-            Control("K₃ does not know f_0", lambda data: _without_term(data, "linear")),
-            Control("K₃ alone", lambda data: _without_term(data, "quadratic", "bent")),
+            Control(
+                "a prediction in which K₃ does not know f_0", lambda data: _without_term(data, ["second"], "linear")
+            ),
+            Control(
+                "networks with K₃ alone", lambda data: _without_term(data, ["flow", "second"], "quadratic", "bent")
+            ),
             Control("every kernel inflates", _inflating),
         ),
         note="beyond the paper",
