@@ -267,7 +267,7 @@ def inflated_network(cell: Cell[Any], inflated: Inflated, seed: int, device: str
     network: Network = inflated.network.draw(2, inflated.width, generator=stream, device=device, weight=weight)
     predicted = predicted_drift(network, x, cost, inflated.t, at, nodes=inflated.nodes)
     steps = -1
-    for _ in GradientFlow(inflated.t, inflated.tolerance).states(network, x, cost):
+    for _ in GradientFlow(inflated.t, inflated.tolerance, order=2).states(network, x, cost):
         steps += 1
     drift = tangent_kernel(network, at) - predicted.start
     inflation = [
