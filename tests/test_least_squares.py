@@ -14,7 +14,7 @@ from replication.experiments.least_squares import EXPERIMENT, limit, measure, st
 from replication.experiments.least_squares.settings import CircleConfig, FewConfig, SamplesConfig, TrainingConfig
 from replication.plots import least_squares as plots
 from replication.regression import LeastSquaresFlow
-from replication.study.claims import decide
+from replication.study.claims import decide, worst
 from replication.study.settings import ConfigError
 
 compose = script("compose")
@@ -102,7 +102,7 @@ def dataset(datasets) -> xr.Dataset:
 @pytest.mark.parametrize("name", CLAIM)
 def test_claims_hold_in_the_limit_and_reject_their_controls(name, dataset):
     (outcome,) = decide([CLAIM[name]], dataset)
-    assert outcome.verdict == "holds", outcome.statistics
+    assert worst(outcome.statistics) == "holds", outcome.statistics
     assert set(outcome.controls.values()) == {"fails"}
 
 
