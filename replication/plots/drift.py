@@ -148,6 +148,8 @@ def _relu(dataset: xr.Dataset) -> Figure:
     smooth = [(n, value) for n, value in smooth if n <= widths[-1]]
     left.loglog(*zip(*smooth, strict=True), "o-", color=COLORS.get(first, "tab:blue"), ms=4, lw=0.8, label=first)
     left.set(xlabel="width $n$", ylabel=r"left $\div$ drift")
+    low, high = left.get_ylim()
+    left.set_ylim(low / 15, high)
     left.legend(fontsize=7, loc="lower left")
     shades = np.linspace(0.15, 0.75, len(dataset.attrs["figure1"]))
     for shade, width in zip(shades, dataset.attrs["figure1"], strict=True):

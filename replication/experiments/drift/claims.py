@@ -80,7 +80,7 @@ def _check_accuracy(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _predicted_for_reference(dataset: xr.Dataset) -> xr.Dataset:
-    return dataset.assign(coarse=dataset.second, solver=dataset.second)
+    return dataset.assign(coarse=dataset.second, solver=dataset.second) if dataset.attrs["check"] else dataset
 
 
 def diagonals(dataset: xr.Dataset, sigma: str, width: int) -> xr.DataArray:
@@ -116,6 +116,8 @@ def _check_mean(dataset: xr.Dataset) -> list[Statistic]:
 
 def _without_term(dataset: xr.Dataset, changed: Sequence[str], *names: str) -> xr.Dataset:
     """Terms as if they were 0; ``changed``: what loses them too, the drift of the networks or the predicted one."""
+    if not dataset.attrs["pairs"]:
+        return dataset
     terms = dataset.diagonal.copy(deep=True)
     for name in names:
         lost = dataset.diagonal.sel(term=name)
@@ -127,6 +129,8 @@ def _without_term(dataset: xr.Dataset, changed: Sequence[str], *names: str) -> x
 
 def _inflating(dataset: xr.Dataset) -> xr.Dataset:
     """A drift that inflates every kernel by what K₄ contributes, as if K₃ did not know f_0."""
+    if not dataset.attrs["pairs"]:
+        return dataset
     terms = dataset.diagonal.copy(deep=True)
     terms.loc[{"term": "flow"}] = terms.sel(term="flow") - terms.sel(term="linear") + 1.0
     return dataset.assign(diagonal=terms)
@@ -157,6 +161,8 @@ def _check_figure1(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _along_theta_1(dataset: xr.Dataset) -> xr.Dataset:
+    if not dataset.attrs["figure1"]:
+        return dataset
     values = dataset.inflation.copy(deep=True)
     values.loc[{"origin": "second"}] = dataset.inflation.sel(origin="first")
     return dataset.assign(inflation=values, matrix_left=1 + 0 * dataset.matrix_left)
@@ -181,6 +187,8 @@ def _check_relu(dataset: xr.Dataset) -> list[Statistic]:
 
 def _smooth(dataset: xr.Dataset) -> xr.Dataset:
     """Networks of the first smooth σ in the place of the ReLU ones, as many as there are of each width."""
+    if not dataset.attrs["kinked"]:
+        return dataset
     values = dataset.kinked_left.copy(deep=True)
     for width in dataset.attrs["kinked"]:
         (where,) = np.nonzero(dataset.kinked_width.values == width)
@@ -240,6 +248,8 @@ def _check_bias(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _independent(dataset: xr.Dataset) -> xr.Dataset:
+    if not dataset.attrs["bias"]:
+        return dataset
     values = dataset.constant.copy(deep=True)
     values.loc[{"part": "c"}] = dataset.constant.sel(part="independent")
     return dataset.assign(constant=values)
@@ -247,6 +257,8 @@ def _independent(dataset: xr.Dataset) -> xr.Dataset:
 
 def _first_as_relu(dataset: xr.Dataset) -> xr.Dataset:
     """Blocks of the first nonlinearity in the place of ReLU's."""
+    if not dataset.attrs["bias"]:
+        return dataset
     values = dataset.bias.copy(deep=True)
     for width in dataset.attrs["bias"]:
         at = dataset.block_width.values == width
