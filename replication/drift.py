@@ -87,7 +87,7 @@ def predicted_drift(
     start = tangent_kernel(network, points)
 
     def change(moves: Moves) -> Tensor:
-        with _moved(network, moves):
+        with moved(network, moves):
             return tangent_kernel(network, points) - start
 
     def second(sign: int) -> Tensor:
@@ -107,7 +107,7 @@ def second_iterate(
     unbent = -scale * w(t)
     rule = GaussRule(t, _fastest(base, cost), nodes)
     for s, weight in zip(rule.times, rule.weights, strict=True):
-        with _moved(network, [(base, -scale * w(s))]):
+        with moved(network, [(base, -scale * w(s))]):
             there = _linearized(network, x)
         coefficients = -scale * weight / x.shape[-2] * cost.direction(base.output - _act(base.kernel, w(s)))
         moves.append((there, coefficients))
@@ -143,7 +143,7 @@ def picard_flow(
             return [(there, -scale * weight * e) for there, weight, e in zip(path, rule.weights, errors, strict=True)]
         before, following = errors, []
         for row in rule.integrals:
-            with _moved(network, [(there, -scale * a * e) for there, a, e in zip(path, row, errors, strict=True)]):
+            with moved(network, [(there, -scale * a * e) for there, a, e in zip(path, row, errors, strict=True)]):
                 following.append(_linearized(network, x))
         path = following
     raise DivergenceError(f"Picard's iteration has not converged in {iterations} rounds: shorten t, or widen n", t)
@@ -194,7 +194,7 @@ def _errors(path: Sequence[Tangent], error: Tensor, integrals: Tensor) -> Tensor
 
 
 @contextmanager
-def _moved(network: Network, moves: Moves) -> Iterator[None]:
+def moved(network: Network, moves: Moves) -> Iterator[None]:
     """In the block the parameters are moved; afterwards they are exactly what they were."""
     network.begin()
     try:

@@ -16,6 +16,8 @@ import process
 from compose import RunError
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from replication.study.experiment import Cell, Experiment
     from replication.study.settings import BaseConfig
     from replication.study.store import Store
@@ -78,6 +80,18 @@ def compute_missing(
                 count(lambda: compute(cell, experiment.name, config.device, store, progress))  # noqa: B023
                 progress(1.0)
     return computed, failures, peak
+
+
+def computed(experiment: "Experiment[Any, Any]", config: "BaseConfig") -> "xr.Dataset":
+    """The dataset of a config; what is missing in its store is computed. Raises RunError for failed cells."""
+    from replication.study.gather import gather
+    from replication.study.store import Store
+
+    store = Store(config.results)
+    _, failures, _ = compute_missing(experiment, config, store)
+    if failures:
+        raise RunError("\n".join(failures))
+    return gather(experiment, config, store)
 
 
 def _divided(cells: "list[Cell[Any]]", workers: int) -> "tuple[list[Cell[Any]], list[Cell[Any]]]":

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import process
-from cells import compute_missing
+from cells import computed
 from compose import RunError, UserError, preset, typed
 
 if TYPE_CHECKING:
@@ -31,10 +31,8 @@ def confirm(name: str, results: str) -> "Record":
     Raises RunError if the tree is not clean, if the preset or a criterion is not the committed one, if a cell fails.
     """
     from replication.study.claims import decide
-    from replication.study.gather import gather
     from replication.study.provenance import git_state, objections
     from replication.study.record import confirming, unlike, update
-    from replication.study.store import Store
 
     record = read()
     for draw in confirming(record[name]) if name in record else [1]:
@@ -45,10 +43,7 @@ def confirm(name: str, results: str) -> "Record":
             continue
         _, dirty = git_state()
         refuse(name, ["the tree has uncommitted changes, or is in no git repository"] if dirty is not False else [])
-        store = Store(config.results)
-        _, failures, _ = compute_missing(experiment, config, store)
-        refuse(name, failures)
-        dataset = gather(experiment, config, store)
+        dataset = computed(experiment, config)
         refuse(name, objections(dataset))
         outcomes = decide(experiment.claims_of(config.claims), dataset)
         refuse(name, unlike(record, name, config, outcomes))
@@ -84,6 +79,8 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         names = arguments.presets or list(read())
+        if not names:
+            raise RunError(f"no claims are published in {CLAIMS}")
         for name in names:
             preset(name)  # raises UserError for a name that there is not
         if arguments.check:

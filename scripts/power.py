@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import process
-from cells import compute_missing
+from cells import computed
 from compose import RunError, UserError, preset, typed
 
 if TYPE_CHECKING:
@@ -31,15 +31,9 @@ FIRST = 100
 def decided(name: str, overrides: Sequence[str]) -> "list[Outcome]":
     """The claims of a preset, decided; what is missing in the store is computed. Raises RunError for a failed cell."""
     from replication.study.claims import decide
-    from replication.study.gather import gather
-    from replication.study.store import Store
 
     experiment, config = typed(preset(name, *overrides))
-    store = Store(config.results)
-    _, failures, _ = compute_missing(experiment, config, store)
-    if failures:
-        raise RunError("\n".join(failures))
-    return decide(experiment.claims_of(config.claims), gather(experiment, config, store))
+    return decide(experiment.claims_of(config.claims), computed(experiment, config))
 
 
 def power(name: str, draws: int, overrides: Sequence[str]) -> dict[str, dict[str, Counter[str]]]:

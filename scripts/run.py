@@ -4,7 +4,6 @@ Everything is written under the results folder: the store of cells, and a folder
 claims and Weights & Biases record. Only ``scripts/figures.py --publish`` writes the published figures.
 """
 
-import dataclasses
 import gc
 import hashlib
 import json
@@ -103,11 +102,9 @@ def run_experiment(composed: DictConfig) -> None:
 
 def run_folder(root: Path, config: "BaseConfig") -> Path:
     """Folder of a config's figures and claims: its preset, and a hash of all that bears on the numbers."""
-    from replication.study.settings import BaseConfig
+    from replication.study.record import settings
 
-    shared = {field.name for field in dataclasses.fields(BaseConfig)}
-    own = {name: value for name, value in dataclasses.asdict(config).items() if name not in shared}
-    digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(json.dumps(settings(config), sort_keys=True).encode()).hexdigest()[:8]
     draw = f"draw{config.draw}-" if config.draw else ""
     return root / "runs" / f"{config.preset.replace('/', '-')}-{draw}{digest}"
 

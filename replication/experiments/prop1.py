@@ -21,7 +21,7 @@ from ..network import Network
 from ..revealed import rank, truncation
 from ..study.claims import Claim, Control
 from ..study.experiment import Cell, Ensemble, Experiment, Progress, select, silent
-from ..study.settings import BaseConfig, SeedsAtWidths, WideNetworkConfig, require, require_distinct
+from ..study.settings import BaseConfig, SeedsAtWidths, WideNetworkConfig, require, require_distinct, require_seeds
 from ..study.statistics import Statistic, interval, rate, rms
 
 DENSE, BLOCK_SIZE, WIDE, VERY_WIDE = 256, 200, 2000, 50_000
@@ -55,9 +55,7 @@ class Config(BaseConfig):
         )
         require(self.n_samples >= 2, "n_samples", self.n_samples, "must be ≥ 2")
         require_distinct("depths", self.depths, 2)
-        require_distinct("widths", self.widths, 1)
-        valid = len(self.seeds) == len(self.widths) and min(self.seeds, default=0) >= 1
-        require(valid, "seeds", list(self.seeds), f"must be {len(self.widths)} integers ≥ 1, one for each width")
+        require_seeds("", self.widths, self.seeds)
         for key in ("outputs", "shared"):
             ensemble = getattr(self, key)
             require_distinct(f"{key}.widths", ensemble.widths, 1)

@@ -8,6 +8,7 @@ from importlib import resources
 from omegaconf import OmegaConf
 
 from .record import Record
+from .statistics import number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +43,14 @@ def of(preset: str) -> Guide:
 
 def answer(guide: Guide, record: Record) -> str:
     """The answer with the numbers of draw 0. Raises KeyError for a claim or a statistic that there is not."""
-    claims = {name: entry for preset in record.values() for name, entry in preset["claims"].items()}
-    claims |= record[guide.preset]["claims"] if guide.preset in record else {}
+    claims = record[guide.preset]["claims"]
 
-    def number(match: re.Match[str]) -> str:
+    def filled(match: re.Match[str]) -> str:
         name, index = match[1], int(match[2] or 0)
         statistics = claims[name]["draws"]["0"]["statistics"]
         if index >= len(statistics):
             raise KeyError(f"{guide.preset}: {match[0]}, but {name} has {len(statistics)} statistics")
-        return f"{statistics[index][0]:.3g}".replace("-", "−")
+        estimate = statistics[index][0]
+        return "–" if estimate is None else number(estimate)
 
-    return _NUMBER.sub(number, guide.answer)
+    return _NUMBER.sub(filled, guide.answer)

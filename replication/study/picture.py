@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from html import escape
 
 from .record import Decision, Entry
+from .statistics import number
 
 WIDTH, HEIGHT, MARGIN = 340, 54, 10
 _AXIS, _TOP = 34, 6
@@ -30,11 +31,11 @@ def picture(entry: Entry, index: int) -> str:
         if bound is not None:
             x = scale(bound)
             anchor = "start" if x < 60 else "end" if x > WIDTH - 60 else "middle"
-            parts.append(f'<text x="{x:.1f}" y="{_AXIS + 14}" text-anchor="{anchor}">{_number(bound)}</text>')
+            parts.append(f'<text x="{x:.1f}" y="{_AXIS + 14}" text-anchor="{anchor}">{number(bound)}</text>')
     for text, value in controls.items():
         if value is not None:
             x, y = scale(value), _AXIS - 7
-            title = f"<title>{escape(f'{text}: {_number(value)}')}</title>"
+            title = f"<title>{escape(f'{text}: {number(value)}')}</title>"
             parts.append(f'<path class="control" d="M{x - 4:.1f} {y - 4}l8 8m0 -8l-8 8">{title}</path>')
     rows = [draw for draw in draws if draw != "0"] + [draw for draw in draws if draw == "0"]
     for row, draw in enumerate(rows):
@@ -42,8 +43,8 @@ def picture(entry: Entry, index: int) -> str:
         y = _AXIS - 7 if draw == "0" else _TOP + 4 + 7 * row
         if estimate is None:
             continue
-        interval = "" if lowest is None or highest is None else f" [{_number(lowest)}, {_number(highest)}]"
-        title = f"<title>draw {draw}: {_number(estimate)}{interval}</title>"
+        interval = "" if lowest is None or highest is None else f" [{number(lowest)}, {number(highest)}]"
+        title = f"<title>draw {draw}: {number(estimate)}{interval}</title>"
         kind = "own" if draw == "0" else "draw"
         first, last = scale.end(0, lowest), scale.end(1, highest)
         parts.append(f'<line class="{kind}" x1="{first:.1f}" x2="{last:.1f}" y1="{y}" y2="{y}"/>')
@@ -85,7 +86,3 @@ class Scale:
 
 def _controls(decision: Decision | None, index: int) -> dict[str, float | None]:
     return {text: numbers[index][0] for text, numbers in decision["controls"].items()} if decision else {}
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")

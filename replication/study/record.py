@@ -7,6 +7,7 @@ anew: the old ones become a line of the history, and two fresh draws confirm.
 
 import dataclasses
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -265,9 +266,9 @@ def _numbers(statistics: Sequence[Statistic]) -> list[list[float | None]]:
 
 
 def _bound(value: float) -> float | None:
-    return None if abs(value) == float("inf") else float(value)
+    return None if math.isinf(value) else float(value)
 
 
 def _rounded(value: float) -> float | None:
     """Four digits; null for what is not finite."""
-    return float(f"{value:.4g}") if abs(value) < float("inf") else None
+    return float(f"{value:.4g}") if math.isfinite(value) else None

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from . import guide, statements
 from .claims import Outcome
 from .picture import pictures
 from .record import Entry, Record, headline, verdicts
-from .statistics import words
+from .statistics import number, words
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("replication.study"),
@@ -28,9 +29,6 @@ _TEMPLATES = jinja2.Environment(
 )
 _SHADES = 64
 """Colours of a figure in the page: fewer bytes, and no difference to the eye."""
-
-
-INF = float("inf")
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ def _section(section: Section, record: Record) -> dict[str, Any]:
 def _claim(row: Mapping[str, str], entry: Entry, anchor: str) -> dict[str, Any]:
     names = [name for name, *_ in entry["criterion"]]
     table = [
-        [name, words((low if low is not None else -INF, high if high is not None else INF))]
+        [name, words((-math.inf if low is None else low, math.inf if high is None else high))]
         + [_interval(decision["statistics"][i]) for decision in entry["draws"].values()]
         for i, (name, low, high) in enumerate(entry["criterion"])
     ]
@@ -150,7 +148,7 @@ def _colour(verdict: str) -> str:
 
 
 def _interval(numbers: Sequence[float | None]) -> str:
-    estimate, low, high = ("–" if value is None else f"{value:.3g}".replace("-", "−") for value in numbers)
+    estimate, low, high = ("–" if value is None else number(value) for value in numbers)
     return estimate if low == high == estimate else f"{estimate} [{low}, {high}]"
 
 

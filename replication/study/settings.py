@@ -1,7 +1,7 @@
 """What configs are made of: the base of every config, the network, seeds at widths, and checks of domains."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -29,6 +29,19 @@ def require_distinct(key: str, values: Sequence[int], minimum: int) -> None:
     require(len(values) > 0, key, list(values), "must not be empty")
     require(min(values) >= minimum, key, list(values), f"must be integers ≥ {minimum}")
     require(len(set(values)) == len(values), key, list(values), "must not repeat")
+
+
+def require_seeds(prefix: str, widths: Sequence[int], seeds: Sequence[int]) -> None:
+    """Raise ConfigError unless ``<prefix>widths`` are distinct, ≥ 1, and ``<prefix>seeds`` a number ≥ 1 for each."""
+    require_distinct(f"{prefix}widths", widths, 1)
+    valid = len(seeds) == len(widths) and min(seeds) >= 1
+    require(valid, f"{prefix}seeds", list(seeds), f"must be {len(widths)} integers ≥ 1, one for each width")
+
+
+def require_names(key: str, names: Sequence[str], known: Collection[str]) -> None:
+    """Raise ConfigError unless ``names`` is a non-empty list of distinct names, all of them known."""
+    valid = len(set(names) & set(known)) == len(names) > 0
+    require(valid, key, list(names), f"must be distinct, among {', '.join(known)}")
 
 
 @dataclass(kw_only=True)

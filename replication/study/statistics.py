@@ -70,12 +70,17 @@ def words(allowed: tuple[float, float]) -> str:
     >>> words((-math.inf, 0.02)), words((1.5, math.inf)), words((-0.3, 0.3)), words((0.76, 0.84))
     ('≤ 0.02', '≥ 1.5', 'within ±0.3', '0.76 to 0.84')
     """
-    low, high = (f"{bound:.4g}".replace("-", "−") for bound in allowed)
+    low, high = (number(bound, 4) for bound in allowed)
     if math.isinf(allowed[0]):
         return f"≤ {high}"
     if math.isinf(allowed[1]):
         return f"≥ {low}"
     return f"within ±{high}" if allowed[0] == -allowed[1] else f"{low} to {high}"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number for people: so many digits, with a minus sign."""
+    return f"{value:.{digits}g}".replace("-", "−")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...costs import LeastSquares
 from ...datasets import angle_grid, circle, gaussian
-from ...drift import Drift, apply, picard_flow, predicted_drift
+from ...drift import Drift, moved, picard_flow, predicted_drift
 from ...network import Network
 from ...revealed import rank, truncation
 from ...study.experiment import Cell
@@ -116,12 +116,8 @@ class Problem:
         """In the block the networks are trained; afterwards they are what they were."""
         nodes = nodes or self.setting.flow_nodes
         moves = picard_flow(self.network, self.x, self.cost, self.setting.t, nodes=nodes)
-        self.network.begin()
-        try:
-            apply(self.network, moves)
+        with moved(self.network, moves):
             yield
-        finally:
-            self.network.rollback()
 
     def kernel(self) -> Tensor:
         return tangent_kernel(self.network, self.at)

@@ -11,16 +11,12 @@ from ...study.settings import (
     WideNetworkConfig,
     require,
     require_distinct,
+    require_names,
+    require_seeds,
 )
 
 DENSE = 1000
 """Networks up to this width are tensors; the config says how wider ones hold weights."""
-
-
-def _require_widths(key: str, widths: list[int], seeds: list[int]) -> None:
-    require_distinct(f"{key}widths", widths, 1)
-    valid = len(seeds) == len(widths) and min(seeds, default=0) >= 1
-    require(valid, f"{key}seeds", list(seeds), f"must be {len(widths)} integers ≥ 1, one for each width")
 
 
 @dataclass(kw_only=True)
@@ -81,7 +77,7 @@ class Figure1:
 
     def __post_init__(self) -> None:
         if self.widths:
-            _require_widths("figure1.", self.widths, self.seeds)
+            require_seeds("figure1.", self.widths, self.seeds)
         require(self.n_samples >= 1, "figure1.n_samples", self.n_samples, "must be ≥ 1")
         require(0 < self.t < math.inf, "figure1.t", self.t, "must be > 0")
         require(2 <= self.nodes <= 40, "figure1.nodes", self.nodes, "must be in 2 … 40")
@@ -129,15 +125,13 @@ class Config(BaseConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known = len(set(self.nonlinearities) & set(NONLINEARITIES)) == len(self.nonlinearities) > 0
-        allowed = f"must be distinct, among {', '.join(NONLINEARITIES)}"
-        require(known, "nonlinearities", list(self.nonlinearities), allowed)
+        require_names("nonlinearities", self.nonlinearities, NONLINEARITIES)
         first = self.nonlinearities[0] == self.network.nonlinearity
         require(first, "nonlinearities", list(self.nonlinearities), "must start with network.nonlinearity")
         require(self.network.depth == 3, "network.depth", self.network.depth, "must be 3, as the derived bias has it")
         double = self.network.dtype == "float64"
         require(double, "network.dtype", self.network.dtype, "must be float64: what is left is of the order n⁻²")
-        _require_widths("", self.widths, self.seeds)
+        require_seeds("", self.widths, self.seeds)
         for key in ("pairs", "kinked"):
             ensemble = getattr(self, key)
             if ensemble.widths:

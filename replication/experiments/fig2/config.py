@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from ...study.settings import BaseConfig, NetworkConfig, SeedsAtWidths, require, require_distinct
+from ...study.settings import BaseConfig, NetworkConfig, SeedsAtWidths, require, require_distinct, require_seeds
 
 
 @dataclass(kw_only=True)
@@ -70,9 +70,7 @@ class Config(BaseConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_distinct("widths", self.widths, 1)
-        valid = len(self.seeds) == len(self.widths) and min(self.seeds, default=0) >= 1
-        require(valid, "seeds", list(self.seeds), f"must be {len(self.widths)} integers ≥ 1, one for each width")
+        require_seeds("", self.widths, self.seeds)
         require(self.drawn >= 1, "drawn", self.drawn, "must be ≥ 1")
         for key in ("initial", "estimate", "narrow_estimate"):
             ensemble = getattr(self, key)

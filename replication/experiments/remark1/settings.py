@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from ...study.settings import BaseConfig, NetworkConfig, require, require_distinct
+from ...study.settings import BaseConfig, NetworkConfig, require, require_distinct, require_names, require_seeds
 from .usual import MODULES
 
 RUNS = ("scaled", "zero", "unit", "slow")
@@ -87,13 +87,7 @@ class Config(BaseConfig):
         count = self.network.depth - 1
         valid = len(hidden) > 0 and all(len(widths) == count and min(widths) >= 1 for widths in hidden)
         require(valid, "map.hidden", hidden, f"must be lists of {count} widths ≥ 1")
-        sigmas = list(self.map.nonlinearities)
-        require(
-            0 < len(set(sigmas) & set(MODULES)) == len(sigmas),
-            "map.nonlinearities",
-            sigmas,
-            f"must be distinct, among {names}",
-        )
+        require_names("map.nonlinearities", self.map.nonlinearities, MODULES)
         _require_positive("map.betas", self.map.betas)
         require_distinct("classical.widths", self.classical.widths, 1)
         allowed = f"must have {self.width}, which is 1/network.beta²"
@@ -104,10 +98,7 @@ class Config(BaseConfig):
         betas = list(self.kernel.betas)
         valid = self.network.beta in betas and 1.0 in betas
         require(valid, "kernel.betas", betas, f"must have 1 and network.beta, {self.network.beta}")
-        require_distinct("kernel.widths", self.kernel.widths, 1)
-        valid = len(self.kernel.seeds) == len(self.kernel.widths) and min(self.kernel.seeds) >= 1
-        allowed = f"must be {len(self.kernel.widths)} integers ≥ 1, one for each width"
-        require(valid, "kernel.seeds", list(self.kernel.seeds), allowed)
+        require_seeds("kernel.", self.kernel.widths, self.kernel.seeds)
 
     @property
     def width(self) -> int:

@@ -4,7 +4,15 @@ import math
 from dataclasses import dataclass
 
 from ...nonlinearities import NONLINEARITIES
-from ...study.settings import BaseConfig, SeedsAtWidths, WideNetworkConfig, require, require_distinct
+from ...study.settings import (
+    BaseConfig,
+    SeedsAtWidths,
+    WideNetworkConfig,
+    require,
+    require_distinct,
+    require_names,
+    require_seeds,
+)
 
 DIRECTIONS = {"least_squares": 1, "cross_entropy": 2, "adversarial": 2}
 """Training direction → n_L."""
@@ -65,17 +73,13 @@ class Config(BaseConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known = len(set(self.nonlinearities) & set(NONLINEARITIES)) == len(self.nonlinearities) > 0
-        allowed = f"must be distinct, among {', '.join(NONLINEARITIES)}"
-        require(known, "nonlinearities", list(self.nonlinearities), allowed)
+        require_names("nonlinearities", self.nonlinearities, NONLINEARITIES)
         first = self.nonlinearities[0] == self.network.nonlinearity
         require(first, "nonlinearities", list(self.nonlinearities), "must start with network.nonlinearity")
         known = "least_squares" in self.directions and set(self.directions) <= set(DIRECTIONS)
         allowed = f"must hold least_squares and be among {', '.join(DIRECTIONS)}"
         require(known, "directions", list(self.directions), allowed)
-        require_distinct("widths", self.widths, 1)
-        valid = len(self.seeds) == len(self.widths) and min(self.seeds, default=0) >= 1
-        require(valid, "seeds", list(self.seeds), f"must be {len(self.widths)} integers ≥ 1, one for each width")
+        require_seeds("", self.widths, self.seeds)
         require(self.direction_seeds >= 1, "direction_seeds", self.direction_seeds, "must be ≥ 1")
         require_distinct("mean_field.widths", self.mean_field.widths, 1)
         require(max(self.mean_field.widths) <= DENSE, "mean_field.widths", self.mean_field.widths, f"must be ≤ {DENSE}")
