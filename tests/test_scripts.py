@@ -427,9 +427,12 @@ def test_figures_redraws_the_same_bytes(copy: Path, reduced: Reduced) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     target = copy / "results" / "figures"
     drawn = files(target)
-    assert {"CLAIMS.md", "report.html", *(f"{name}.{kind}" for name in FIGURES for kind in ("png", "pdf"))} == set(
-        drawn
-    )
+    assert {
+        "CLAIMS.md",
+        "claims.json",
+        "report.html",
+        *(f"{name}.{kind}" for name in FIGURES for kind in ("png", "pdf")),
+    } == set(drawn)
     assert {str(target / name) for name in drawn if not name.endswith(".pdf")} == set(done.stdout.split())
     for name in FIGURES:  # as run.py drew them
         for kind in ("png", "pdf"):
@@ -451,7 +454,7 @@ def test_publish_writes_figures_and_the_table_of_the_readme(copy: Path, reduced:
     table, _, tail = rest.partition("<!-- /claims -->\n")
     rows = [line for line in table.splitlines() if line.startswith("| fig1.")]
     assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == CLAIMS
-    assert all(row.endswith("| holds |") for row in rows)
+    assert all(row.endswith("| holds, not confirmed yet |") for row in rows)
     assert readme.startswith(head + "<!-- claims -->\n")
     assert readme.endswith("<!-- /claims -->\n" + tail)
     assert not (copy / "results" / "figures" / "fig1.png").exists()
