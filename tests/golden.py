@@ -208,6 +208,7 @@ TOLERANCES: list[tuple[str, float, float]] = [
     ("ci/remark1/*/first", 1e-8, 1e-14),
     ("ci/*/least_squares-relu-*/truncation", 1e-8, 1e-13),
     ("ci/kernel_gradient/*/dissipation", 4e-8, 0),  # a difference quotient over a short time: 5e-9
+    ("ci/drift/kinked-*/kinked_left", 2e-3, 0),  # differences with ε = 3e-6: rounding over ε², 2e-4
     ("ci/fig2/estimate-n32-float32/*", 3e-4, 0),  # 81 inputs reveal all 32 directions, small ones too: 4e-5
     ("ci/fig1/main-*float32/theta", TRAINED_RELU, 0),
     ("ci/fig1/m*-float32/cost", TRAINED_RELU, 0),

@@ -166,7 +166,7 @@ def measured(sample: Sample, stream: torch.Generator) -> xr.Dataset:
     sigma = nonlinearity(sample.nonlinearity)
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(size, *shape, generator=stream, dtype=torch.float32).double()
+        return torch.randn(size, *shape, generator=stream, dtype=torch.float64)
 
     weights = [DenseWeight(normal(n, 2)), DenseWeight(normal(n, n)), DenseWeight(normal(1, n))]
     network = Network(weights, [normal(1, n), normal(1, n), normal(1, 1)], sigma, beta)
