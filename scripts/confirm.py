@@ -66,9 +66,9 @@ def read() -> "Record":
 def write(record: "Record") -> None:
     """Write the record, a line for each statistic and draw."""
     from replication.study.record import text
-    from replication.study.store import write_text
+    from replication.study.store import write_file
 
-    write_text(CLAIMS, text(record))
+    write_file(CLAIMS, text(record))
 
 
 def main() -> int:

@@ -49,7 +49,7 @@ def redraw(target: Path, tracking: str) -> None:
     from replication.study.claims import decide
     from replication.study.record import text, update
     from replication.study.report import Section, markdown, page
-    from replication.study.store import read_dataset, write_text
+    from replication.study.store import read_dataset, write_file
     from replication.study.tracking import run as tracked
 
     record, decided = read(), []
@@ -95,12 +95,12 @@ def redraw(target: Path, tracking: str) -> None:
         ("CLAIMS.md", markdown(sections, record, target)),
         ("report.html", page(sections, record)),
     ):
-        write_text(target / file, content)
+        write_file(target / file, content)
         print(target / file)
     if target == PUBLISHED:
         from replication.study.report import readme
 
-        write_text(README, readme(README.read_text(encoding="utf-8"), sections, record))
+        write_file(README, readme(README.read_text(encoding="utf-8"), sections, record))
 
 
 def main() -> int:

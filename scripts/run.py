@@ -47,7 +47,7 @@ def run_experiment(composed: DictConfig) -> None:
     from replication.study.claims import decide
     from replication.study.gather import gather
     from replication.study.report import Section, markdown, text
-    from replication.study.store import Store, UnwritableStoreError, write_dataset, write_text
+    from replication.study.store import Store, UnwritableStoreError, write_dataset, write_file
     from replication.study.tracking import TrackingError
     from replication.study.tracking import run as tracked
 
@@ -69,7 +69,7 @@ def run_experiment(composed: DictConfig) -> None:
     figures = draw(experiment.name, dataset, folder)
     write_dataset(folder / f"{experiment.name}.nc", dataset)
     section = Section(config.preset, dataset.attrs, outcomes, figures)
-    write_text(folder / "CLAIMS.md", markdown([section], {}, folder))
+    write_file(folder / "CLAIMS.md", markdown([section], {}, folder))
     wall_time, peak = time.perf_counter() - start, max(shared_peak, peak_memory())
     try:
         with tracked(

@@ -1,13 +1,17 @@
 """The store's promises: same cell, same key; what is read is what was written; no crash and no race breaks either."""
 
+import errno
+import fcntl
 import json
 import logging
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -300,10 +304,52 @@ class TestCorruption:
         assert_same(store.load(Cell()), dataset())
         assert [p.name for p in path.parent.iterdir()] == [path.name]
 
-    def test_an_unreadable_disk_is_not_corruption(self, store: Store) -> None:
-        store.path(Cell()).mkdir(parents=True)
-        with pytest.raises(OSError, match="directory"):
-            store.load(Cell())
+    @pytest.mark.parametrize("kind", ["folder", "pipe", "loop of links", "link to nothing"])
+    def test_what_is_no_file_is_set_aside(self, store: Store, caplog: pytest.LogCaptureFixture, kind: str) -> None:
+        path = store.path(Cell())
+        path.parent.mkdir(parents=True)
+        make = {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path), "loop of links": lambda: path.symlink_to(path)}
+        make.get(kind, lambda: path.symlink_to(path.with_name("nothing")))()
+        assert store.missing([Cell()]) == [Cell()]
+        assert len(caplog.messages) == (kind in ("folder", "pipe"))
+        store.save(Cell(), dataset(), {})
+        assert_same(store.load(Cell()), dataset())
+
+    def test_an_unreadable_disk_is_not_corruption(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = store.save(Cell(), dataset(), {})
+
+        def unreadable(self: Path) -> bytes:
+            raise OSError(errno.EIO, "Input/output error", str(self))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", unreadable)
+            with pytest.raises(OSError, match="Input/output"):
+                store.missing([Cell()])
+        assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+    def test_a_cell_under_the_name_of_another_is_set_aside(
+        self, store: Store, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        source, target = store.save(Cell(), dataset(), {}), store.path(Cell(beta=0.2))
+        target.write_bytes(source.read_bytes())
+        assert store.load(Cell(beta=0.2)) is None
+        assert caplog.messages == [f"{target} holds another cell; set aside as {target.name}.corrupt-1"]
+        assert store.missing([Cell(), Cell(beta=0.2)]) == [Cell(beta=0.2)]
+        assert_same(store.load(Cell()), dataset())
+
+    @pytest.mark.parametrize("lost", ["variables", "provenance", "cell"])
+    def test_a_cell_without_a_part_is_set_aside(
+        self, store: Store, caplog: pytest.LogCaptureFixture, lost: str
+    ) -> None:
+        path = store.save(Cell(), dataset(), {})
+        data = read_dataset(path)
+        if lost == "variables":
+            data = data.drop_vars(list(data.data_vars))
+        else:
+            del data.attrs[lost]
+        write_dataset(path, data)
+        assert store.missing([Cell()]) == [Cell()]
+        assert len(caplog.messages) == 1
 
 
 def in_fresh_process(function: str, *arguments: Path | str, **environment: str) -> None:
@@ -360,6 +406,14 @@ def copy_dataset(source: str, target: str) -> None:
     write_dataset(target, read_dataset(source))
 
 
+def save_on_a_full_disk(root: str, kibibytes: str) -> None:
+    limit = 1024 * int(kibibytes)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    store = Store(root)
+    with pytest.raises(OSError, match="File too large"):
+        store.save(Cell(), dataset(points=10_000), {})
+
+
 class TestInterruption:
     @pytest.mark.slow
     def test_kill_at_any_instant(self, store: Store) -> None:
@@ -386,6 +440,38 @@ class TestInterruption:
                 store.save(Cell(), dataset(2), {})
         assert_same(store.load(Cell()), dataset(1))
         assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+    def test_a_disk_that_cannot_synchronize(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As some network file systems, which refuse folders; what is lost is an error all the same."""
+        error = errno.EINVAL
+
+        def refuse(descriptor: int) -> None:
+            raise OSError(error, os.strerror(error))
+
+        monkeypatch.setattr(os, "fsync", refuse)
+        store.check_writable()
+        store.save(Cell(), dataset(1), {})
+        error = errno.ENOSPC
+        with pytest.raises(OSError, match="No space"):
+            store.save(Cell(), dataset(2), {})
+        assert_same(store.load(Cell()), dataset(1))
+
+    def test_no_file_is_locked(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Network file systems may refuse locks: here another process holds one."""
+        name = uuid.UUID(int=1)
+        monkeypatch.setattr(uuid, "uuid4", lambda: name)
+        path = store.path(Cell())
+        path.parent.mkdir(parents=True)
+        temporary = path.with_name(f".{path.name}.{name.hex}.tmp")
+        with temporary.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            store.save(Cell(), dataset(), {})
+        assert_same(store.load(Cell()), dataset())
+
+    @pytest.mark.parametrize("kibibytes", [8, 64])
+    def test_a_full_disk_says_why_and_leaves_nothing(self, store: Store, kibibytes: int) -> None:
+        in_fresh_process("save_on_a_full_disk", store.root, str(kibibytes))
+        assert list(store.path(Cell()).parent.iterdir()) == []
 
     def test_stale_temporaries(self, store: Store) -> None:
         path = store.save(Cell(), dataset(), {})

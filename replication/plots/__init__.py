@@ -1,6 +1,7 @@
 """One module per experiment: ``figures(dataset)`` gives its figures by name; they are drawn from stored data alone."""
 
 import importlib
+import io
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..study.statistics import rate
+from ..study.store import write_file
 
 _STYLE = Path(__file__).with_name("paper.mplstyle")
+_PNG = {"Software": None}
+_PDF = {"Creator": None, "Producer": None, "CreationDate": None}
 
 
 @contextmanager
@@ -39,9 +43,11 @@ def draw(experiment: str, dataset: Any, folder: Path) -> dict[str, Path]:
         figures: dict[str, Figure] = importlib.import_module(f"{__name__}.{experiment}").figures(dataset)
         for name, figure in figures.items():
             paths[name] = folder / f"{name}.png"
-            figure.savefig(paths[name], metadata={"Software": None})
-            figure.set_layout_engine("none")  # the axes stay where the first drawing put them
-            figure.savefig(folder / f"{name}.pdf", metadata={"Creator": None, "Producer": None, "CreationDate": None})
+            for path, metadata in ((paths[name], _PNG), (paths[name].with_suffix(".pdf"), _PDF)):
+                content = io.BytesIO()
+                figure.savefig(content, format=path.suffix[1:], metadata=metadata)
+                write_file(path, content.getvalue())
+                figure.set_layout_engine("none")  # the axes stay where the first drawing put them
     return paths
 
 

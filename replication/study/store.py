@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import itertools
 import json
@@ -16,6 +17,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+# No two processes write one temporary file, and every other is read from memory: there is nothing to lock, and network
+# file systems refuse to. HDF5 looks at this when it is loaded.
+os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
 import netCDF4
 import numpy as np
 import xarray as xr
@@ -43,12 +47,13 @@ _TRAILER_LENGTH = len(_TRAILER % (b"0" * 64))
 
 _COMPRESS_FROM = 4096  # bytes; below this the chunk index costs more than compression saves
 _STALE_AFTER = 3600.0  # seconds; by age and not by process id, which means nothing on another machine of a shared store
+_LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)  # of fsync: data did not reach the disk; else it cannot say
 NOT_IDENTITY = {"identity": False}
 """Metadata of a dataclass field that bears on no number of its cell, such as where data lie on this machine."""
 
 
 class CorruptFileError(Exception):
-    """A stored file is not what was written."""
+    """A stored file is not what was written, or not where it was."""
 
 
 class UnwritableStoreError(OSError):
@@ -69,8 +74,12 @@ class Store:
         return self.root / cell.folder / ("-".join(filter(None, (label, key(cell)))) + ".nc")
 
     def load(self, cell: Stored) -> xr.Dataset | None:
-        """The dataset of a cell, in memory, or None if there is none; a corrupt file is logged and set aside: none."""
-        data = _sound_bytes(self.path(cell))
+        """The dataset of a cell, in memory, or None if there is none; a corrupt file is logged and set aside: none.
+
+        Corrupt is what does not match its digest, is of another cell, has no variables or no provenance, or is no file.
+        Raises OSError for what the disk does not let us read.
+        """
+        data = _sound_bytes(self.path(cell), cell)
         return None if data is None else _decode(data)
 
     def save(self, cell: Stored, dataset: xr.Dataset, provenance: Mapping[str, Any]) -> Path:
@@ -85,7 +94,7 @@ class Store:
 
     def missing(self, cells: Iterable[Cell]) -> list[Cell]:
         """The cells, in order, that have no sound file yet; corrupt ones are logged and set aside."""
-        return [cell for cell in cells if _sound_bytes(self.path(cell)) is None]
+        return [cell for cell in cells if _sound_bytes(self.path(cell), cell) is None]
 
     def check_writable(self) -> None:
         """Create the root, prove that it can be written to, and clear the temporary files of processes that died.
@@ -104,7 +113,8 @@ class Store:
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise UnwritableStoreError(f"results folder {str(self.root)!r} cannot be written to: {reason}") from error
-        for temporary in itertools.chain(self.root.glob(".trial.*.tmp"), self.root.glob("*/v*/.*.nc.*.tmp")):
+        places = (".", "*/v*", "runs/*")
+        for temporary in itertools.chain.from_iterable(self.root.glob(f"{place}/.*.tmp") for place in places):
             with suppress(OSError):
                 if time.time() - temporary.stat().st_mtime > _STALE_AFTER:
                     temporary.unlink()
@@ -116,15 +126,14 @@ def key(cell: Stored) -> str:
     Cells that compare equal have equal keys (1 and 1.0 are the same width), and no name of a class counts.
     Raises TypeError for a cell that is not a dataclass instance, or a field that JSON cannot hold exactly.
     """
-    canonical = json.dumps(_identity(cell), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return hashlib.sha256(_canonical(_identity(cell)).encode()).hexdigest()[:16]
 
 
 def write_dataset(path: Path | str, dataset: xr.Dataset) -> None:
     """Write a dataset and its digest to one netCDF file, atomically; the same dataset gives the same bytes.
 
     Attributes may be anything JSON holds: strings stay as they are, the rest is stored as JSON, and `read_dataset`
-    restores it. Raises TypeError for an attribute that JSON cannot hold, and for dates.
+    restores it. Raises TypeError for an attribute that JSON cannot hold, and for dates; OSError if the disk refuses.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,24 +143,32 @@ def write_dataset(path: Path | str, dataset: xr.Dataset) -> None:
     for variable in plain.variables.values():
         variable.attrs = _encode_attributes(variable.attrs)
     with _replacing(path) as temporary:
-        plain.to_netcdf(temporary, engine="netcdf4", encoding={n: _encoding(v) for n, v in plain.variables.items()})
+        try:
+            plain.to_netcdf(temporary, engine="netcdf4", encoding={n: _encoding(v) for n, v in plain.variables.items()})
+        except RuntimeError:  # "NetCDF: HDF error", whatever it was: the disk itself says more
+            temporary.write_bytes(bytes(plain.nbytes + 2**16))
+            raise
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
         with temporary.open("ab") as file:
             file.write(_TRAILER % digest.encode())
 
 
-def write_text(path: Path | str, content: str) -> None:
-    """Write a text file, in UTF-8, with a rename at the end: whole or not at all."""
+def write_file(path: Path | str, content: str | bytes) -> None:
+    """Write a file, text in UTF-8, with a rename at the end: whole or not at all."""
     with _replacing(Path(path)) as temporary:
-        temporary.write_text(content, encoding="utf-8")
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def read_dataset(path: Path | str) -> xr.Dataset:
-    """Read a file of `write_dataset` into memory; raises CorruptFileError unless its digest is right."""
+    """Read a file of `write_dataset` into memory; raises CorruptFileError unless it is one, with the right digest."""
     return _decode(_verified(Path(path)))
 
 
 def _verified(path: Path) -> bytes:
+    if not path.is_file():  # a pipe would be waited for; a link that leads nowhere is nothing
+        if path.exists():
+            raise CorruptFileError(f"{path} is not a file")
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     data = path.read_bytes()
     body, trailer = data[:-_TRAILER_LENGTH], data[-_TRAILER_LENGTH:]
     if trailer != _TRAILER % hashlib.sha256(body).hexdigest().encode():
@@ -170,24 +187,36 @@ def _decode(data: bytes) -> xr.Dataset:
     return dataset
 
 
-def _sound_bytes(path: Path) -> bytes | None:
+def _of_cell(path: Path, cell: Stored) -> bytes:
+    data = _verified(path)
+    with netCDF4.Dataset("in memory", memory=data) as source:
+        attributes = _decode_attributes({name: source.getncattr(name) for name in source.ncattrs()})
+        empty = source.variables.keys() <= source.dimensions.keys()
+    if _canonical(attributes.get("cell")) != _canonical(_identity(cell)):
+        raise CorruptFileError(f"{path} holds another cell")
+    if empty or not isinstance(attributes.get("provenance"), dict):
+        raise CorruptFileError(f"{path} has no variables or no provenance")
+    return data
+
+
+def _sound_bytes(path: Path, cell: Stored) -> bytes | None:
     try:
-        return _verified(path)
+        return _of_cell(path, cell)
     except FileNotFoundError:
         return None
     except CorruptFileError:
         pass
-    aside = next(p for n in itertools.count(1) if not (p := path.with_name(f"{path.name}.corrupt-{n}")).exists())
+    aside = next(p for n in itertools.count(1) if not os.path.lexists(p := path.with_name(f"{path.name}.corrupt-{n}")))
     try:
         path.rename(aside)
         # Another process may have replaced the corrupt file by a sound one since we read it: then that goes back.
-        data = _verified(aside)
+        data = _of_cell(aside, cell)
         aside.replace(path)
         return data
     except FileNotFoundError:  # another process set it aside first
         return None
     except CorruptFileError as error:
-        _log.warning("%s; set aside as %s", error, aside.name)
+        _log.warning("%s%s; set aside as %s", path, str(error).removeprefix(str(aside)), aside.name)
         return None
 
 
@@ -205,11 +234,15 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 
 def _synchronize(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:  # some file systems cannot, of folders above all
+        if error.errno in _LOST:
+            raise
 
 
 def _encoding(variable: xr.Variable) -> dict[str, Any]:
@@ -246,6 +279,10 @@ def _from_numpy(value: object) -> object:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     raise TypeError(f"an attribute of type {type(value).__name__} cannot be stored: {value!r}")
+
+
+def _canonical(identity: Any) -> str:
+    return json.dumps(identity, sort_keys=True, separators=(",", ":"))
 
 
 def _identity(cell: Any) -> dict[str, Any]:
