@@ -34,6 +34,17 @@ def presets() -> list[str]:
     return options("exp")
 
 
+def named(config: DictConfig, name: str) -> DictConfig:
+    """The config composed for a preset, with the names that come from its file: ``preset``, and ``experiment``.
+
+    A preset of another experiment names that itself. Raises UserError where the preset's name is given as a key.
+    """
+    if "preset" in config:
+        raise UserError(f"preset={config.preset}: no such key; a preset is chosen with +exp=<name>")
+    plain = {"experiment": name.rpartition("/")[2]} | OmegaConf.to_container(config) | {"preset": name}  # type: ignore[operator]
+    return OmegaConf.create(plain, flags={"struct": True})
+
+
 def typed(config: DictConfig) -> "tuple[Experiment[Any, Any], BaseConfig]":
     """The experiment and its typed config; raises UserError for an unknown key or a value out of domain."""
     # Hydra's "+key=value" adds any key, and plain YAML checks no type: the dataclass rejects what got through.
@@ -41,8 +52,6 @@ def typed(config: DictConfig) -> "tuple[Experiment[Any, Any], BaseConfig]":
         plain: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: {one_line(error)}") from None
-    if "experiment" not in plain:
-        raise UserError(f"choose an experiment with +exp=<name>: {', '.join(presets())}")
     from replication.experiments import load
     from replication.study.settings import ConfigError
 
@@ -72,7 +81,7 @@ def preset(name: str, *overrides: str) -> DictConfig:
     if name not in presets():
         raise UserError(f"{name}: choose one of {', '.join(presets())}")
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", [f"+exp={name}", *overrides])
+        return named(compose("config", [f"+exp={name}", *overrides]), name)
 
 
 def one_line(error: Exception) -> str:

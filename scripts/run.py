@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import hydra
 import process
 from cells import compute_missing, peak_memory
-from compose import CONF, RunError, UserError, one_line, typed
+from compose import CONF, RunError, UserError, named, one_line, presets, typed
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(composed: DictConfig) -> None:
     try:
-        run_experiment(composed)
+        name = HydraConfig.get().runtime.choices.get("exp")
+        if name is None:
+            raise UserError(f"choose an experiment with +exp=<name>: {', '.join(presets())}")
+        run_experiment(named(composed, name))
     except (UserError, RunError, BrokenPipeError) as error:
         # Hydra announces an exception in a line of its own; a job of a sweep may be in another process, and must raise.
         if HydraConfig.get().mode == RunMode.MULTIRUN:
