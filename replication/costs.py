@@ -13,6 +13,10 @@ from torch import Tensor
 
 from .shapes import require_kernel, require_shape
 
+# A system of more equations is a large one; and the decay, as an exponent, up to which it counts as not stiff.
+_LARGE = 500
+_STIFF = 1000
+
 
 class FrozenFlow(Protocol):
     """(s, m) ↦ w_m(s) = (1/N) ∫₀ˢ s'^m d|_{f(s')} ds' along the flow at a fixed kernel, for m = 0 and 1; shape of f."""
@@ -38,11 +42,17 @@ class Cost(ABC):
         """An upper bound of ∂d/∂f: kernel gradient descent with rate η is stable for η·λ_max(Θ/N)·curvature < 2."""
         return 1.0
 
+    def hessian(self, f: Tensor) -> Tensor | None:
+        """∂d|_f(x)/∂f(x) at each input, (…, N, n_L, n_L): an implicit integrator uses it; None where not known."""
+        return None
+
     def frozen_flow(self, kernel: Tensor, f_0: Tensor, duration: float) -> FrozenFlow:
         """s ↦ w(s) = (1/N) ∫₀ˢ d|_{f(s')} ds' along ∂_s f = −(1/N) K d|_f at a fixed kernel K, for 0 ≤ s ≤ duration.
 
         Then f(s) = f_0 − K w(s) on the data, and off the data with the cross kernel (paper §3, kernel gradient
-        descent). Here by integrating ẇ = d|_{f_0 − K w}/N numerically (LSODA, relative tolerance 1e-9).
+        descent). Here by integrating ẇ = d|_{f_0 − K w}/N numerically with relative tolerance 1e-9: by LSODA, or for
+        a large system, where its Jacobian by differences would take N n_L products with K, by DOP853 if the fastest
+        component decays by less than e^``_STIFF``, else by BDF with the cost's own ``hessian``.
         Raises RuntimeError if the integration fails, ValueError if kernel, f_0 and d|_f do not agree.
         """
         require_kernel(kernel.shape, "f_0", f_0.shape)
@@ -57,21 +67,33 @@ class Cost(ABC):
         def derivative(_: float, w: np.ndarray) -> np.ndarray:
             return (self.direction(output(torch.from_numpy(w).to(f_0).reshape(shape))) / n).flatten().cpu().numpy()
 
+        def jacobian(_: float, w: np.ndarray) -> np.ndarray:
+            """−(1/N) H K with H the blocks of ``hessian``."""
+            hessian = self.hessian(output(torch.from_numpy(w).to(f_0).reshape(shape)))
+            assert hessian is not None
+            rows = kernel.reshape(n, shape[-1], -1)
+            return (hessian @ rows / -n).reshape(kernel.shape).cpu().numpy()
+
+        method, options = "LSODA", {}
+        if f_0.ndim == 2 and f_0.numel() > _LARGE:
+            fastest = torch.linalg.matrix_norm(kernel, ord=1).item() / n * self.curvature() * duration
+            method = "DOP853" if fastest < _STIFF else "BDF"
+            if method == "BDF" and self.hessian(f_0) is not None:
+                options = {"jac": jacobian}
         scale = max(1e-300, self.direction(f_0).abs().max().item() / n * duration)
-        solution = solve_ivp(
-            derivative, (0, duration), np.zeros(f_0.numel()), "LSODA", dense_output=True, rtol=1e-9, atol=1e-10 * scale
-        )
+        start, tolerances = np.zeros(f_0.numel()), {"rtol": 1e-9, "atol": 1e-10 * scale}
+        solution = solve_ivp(derivative, (0, duration), start, method, dense_output=True, **tolerances, **options)
         if not solution.success:
             raise RuntimeError(f"the flow at a fixed kernel could not be integrated: {solution.message}")
 
         def moment_of(s: float, moment: int = 0) -> Tensor:
-            found = solution.sol(s)
+            integral = solution.sol(s)
             if moment == 1 and s > 0:  # by parts; between two points of the integrator w is a polynomial
                 ends = np.append(solution.t[solution.t < s], s)
                 half, (nodes, weights) = np.diff(ends)[:, None] / 2, np.polynomial.legendre.leggauss(8)
                 points = ends[:-1, None] + half * (1 + nodes)
-                found = s * found - solution.sol(points.ravel()) @ (half * weights).ravel()
-            return torch.tensor(found).to(f_0).reshape(shape)
+                integral = s * integral - solution.sol(points.ravel()) @ (half * weights).ravel()
+            return torch.tensor(integral).to(f_0).reshape(shape)
 
         return moment_of
 
@@ -144,6 +166,11 @@ class CrossEntropy(Cost):
     def direction(self, f: Tensor) -> Tensor:
         self._require(f)
         return f.softmax(dim=-1) - self.onehot.to(f.device)
+
+    def hessian(self, f: Tensor) -> Tensor:
+        """diag(p) − p pᵀ with p = softmax(f), at each input."""
+        p = f.softmax(dim=-1)
+        return torch.diag_embed(p) - p[..., :, None] * p[..., None, :]
 
     def _require(self, f: Tensor) -> None:
         require_shape("f", f.shape, "the labels, one-hot,", self.onehot.shape)

@@ -60,8 +60,18 @@ class Tangent:
         """
         return torch.stack(list(self.layers_with(other))).sum(dim=0)
 
-    def layers_with(self, other: "Tangent") -> Iterator[Tensor]:
-        """What the parameters of each layer l = 0 … L − 1 contribute to ``kernel_with``, Σ_l of which is Θ."""
+    def average_with(self, other: "Tangent") -> Tensor:
+        """The mean over outputs (1/n_L) Σ_k Θ_kk between these inputs and those of ``other``, (N, N'), float64.
+
+        No (N n_L, N' n_L) matrix is formed. In the limit all Θ_kk are Θ_∞, and this is an estimate of it.
+        """
+        return torch.stack(list(self.layers_with(other, average=True))).sum(dim=0)
+
+    def layers_with(self, other: "Tangent", *, average: bool = False) -> Iterator[Tensor]:
+        """What the parameters of each layer l = 0 … L − 1 contribute to ``kernel_with``, Σ_l of which is Θ.
+
+        average: to ``average_with`` instead.
+        """
         require_shape("the widths of one network", self.network.widths, "those of the other", other.network.widths)
         if self.network.parametrization != other.network.parametrization:
             raise ValueError("two networks of different parametrizations have no kernel in common")
@@ -69,9 +79,14 @@ class Tangent:
         n_outputs = self.forward.output.shape[-1]
         for l, fan in enumerate(self.network.fans):
             alpha = _gram(self.forward.activations[l], other.forward.activations[l]) / fan + beta2
+            left, right = self.derivatives[l], other.derivatives[l]
+            if average:  # Σ_k δ_k(x)·δ_k(x') is a product of rows that hold all outputs
+                left, right = (d.reshape(*d.shape[:-2], -1, n_outputs * d.shape[-1]) for d in (left, right))
+                yield alpha * _gram(left, right) / n_outputs
+                continue
             if n_outputs > 1:
                 alpha = alpha.repeat_interleave(n_outputs, dim=-2).repeat_interleave(n_outputs, dim=-1)
-            yield alpha * _gram(self.derivatives[l], other.derivatives[l])
+            yield alpha * _gram(left, right)
 
     def move(self, coefficients: Tensor) -> None:
         """θ ← θ + Jᵀc in place for c of shape (N, n_L): one low-rank update of each weight, no gradient buffer.
@@ -93,12 +108,14 @@ class Tangent:
         return derivatives
 
 
-def tangent_kernel(network: Network, x: Tensor, x2: Tensor | None = None, *, block: int = 512) -> Tensor:
+def tangent_kernel(
+    network: Network, x: Tensor, x2: Tensor | None = None, *, average: bool = False, block: int = 512
+) -> Tensor:
     """NTK of a network between two sets of inputs.
 
     Θ⁽ᴸ⁾(θ) = Σ_p ∂_{θ_p}F ⊗ ∂_{θ_p}F (paper §4). x (N, n_0) and x2 (N', n_0), x2 = x by default, give
-    (N n_L, N' n_L) in float64. Inputs are taken ``block`` at a time, so that the working memory stays O(n · block).
-    Raises ValueError for a wrong input shape.
+    (N n_L, N' n_L) in float64; with ``average``, the mean over outputs (1/n_L) Σ_k Θ_kk, (N, N'). Inputs are taken
+    ``block`` at a time, so that the working memory stays O(n · n_L · block). Raises ValueError for a wrong input shape.
     """
     for inputs in (x, x if x2 is None else x2):
         if inputs.ndim < 2:
@@ -116,16 +133,16 @@ def tangent_kernel(network: Network, x: Tensor, x2: Tensor | None = None, *, blo
             blocks[i].append(blocks[j][i].mT)
         else:
             right = left if x2 is None and i == j else Tangent(network, columns[j])
-            blocks[i].append(left.kernel_with(right))
+            blocks[i].append(left.average_with(right) if average else left.kernel_with(right))
     return torch.cat([torch.cat(row, dim=-1) for row in blocks], dim=-2)
 
 
 def _gram(a: Tensor, b: Tensor) -> Tensor:
     """A Bᵀ in float64: the kernel's sums run over up to millions of terms, taken so many at a time as fit a cache."""
-    found: Tensor | None = None
+    total: Tensor | None = None
     for part, other in zip(torch.split(a, _CHUNK, dim=-1), torch.split(b, _CHUNK, dim=-1), strict=True):
         left = part.double()
         term = left @ (left if b is a else other.double()).mT
-        found = term if found is None else found.add_(term)
-    assert found is not None
-    return found
+        total = term if total is None else total.add_(term)
+    assert total is not None
+    return total

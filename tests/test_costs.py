@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
+from replication import costs
 from replication.costs import Cost, CrossEntropy, LeastSquares, _moment_of_decay
 from replication.randomness import generator
 
@@ -144,6 +145,25 @@ class TestFrozenFlow:
         for s in (0.0, 0.01, 1.0, 4.0):
             torch.testing.assert_close(closed(s), generic(s), rtol=1e-7, atol=1e-8)
             torch.testing.assert_close(closed(s, 1), generic(s, 1), rtol=1e-7, atol=1e-8)
+
+    @pytest.mark.parametrize("name", ["cross-entropy", "quartic"])
+    @pytest.mark.parametrize("stiff", [0.0, np.inf], ids=["implicit", "explicit"])
+    def test_large_systems_have_the_same_flow(self, name, stiff, monkeypatch):
+        """Of every system here, as if it were a large one: with and without the cost's own second derivative."""
+        monkeypatch.setattr(costs, "_LARGE", 0)
+        monkeypatch.setattr(costs, "_STIFF", stiff)
+        cost, n_outputs = COSTS[name](), outputs_of(name)
+        f_0, kernel = normal(N, n_outputs), positive(N * n_outputs)
+        expected = reference_flow(cost, kernel, f_0, 3.0)
+        w = cost.frozen_flow(kernel, f_0, 4.0)
+        for moment in (0, 1):
+            assert (w(3.0, moment) - expected[moment]).abs().max() < 1e-6 * expected[moment].abs().max()
+
+    def test_the_second_derivative_of_cross_entropy_is_that_of_autograd(self):
+        cost, f = cross_entropy(), normal(N, 3)
+        whole = torch.autograd.functional.jacobian(cost.direction, f)
+        expected = torch.stack([whole[i, :, i] for i in range(N)])
+        torch.testing.assert_close(cost.hessian(f), expected, rtol=1e-12, atol=1e-12)
 
     @every_cost
     def test_the_rate_of_w_is_the_direction_along_the_way(self, name):

@@ -55,6 +55,30 @@ def test_blocks_do_not_change_the_kernel(n_outputs, block, oracle):
     assert_kernels_agree(tangent_kernel(net, x2, x, block=block), oracle(net).kernel(x2, x))
 
 
+def averaged(kernel, n_outputs):
+    """(1/n_L) Σ_k Θ_kk of a kernel matrix with rows i n_L + k."""
+    blocks = kernel.unflatten(-1, (-1, n_outputs)).unflatten(-3, (-1, n_outputs))
+    return blocks.diagonal(dim1=-3, dim2=-1).mean(dim=-1)
+
+
+@pytest.mark.parametrize("n_outputs", [1, 3])
+@pytest.mark.parametrize("block", [2, 100])
+@pytest.mark.parametrize("seeds", [None, 2])
+def test_average_over_outputs_is_that_of_the_kernel(n_outputs, block, seeds):
+    net, x, x2 = network([3, 5, 7, n_outputs], seeds=seeds), inputs(5), inputs(3, 3, "others")
+    for arguments in ((x,), (x, x2)):
+        expected = averaged(tangent_kernel(net, *arguments), n_outputs)
+        assert_kernels_agree(tangent_kernel(net, *arguments, average=True, block=block), expected, 1e-13)
+
+
+def test_average_over_outputs_forms_no_kernel_of_all_outputs():
+    """40 inputs and 10 outputs: nothing near (40 · 10)² = 160 000 entries."""
+    net, x = network([3, 8, 8, 10]), inputs(40)
+    with LargestAllocation(net) as largest:
+        tangent_kernel(net, x, average=True, block=20)
+    assert largest.elements <= 40 * 40 * 10
+
+
 @pytest.mark.parametrize("block", [2, 100])
 def test_kernel_of_a_set_with_itself_is_symmetric_and_positive(block):
     kernel = tangent_kernel(network([3, 6, 2]), inputs(5), block=block)
