@@ -88,10 +88,10 @@ def _structure(dataset: xr.Dataset) -> Figure:
             middle.errorbar(depth, value, bars, fmt="o", color=color, ms=4, label=label)
             label = "_"  # once in the legend
     depths = np.arange(2, max(dataset.attrs["depths"]) + 1)
-    middle.plot(
-        depths, [second_moment(depth) for depth in depths], color="gray", lw=0.8, label=r"$5 - \frac{4}{3}(1 + 1/L)$"
-    )
-    middle.axhline(11 / 3, color="gray", lw=0.8, ls="--", label="its limit, 11/3")
+    width = dataset.attrs["deep"]
+    exact = [second_moment(depth, width) * width / (depth - 1) for depth in depths]
+    middle.plot(depths, exact, color="gray", lw=0.8, label=rf"$\beta = 0$, exact for $n = {width}$")
+    middle.axhline(11 / 3, color="gray", lw=0.8, ls="--", label="11/3: $n$, then $L$, to infinity")
     middle.set(xlabel="depth $L$", ylim=(0, 4.2), title=r"$\ln(E[\Theta^2]/E[\Theta]^2) \div \sum_l 1/n_l$")
     middle.legend(fontsize=7, loc="lower left")
     sums, groups = arrangements(dataset)
