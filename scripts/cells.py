@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import process
-from compose import RunError
+from process import RunError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,7 +41,8 @@ def compute_missing(
     cells = experiment.cells(config)
     missing = store.missing(cells)
     # A process with a GPU cannot be forked, and has work for all of it.
-    shared, alone = _divided(missing, config.workers if config.device.startswith("cpu") else 1)
+    together = config.device.startswith("cpu") and process.semaphores()
+    shared, alone = _divided(missing, config.workers if together else 1)
     computed, failures, peak = 0, [], 0.0
 
     def count(result: Callable[[], bool]) -> None:
@@ -137,9 +138,7 @@ def compute(
     except DivergenceError as error:
         raise RunError(str(error)) from None
     except Exception as error:  # the other cells go on, whatever it was
-        reason = " ".join(str(error).split()) or "out of memory" * isinstance(error, MemoryError)
-        name = "" if isinstance(error, MemoryError) else f"{type(error).__name__}: "
-        raise RunError(f"{cell.label}: {name}{reason}") from None
+        raise RunError(f"{cell.label}: {process.reason(error)}") from None
     return True
 
 

@@ -7,20 +7,13 @@ from typing import TYPE_CHECKING, Any
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from process import UserError
 
 if TYPE_CHECKING:
     from replication.study.experiment import Experiment
     from replication.study.settings import BaseConfig
 
 CONF = Path(__file__).parents[1] / "conf"
-
-
-class UserError(Exception):
-    """A mistake in what was asked for: one line, exit code 2."""
-
-
-class RunError(Exception):
-    """A run that could not be completed: exit code 1."""
 
 
 def options(group: str) -> list[str]:

@@ -12,11 +12,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import process
 from cells import computed
-from compose import RunError, UserError, preset, typed
+from compose import preset, typed
+from process import RunError
 
 if TYPE_CHECKING:
     from replication.study.record import Record
@@ -60,7 +61,15 @@ def refuse(name: str, reasons: list[str]) -> None:
 
 def read() -> "Record":
     """The record of the published claims; empty without the file."""
-    return json.loads(CLAIMS.read_text(encoding="utf-8")) if CLAIMS.exists() else {}
+    return read_json(CLAIMS) if CLAIMS.exists() else {}
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; raises RunError, naming it, for another file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path} is not JSON: {error}") from None
 
 
 def write(record: "Record") -> None:
@@ -71,39 +80,34 @@ def write(record: "Record") -> None:
     write_file(CLAIMS, text(record))
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("presets", nargs="*", metavar="PRESET", help="default: all that are published")
     parser.add_argument("--check", action="store_true", help="compute nothing; check the order of commits")
     parser.add_argument("--results", default="results", help="folder of the results store (default: results)")
     arguments = parser.parse_args()
-    try:
-        names = arguments.presets or list(read())
-        if not names:
-            raise RunError(f"no claims are published in {CLAIMS}")
+    names = arguments.presets or list(read())
+    if not names:
+        raise RunError(f"no claims are published in {CLAIMS}")
+    for name in names:
+        preset(name)  # raises UserError for a name that there is not
+    if arguments.check:
+        from replication.study.provenance import file_at
+        from replication.study.record import headline, precedes
+
+        record = read()
+        path = CLAIMS.relative_to(ROOT).as_posix()
+        late = [line for name in names for line in precedes(record, name, lambda commit: file_at(commit, path))]
+        if late:
+            raise RunError("\n".join(late))
+        print(headline(record))
+    else:
+        from replication.study.record import confirming, verdict
+
         for name in names:
-            preset(name)  # raises UserError for a name that there is not
-        if arguments.check:
-            from replication.study.provenance import file_at
-            from replication.study.record import headline, precedes
-
-            record = read()
-            path = CLAIMS.relative_to(ROOT).as_posix()
-            late = [line for name in names for line in precedes(record, name, lambda commit: file_at(commit, path))]
-            if late:
-                raise RunError("\n".join(late))
-            print(headline(record))
-        else:
-            from replication.study.record import confirming, verdict
-
-            for name in names:
-                record = confirm(name, arguments.results)
-                for claim, entry in record[name]["claims"].items():
-                    print(f"{claim:34} {verdict(entry, confirming(record[name]))}")
-    except (UserError, RunError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
-    return 0
+            record = confirm(name, arguments.results)
+            for claim, entry in record[name]["claims"].items():
+                print(f"{claim:34} {verdict(entry, confirming(record[name]))}")
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ cells are all stored. One figure is that of a benchmark: `scripts/benchmark.py r
 """
 
 import argparse
-import json
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import process
-from compose import RunError, UserError, preset, typed
-from confirm import read
+from compose import preset, typed
+from confirm import read, read_json
+from process import RunError, UserError
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "figures"
@@ -26,7 +25,7 @@ COST = PUBLISHED / "width.json"
 
 def collect(name: str, results: str) -> None:
     """Copy the assembled data of a preset from the store to the published ones."""
-    from replication.study.gather import gather
+    from replication.study.gather import MissingCellError, gather
     from replication.study.provenance import objections
     from replication.study.store import Store, write_dataset
 
@@ -35,8 +34,8 @@ def collect(name: str, results: str) -> None:
     experiment, config = typed(preset(name))
     try:
         dataset = gather(experiment, config, Store(results))
-    except KeyError as error:
-        raise RunError(f"{error.args[0]}: run `python scripts/run.py +exp={name}` first") from None
+    except MissingCellError as error:
+        raise RunError(f"{error}: run `python scripts/run.py +exp={name}` first") from None
     if reasons := objections(dataset):
         raise RunError("\n".join(f"{name} cannot be published: {reason}" for reason in reasons))
     write_dataset(PUBLISHED / f"{name}.nc", dataset)
@@ -52,25 +51,32 @@ def redraw(target: Path, tracking: str) -> None:
     from replication.study.store import read_dataset, write_file
     from replication.study.tracking import run as tracked
 
-    record, decided = read(), []
-    with ProcessPoolExecutor(process.cores()) as pool:
+    record, decided, failures = read(), [], []
+    with process.pool(process.cores()) as pool:
         for path in sorted(PUBLISHED.rglob("*.nc"), key=lambda path: (len(path.parts), path)):
             name = path.relative_to(PUBLISHED).with_suffix("").as_posix()
-            dataset = read_dataset(path)
-            experiment = load(dataset.attrs["experiment"])
-            if "version" not in dataset.attrs:  # published before provenance was kept: by the first engine
-                dataset = dataset.assign_attrs(version=experiment.version, engine=1, draw=0, provenance=[])
-            if dataset.attrs["version"] != experiment.version:
-                print(f"{path} is left as it is: of version {dataset.attrs['version']}, not {experiment.version}")
+            try:
+                dataset = read_dataset(path)
+                experiment = load(dataset.attrs.get("experiment", "none"))
+                if "version" not in dataset.attrs:  # published before provenance was kept: by the first engine
+                    dataset = dataset.assign_attrs(version=experiment.version, engine=1, draw=0, provenance=[])
+                if dataset.attrs["version"] != experiment.version:
+                    print(f"{path} is left as it is: of version {dataset.attrs['version']}, not {experiment.version}")
+                    continue
+                outcomes = decide(experiment.claims_of(dataset.attrs.get("claims")), dataset)
+                record = update(record, name, typed(preset(name))[1], dataset.attrs, outcomes)
+            except Exception as error:  # the other files are drawn, whatever is wrong with this one
+                failures.append(f"{path} cannot be drawn: {process.reason(error)}")
                 continue
             drawing = pool.submit(draw, experiment.name, dataset, (target / name).parent)
-            outcomes = decide(experiment.claims_of(dataset.attrs.get("claims")), dataset)
-            record = update(record, name, typed(preset(name))[1], dataset.attrs, outcomes)
-            decided.append((name, dataset, outcomes, drawing))
-    sections = [
-        Section(name, dataset.attrs, outcomes, drawing.result(), interactive(name, dataset))
-        for name, dataset, outcomes, drawing in decided
-    ]
+            decided.append((path, name, dataset, outcomes, drawing))
+    sections = []
+    for path, name, dataset, outcomes, drawing in decided:
+        try:
+            figures = drawing.result()
+            sections.append(Section(name, dataset.attrs, outcomes, figures, interactive(name, dataset)))
+        except Exception as error:
+            failures.append(f"{path} cannot be drawn: {process.reason(error)}")
     for section in sections:
         with tracked(
             mode=tracking,  # type: ignore[arg-type]
@@ -86,10 +92,15 @@ def redraw(target: Path, tracking: str) -> None:
             run.claims([outcome.row() for outcome in section.outcomes])
         for png in section.figures.values():
             print(png)
-    if not sections:
+    if not sections and not failures:
         raise RunError(f"there are no data in {PUBLISHED}")
     if COST.exists():
-        print(*draw("width", json.loads(COST.read_text(encoding="utf-8")), target).values())
+        try:
+            print(*draw("width", read_json(COST), target).values())
+        except Exception as error:
+            failures.append(f"{COST} cannot be drawn: {process.reason(error)}")
+    if failures and target == PUBLISHED:
+        raise RunError("\n".join([*failures, "the claims and the report are left as they are"]))
     for file, content in (
         ("claims.json", text(record)),
         ("CLAIMS.md", markdown(sections, record, target)),
@@ -101,9 +112,11 @@ def redraw(target: Path, tracking: str) -> None:
         from replication.study.report import readme
 
         write_file(README, readme(README.read_text(encoding="utf-8"), sections, record))
+    if failures:
+        raise RunError("\n".join(failures))
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("presets", nargs="*", metavar="PRESET", help="with --publish: take their data from the store")
     parser.add_argument("--publish", action="store_true", help="write figures/ instead of results/figures")
@@ -112,14 +125,9 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.presets and not arguments.publish:
         parser.error("presets are taken from the store with --publish only")
-    try:
-        for name in arguments.presets:
-            collect(name, arguments.results)
-        redraw(PUBLISHED if arguments.publish else ROOT / "results" / "figures", arguments.tracking)
-    except (UserError, RunError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
-    return 0
+    for name in arguments.presets:
+        collect(name, arguments.results)
+    redraw(PUBLISHED if arguments.publish else ROOT / "results" / "figures", arguments.tracking)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import process
 from cells import computed
-from compose import RunError, UserError, preset, typed
+from compose import preset, typed
 
 if TYPE_CHECKING:
     from replication.study.claims import Outcome
@@ -84,7 +84,7 @@ def show(name: str, table: dict[str, dict[str, Counter[str]]]) -> None:
             print(f"  {claim:34} {words}" if not control else f"  {'':34} {words} for the control: {control}")
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("presets", nargs="+", metavar="PRESET")
     parser.add_argument("--draws", type=int, default=20, help="how many fresh draws (default: 20)")
@@ -95,22 +95,17 @@ def main() -> int:
     arguments = parser.parse_args()
     overrides = [f"results={arguments.results}", f"workers={arguments.workers}"]
     tables: dict[str, object] = {}
-    try:
-        for name in arguments.presets:
-            if arguments.calculate:
-                tables[name] = probabilities = calculated(name, overrides)
-                print(f"\n{name}: probability to hold in a fresh draw")
-                for claim, probability in probabilities.items():
-                    print(f"  {claim:34} {probability:.4f}")
-            else:
-                tables[name] = table = power(name, arguments.draws, overrides)
-                show(name, table)
-            if arguments.json:
-                arguments.json.write_text(json.dumps(tables, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    except (UserError, RunError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
-    return 0
+    for name in arguments.presets:
+        if arguments.calculate:
+            tables[name] = probabilities = calculated(name, overrides)
+            print(f"\n{name}: probability to hold in a fresh draw")
+            for claim, probability in probabilities.items():
+                print(f"  {claim:34} {probability:.4f}")
+        else:
+            tables[name] = table = power(name, arguments.draws, overrides)
+            show(name, table)
+        if arguments.json:
+            arguments.json.write_text(json.dumps(tables, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

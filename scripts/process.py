@@ -1,12 +1,22 @@
 """What every script does as a process, wherever it is started: what ends it, what its streams take, its threads."""
 
 import io
+import multiprocessing
 import os
 import select
 import signal
 import sys
 from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from types import FrameType
+
+
+class UserError(Exception):
+    """A mistake in what was asked for: one line, exit code 2."""
+
+
+class RunError(Exception):
+    """A run that could not be completed: a line for each reason, exit code 1."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -18,7 +28,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def run(main: Callable[[], int | None], interrupted: str = "interrupted") -> int:
-    """The exit code of ``main``; 128 + n if signal n ends it, after the line ``error: <interrupted>`` on stderr.
+    """The exit code of ``main``, as ``reported``; 128 + n if signal n ends it, with the line ``error: <interrupted>``.
 
     SIGINT and SIGTERM end it even where this process was started with SIGINT ignored, as a script's background jobs
     are; SIGHUP does not where it is ignored, as by nohup. Where the reader of its output is gone, as in ``| head -1``,
@@ -28,7 +38,7 @@ def run(main: Callable[[], int | None], interrupted: str = "interrupted") -> int
     _take_every_character()
     try:
         try:
-            return main() or 0
+            return reported(main)
         finally:
             if sys.stdout:
                 sys.stdout.flush()
@@ -45,11 +55,59 @@ def run(main: Callable[[], int | None], interrupted: str = "interrupted") -> int
         return 128 + signal.SIGPIPE
 
 
+def reported(main: Callable[[], int | None]) -> int:
+    """The exit code of ``main``: 2 for what the user got wrong, 1 for what failed, in a line that says what.
+
+    With TRACEBACK=1 in the environment, an error that nobody foresaw is raised on.
+    """
+    try:
+        return main() or 0
+    except BrokenPipeError:  # nobody reads
+        raise
+    except UserError as error:
+        message, code = str(error), 2
+    except RunError as error:
+        message, code = str(error), 1
+    except (OSError, MemoryError) as error:
+        message, code = reason(error), 1
+    except Exception as error:
+        if os.environ.get("TRACEBACK") == "1":
+            raise
+        message, code = f"{reason(error)} (TRACEBACK=1 shows where)", 1
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+def reason(error: Exception) -> str:
+    """What an exception says, in one line: of the system, the file and why; an error of our own has said all."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return text or "out of memory"
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else text
+    own = type(error).__module__.split(".")[0] in ("process", "replication")
+    return text if own else f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
 def on_signal(handler: "Callable[[int, FrameType | None], None] | signal.Handlers") -> None:
     """Set what SIGINT, SIGTERM and SIGHUP do in this process; an ignored SIGHUP stays ignored."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+def pool(count: int) -> Executor:
+    """Processes for tasks, or a thread where there can be none."""
+    return ProcessPoolExecutor(count) if semaphores() else ThreadPoolExecutor(1)
+
+
+def semaphores() -> bool:
+    """Whether the system has what worker processes need, which takes a /dev/shm that can be written to."""
+    try:
+        multiprocessing.Lock()
+    except OSError:
+        return False
+    return True
 
 
 def set_threads(count: int) -> None:

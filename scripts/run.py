@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 import hydra
 import process
 from cells import compute_missing, peak_memory
-from compose import CONF, RunError, UserError, named, one_line, presets, typed
+from compose import CONF, named, one_line, presets, typed
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from process import RunError, UserError
 
 if TYPE_CHECKING:
     from replication.study.settings import BaseConfig
@@ -32,14 +33,14 @@ def main(composed: DictConfig) -> None:
         if name is None:
             raise UserError(f"choose an experiment with +exp=<name>: {', '.join(presets())}")
         run_experiment(named(composed, name))
-    except (UserError, RunError, BrokenPipeError) as error:
+    except Exception as error:
         # Hydra announces an exception in a line of its own; a job of a sweep may be in another process, and must raise.
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
         _failed.append(error)
 
 
-_failed: list[UserError | RunError | BrokenPipeError] = []
+_failed: list[Exception] = []
 
 
 def run_experiment(composed: DictConfig) -> None:
@@ -74,6 +75,14 @@ def run_experiment(composed: DictConfig) -> None:
     section = Section(config.preset, dataset.attrs, outcomes, figures)
     write_file(folder / "CLAIMS.md", markdown([section], {}, folder))
     wall_time, peak = time.perf_counter() - start, max(shared_peak, peak_memory())
+    print(text(outcomes))
+    print(f"\nfigure     {next(iter(figures.values()))}")
+    for path in list(figures.values())[1:]:
+        print(f"           {path}")
+    print(f"claims     {folder / 'CLAIMS.md'}")
+    cells = f"{computed} of {dataset.attrs['cells']} cells computed now"
+    print(f"results    {store.root / experiment.cells(config)[0].folder} ({cells})")
+    print(f"wall time  {wall_time:.1f} s, peak memory {peak:.2f} GiB")
     try:
         with tracked(
             mode=config.tracking.mode,  # type: ignore[arg-type]
@@ -90,17 +99,8 @@ def run_experiment(composed: DictConfig) -> None:
                 run.figure(name, path)
             run.claims([outcome.row() for outcome in outcomes])
             run.summary({"wall_time": wall_time, "peak_memory_GiB": peak, "cells_computed": computed})
-    except TrackingError as error:
-        raise RunError(f"{error}; the figures and claims are in {folder}") from None
-
-    print(text(outcomes))
-    print(f"\nfigure     {next(iter(figures.values()))}")
-    for path in list(figures.values())[1:]:
-        print(f"           {path}")
-    print(f"claims     {folder / 'CLAIMS.md'}")
-    cells = f"{computed} of {dataset.attrs['cells']} cells computed now"
-    print(f"results    {store.root / experiment.cells(config)[0].folder} ({cells})")
-    print(f"wall time  {time.perf_counter() - start:.1f} s, peak memory {peak:.2f} GiB")
+    except (TrackingError, OSError) as error:
+        raise RunError(f"{process.reason(error)}; the figures and claims are in {folder}") from None
 
 
 def run_folder(root: Path, config: "BaseConfig") -> Path:
@@ -112,8 +112,8 @@ def run_folder(root: Path, config: "BaseConfig") -> Path:
     return root / "runs" / f"{config.preset.replace('/', '-')}-{draw}{digest}"
 
 
-def entry() -> int:
-    """``main``, with each error on a line of its own: exit code 2 for a config error, 1 for a failed run."""
+def entry() -> None:
+    """``main``, with what Hydra says of a config as a UserError."""
     # The jobs of a sweep, in processes of their own, import what this script imports from beside it.
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
@@ -125,16 +125,8 @@ def entry() -> int:
         main()
         if _failed:
             raise _failed.pop()
-    except UserError as error:
-        message, code = str(error), 2
     except (HydraException, OmegaConfBaseException) as error:
-        message, code = one_line(error), 2
-    except RunError as error:
-        message, code = str(error), 1
-    else:
-        return 0
-    print(f"error: {message}", file=sys.stderr)
-    return code
+        raise UserError(one_line(error)) from None
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def call(
             redirect_stderr(err),
         ):
             try:
-                code = entry()
+                code = sys.modules["process"].reported(entry)
             except SystemExit as stop:
                 code = stop.code
     finally:

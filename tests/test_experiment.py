@@ -15,7 +15,7 @@ import xarray as xr
 from replication.randomness import generator
 from replication.study import experiment as module
 from replication.study.experiment import Cell, Ensemble, Experiment, Progress, blocks, select
-from replication.study.gather import gather
+from replication.study.gather import MissingCellError, gather
 from replication.study.settings import BaseConfig, ConfigError, TrackingConfig
 from replication.study.store import Store, key
 from replication.training import DivergenceError
@@ -180,7 +180,7 @@ def test_an_unknown_claim_is_refused() -> None:
 
 def test_gathered_data_carry_their_provenance(tmp_path: Any) -> None:
     store, of = Store(tmp_path), config(draw=2)
-    with pytest.raises(KeyError, match="sums: limit-seed0 is not in"):
+    with pytest.raises(MissingCellError, match="sums: limit-seed0 is not in"):
         gather(EXPERIMENT, of, store)
     for i, cell in enumerate(EXPERIMENT.cells(of)):
         record = {"commit": "c" if i else "d", "dirty": False, "threads": 1, "packages": {"torch": "2"}}

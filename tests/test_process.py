@@ -121,6 +121,29 @@ def test_another_closed_pipe_is_an_error() -> None:
     assert err.endswith(b"\nBrokenPipeError\n")
 
 
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        ("process.UserError('widths=[0]: must be ≥ 1')", 2, "widths=[0]: must be ≥ 1"),
+        ("process.RunError('one\\ntwo')", 1, "one\ntwo"),
+        ("OSError(28, 'No space left on device', 'figures/a.png')", 1, "figures/a.png: No space left on device"),
+        ("MemoryError()", 1, "out of memory"),
+        ("ValueError('of\\nlines')", 1, "ValueError: of lines (TRACEBACK=1 shows where)"),
+        ("AssertionError()", 1, "AssertionError (TRACEBACK=1 shows where)"),
+    ],
+)
+def test_an_error_is_a_line(error: str, code: int, line: str) -> None:
+    assert end(begin(f"raise {error}", PYTHONUTF8="1")) == (code, b"", f"error: {line}\n".encode())
+
+
+def test_the_place_of_an_error_that_nobody_foresaw_is_shown_on_demand() -> None:
+    code, _, err = end(begin("raise ValueError", TRACEBACK="1"))
+    assert (code, err.splitlines()[0]) == (1, b"Traceback (most recent call last):")
+
+
 def test_no_streams() -> None:
     assert end(begin("print(1)", "sh", "-c", '"$@" >&- 2>&-', "sh")) == (0, b"", b"")
 

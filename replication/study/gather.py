@@ -10,14 +10,18 @@ from .settings import BaseConfig
 from .store import Store
 
 
+class MissingCellError(OSError):
+    """A cell of a config is not stored."""
+
+
 def gather(experiment: Experiment[Any, Any], config: BaseConfig, store: Store) -> xr.Dataset:
-    """The joined dataset of a config whose cells are all stored. Raises KeyError naming the first that is missing."""
+    """The joined dataset of a config whose cells are all stored. Raises MissingCellError for the first that is not."""
     cells = experiment.cells(config)
     results, provenance = [], []
     for cell in cells:
         dataset = store.load(cell)
         if dataset is None:
-            raise KeyError(f"{config.preset}: {cell.label} is not in {store.root}")
+            raise MissingCellError(f"{config.preset}: {cell.label} is not in {store.root}")
         provenance.append((cell.label, dataset.attrs["provenance"]))
         results.append(dataset)
     return experiment.join(config, results).assign_attrs(

@@ -52,7 +52,7 @@ NOT_IDENTITY = {"identity": False}
 """Metadata of a dataclass field that bears on no number of its cell, such as where data lie on this machine."""
 
 
-class CorruptFileError(Exception):
+class CorruptFileError(OSError):
     """A stored file is not what was written, or not where it was."""
 
 
@@ -145,9 +145,9 @@ def write_dataset(path: Path | str, dataset: xr.Dataset) -> None:
     with _replacing(path) as temporary:
         try:
             plain.to_netcdf(temporary, engine="netcdf4", encoding={n: _encoding(v) for n, v in plain.variables.items()})
-        except RuntimeError:  # "NetCDF: HDF error", whatever it was: the disk itself says more
+        except RuntimeError as error:  # "NetCDF: HDF error", whatever it was: the disk itself says more
             temporary.write_bytes(bytes(plain.nbytes + 2**16))
-            raise
+            raise OSError(errno.EIO, str(error)) from None
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
         with temporary.open("ab") as file:
             file.write(_TRAILER % digest.encode())
@@ -229,6 +229,8 @@ def _replacing(path: Path) -> Iterator[Path]:
         _synchronize(temporary)
         temporary.replace(path)
         _synchronize(path.parent)
+    except OSError as error:  # of a disk that is full, it does not say where
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
 

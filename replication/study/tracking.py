@@ -105,6 +105,8 @@ def run(
             )
             try:
                 yield Run(wandb_run)
+            except wandb.Error as error:
+                raise TrackingError(f"Weights & Biases: {error}") from error
             except BaseException:
                 wandb_run.finish(exit_code=1)
                 raise
