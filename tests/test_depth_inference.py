@@ -24,11 +24,11 @@ PAPER = np.log(statistics.OBSERVED)
 
 
 def made_up(observed=PAPER, width_exponent=-0.5, bias_exponent=-1.0, stopped=0.0, held_out_shift=0.0) -> xr.Dataset:
-    """Eigenvalues that are those of the paper at L = 5, [0, 1], ReLU, and others elsewhere."""
+    """Eigenvalues about those of the paper at L = 5, [0, 1], ReLU, the third above it, and others elsewhere."""
     rng = np.random.default_rng(0)
-    mean = np.zeros((3, 2, 2, 3))
+    mean, typical = np.zeros((3, 2, 2, 3)), PAPER + np.array([0, 0, 0.05])
     for (i, k, m), _ in np.ndenumerate(mean[..., 0]):
-        mean[i, k, m] = PAPER + np.array([-0.1, -0.5, -0.5]) * (i - 1) + np.array([-0.3, 0.6, 0.2]) * k + 1.5 * m
+        mean[i, k, m] = typical + np.array([-0.1, -0.5, -0.5]) * (i - 1) + np.array([-0.3, 0.6, 0.2]) * k + 1.5 * m
     digits = np.array([0.01, 0.07, 0.04])
 
     def limits(size, where):

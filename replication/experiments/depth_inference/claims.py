@@ -28,8 +28,8 @@ ODDS = 1000.0
 """Odds that decide between two hypotheses."""
 Z = 2.0
 """Standard deviations up to which an eigenvalue is unremarkable."""
-STOP = 0.02
-"""Relative change of λ₃ up to which an early stop explains nothing: the paper's is 7 % or so below the mean."""
+STOP = 0.25
+"""Part of the way from the mean of ln λ₃ to the paper's up to which an early stop does not explain it."""
 
 
 def _odds_statistic(name: str, dataset: xr.Dataset, found: Samples, axis: int, index: int) -> Statistic:
@@ -74,28 +74,30 @@ def _check_compatible(dataset: xr.Dataset) -> list[Statistic]:
 def _check_third(dataset: xr.Dataset) -> list[Statistic]:
     found = reference_samples(dataset).at_depth(reference_index(dataset)[0])
     observed = math.log(dataset.observed.values[-1])
-    width = dataset.attrs["paper_width"]
-    limit = np.exp(found.groups[0][:, -1])
-    stopped = np.log(dataset.stopped.values[:, -1].astype(float) / limit)
+    width, limits = dataset.attrs["paper_width"], found.groups[0][:, -1]
+    stopped = np.log(dataset.stopped.values[:, -1].astype(float))
 
-    def z(width: float) -> tuple[float, float, float]:
-        """Standard deviations between the paper's ln λ_3 and its mean, for a network of that width."""
+    def z(groups: Sequence[np.ndarray]) -> float:
+        """Standard deviations between the paper's ln λ_3 and its mean, with the spread of the digits alone."""
+        law = paper_law(dataset, groups, found.widths, math.inf)
+        return float((observed - law.mean[-1]) / math.sqrt(law.covariance[-1, -1]))
 
-        def standardized(groups: Sequence[np.ndarray]) -> float:
-            law = paper_law(dataset, groups, found.widths, width)
-            return float((observed - law.mean[-1]) / math.sqrt(law.covariance[-1, -1]))
-
-        return interval(found.groups, standardized)
+    def explained(groups: Sequence[np.ndarray]) -> float:
+        limit, end = groups[0].mean(axis=0)
+        return float((end - limit) / (observed - limit))
 
     def log_share(groups: Sequence[np.ndarray]) -> float:
         network = finite_width(groups[1], found.widths)[1][-1, -1] / width
         return math.log(network / covariances(groups[0])[-1, -1])
 
     return [
-        Statistic("z of λ₃, digits alone", *z(math.inf), (-Z, Z)),
-        Statistic("z of λ₃, digits and network", *z(width), (-Z, Z)),
+        Statistic("z of λ₃, digits alone", *interval(found.groups, z), (-Z, Z)),
         ratio("variance of ln λ₃, network ÷ digits", found.groups, log_share, (0.0, 1.0)),
-        mean(f"change of ln λ₃ by {dataset.attrs['power_steps']} power steps", stopped, (-STOP, STOP)),
+        Statistic(
+            f"part of the distance that {dataset.attrs['power_steps']} power steps explain",
+            *interval([np.stack([limits, stopped], axis=1)], explained),
+            (-STOP, STOP),
+        ),
     ]
 
 
@@ -148,6 +150,13 @@ def _other_depth(step: int) -> Callable[[xr.Dataset], xr.Dataset]:
 
 def _narrow_network(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.assign_attrs(paper_width=100)
+
+
+def _stopped_at_the_paper(dataset: xr.Dataset) -> xr.Dataset:
+    """A power iteration that stops, on average, at the paper's λ₃: with the differences between batches as they are."""
+    stopped = dataset.stopped.values.astype(float)
+    stopped[:, -1] *= dataset.observed.values[-1] / np.exp(np.log(stopped[:, -1]).mean())
+    return dataset.assign(stopped=(dataset.stopped.dims, stopped))
 
 
 def _wrong_depths(dataset: xr.Dataset) -> xr.Dataset:
@@ -225,17 +234,24 @@ CLAIMS = (
     Claim(
         id="depth_inference.third_eigenvalue",
         place=_PLACE,
-        statement="The third eigenvalue lies below the mean at L = 5 because of the choice of digits, not because one "
-        "network estimated the kernel, nor because power iteration was stopped early.",
+        statement="That the paper's third eigenvalue is below its mean at L = 5 is not unusual for a batch of 512 "
+        "digits; that one network estimated the kernel adds less spread than the digits have, and an early stop of "
+        "the power iteration does not explain it.",
         paper="λ₃ = 0.00078",
-        measure=f"it is within {Z:g} standard deviations of its mean with the spread of the digits alone, and with "
-        "that of the network too; the network adds less variance to ln λ₃ than the digits; the early stop "
-        f"changes λ₃ by less than {STOP:.0%} on average",
+        measure="the distance of ln λ₃ from its mean, in standard deviations over batches of digits; the variance of "
+        "ln λ₃ over networks of width 10000 on one batch over that over batches; the mean change of ln λ₃ by the stop "
+        "over the paper's distance from the mean",
         figure="depth_inference_eigenvalues",
         check=_check_third,
         controls=(
             Control("the typical λ of depth L + 1 in place of the paper's", _other_depth(1)),
             Control("a network of width 100 in place of one of width 10000", _narrow_network),
+            Control("a power iteration that stops at the paper's λ₃ on average", _stopped_at_the_paper),
+        ),
+        note="what suffices to explain λ₃, not what caused it",
+        history=(
+            "also with the network's spread in z, which only makes it smaller; the change by the early stop was "
+            "compared with ±2 %, which no control left",
         ),
     ),
     Claim(

@@ -18,7 +18,9 @@ RATE_BAND = (0.85, 1.15)
 TIME_FACTOR = 1.5
 """The measured best time is to be within this factor of the predicted one."""
 GAIN = 1.5
-"""Test error at t = 0 and at the end over that at the best time: a one-sided margin above 1."""
+"""Test error at the end over that at the best time: a one-sided margin above 1."""
+ROUNDING = 1e-5
+"""Of a norm in float32 (machine precision 6e-8) over tens of steps."""
 MEAN_BAND, COVARIANCE_BAND, VARIANCE_BAND, NORMAL_BAND = 0.25, 0.35, (0.85, 1.15), 0.06
 """Equivalence bands of the law of f_t: see ``least_squares.gaussian``."""
 
@@ -47,24 +49,19 @@ def _check_width(dataset: xr.Dataset) -> list[Statistic]:
 
 def _check_null_space(dataset: xr.Dataset) -> list[Statistic]:
     networks = select(dataset, variant="linear")
-    rest, norm = networks.rest.values.astype(float), networks.norm.values.astype(float)
-    moved = float(np.abs(rest / rest[:, :1] - 1).max())
-    moving = np.sqrt(np.maximum(norm**2 - rest**2, 0))
-    left = float((moving[:, -1] / moving[:, 0]).max())
-    return [
-        exactly("largest change in the null space", moved, (0.0, 1e-3)),
-        exactly("largest rest outside it", left, (0.0, 0.05)),
-    ]
+    rest = networks.rest.values.astype(float)
+    changes = np.abs(rest / rest[:, :1] - 1)[:, 1:]
+    return [exactly("change in the null space", float(changes.max()), (0.0, ROUNDING), worst_of=changes.size)]
 
 
 def _check_bounded(dataset: xr.Dataset) -> list[Statistic]:
     widths, times = dataset.attrs["widths"], dataset.t.values
-    norms = [select(dataset, variant="noisy", width=width).norm.values.astype(float) for width in widths]
-    rise = max(float((np.diff(norm, axis=1) / norm[:, :1]).max()) for norm in norms)
+    norms = [select(dataset, variant="clean", width=width).norm.values.astype(float) for width in widths]
+    rises = np.concatenate([(np.diff(norm, axis=1) / norm[:, :1]).max(axis=1) for norm in norms])
     integrals = [np.trapezoid(norm, times, axis=1) for norm in norms]
     return [
-        exactly("largest rise of ‖d_t‖ ÷ ‖d_0‖", rise, (-1.0, 1e-3)),
-        rate("∫‖d_t‖dt", lambda group: float(group.mean()), widths, integrals, (-0.1, 0.1)),
+        exactly("rise of ‖d_t‖ ÷ ‖d_0‖", float(rises.max()), (-1.0, 1e-3), worst_of=len(rises)),
+        rate("∫‖d_t‖dt", lambda group: float(group.mean()), widths, integrals, (-math.inf, 0.1)),
     ]
 
 
@@ -132,16 +129,13 @@ def _check_early_stopping(dataset: xr.Dataset) -> list[Statistic]:
     def time(sample: Sequence[np.ndarray]) -> float:
         return math.log(optimal_time(times, sample[0].mean(axis=0)) / expected_time)
 
-    def gains(sample: Sequence[np.ndarray]) -> np.ndarray:
+    def gain(sample: Sequence[np.ndarray]) -> float:
         curve = sample[0].mean(axis=0)
-        best = _at(times[1:], curve[1:], optimal_time(times, curve))
-        logarithms: np.ndarray = np.log(curve[[0, -1]] / best)
-        return logarithms
+        return math.log(curve[-1] / _at(times[1:], curve[1:], optimal_time(times, curve)))
 
     return [
         ratio("best time ÷ predicted", [errors], time, (1 / TIME_FACTOR, TIME_FACTOR)),
-        ratio("error at t = 0 ÷ at the best time", [errors], lambda s: float(gains(s)[0]), (GAIN, math.inf)),
-        ratio("error at the end ÷ at the best time", [errors], lambda s: float(gains(s)[1]), (GAIN, math.inf)),
+        ratio("error at the end ÷ at the best time", [errors], gain, (GAIN, math.inf)),
     ]
 
 
@@ -200,11 +194,11 @@ CLAIMS = (
     Claim(
         id="least_squares.null_space",
         place="§5",
-        statement="The part of f_0 − f* in the null space of Π stays, while the rest decays.",
+        kind="identity",
+        statement="The part of f_0 − f* in the null space of Π stays.",
         paper="an identity",
-        measure="in linear networks (σ the identity), whose Π has rank 3 on the circle, the part in frequencies "
-        "k ≥ 2 changes by less than 10⁻³ of itself in every network at every time, and at the end less than 5 % is "
-        "left of the other part",
+        measure="in linear networks (σ the identity), whose Π has rank 3 on the circle, the largest relative change of "
+        "the part in frequencies k ≥ 2, over networks and times",
         figure=_COMPONENTS,
         check=_check_null_space,
         controls=(Control("ReLU networks, whose Π has no null space", controls.as_variant("noisy", "linear")),),
@@ -214,11 +208,18 @@ CLAIMS = (
         place="§4.2; §5",
         statement="For least squares ‖d_t‖ decreases in training, and its integral stays bounded as the width grows.",
         paper="stochastically bounded, as the norm decreases",
-        measure="no network's ‖d_t‖ rises, from one recorded time to the next, by more than 10⁻³ of ‖d_0‖, and the "
-        "exponent in n of the mean of ∫‖d_t‖dt to the end lies in [−0.1, 0.1]",
+        measure="for labels without noise, the largest rise of a network's ‖d_t‖ from one recorded time to the next "
+        "(the solver's steps leave an error), and the exponent in n of the mean of ∫‖d_t‖dt to the end",
         figure=_FIGURE,
         check=_check_bounded,
-        controls=(Control("gradient descent at a rate above 2/λ_max", controls.as_variant("descent", "noisy")),),
+        controls=(
+            Control("gradient descent at a rate above 2/λ_max", controls.as_variant("descent", "clean")),
+            Control("mean-field scaling at a fixed learning rate: 1/n of the speed", controls.slower),
+        ),
+        history=(
+            "for noisy labels, whose noise the flow does not reach by the end, so that the integral hangs too little "
+            "on the speed for a control to leave the range; the exponent within ±0.1, though a fall is bounded too",
+        ),
     ),
     Claim(
         id="least_squares.gaussian",
@@ -251,6 +252,7 @@ CLAIMS = (
     ),
     Claim(
         id="least_squares.ridge",
+        kind="identity",
         place="§5",
         statement="From f_0 = 0, f_∞ is kernel ridge regression with the ridge ρ taken to 0.",
         paper="the limit ρ → 0",
@@ -264,6 +266,7 @@ CLAIMS = (
     ),
     Claim(
         id="least_squares.infinity",
+        kind="identity",
         place="§5",
         statement="f_∞ is the kernel interpolant of the labels, which is the MAP estimate, plus f_0 minus the "
         "interpolant of its values on the data.",
@@ -283,11 +286,12 @@ CLAIMS = (
         place="§5",
         statement="With noisy labels there is a best time to stop, and the closed form predicts it.",
         paper="a motivation of early stopping (no number)",
-        measure=f"the mean test error of the widest networks has its minimum within a factor {TIME_FACTOR} of the "
-        f"predicted time; at t = 0 and at the end it is more than {GAIN} times as large",
+        measure="the time at which the mean test error of the widest networks is least, over the predicted one, and "
+        "the error at the end over that at this time",
         figure=_FIGURE,
         check=_check_early_stopping,
         controls=(Control("labels without noise", controls.as_variant("clean", "noisy")), _SIGMA),
+        history=("also that the error at t = 0 is larger than at the best time, which no wrong theory denies",),
     ),
     Claim(
         id="least_squares.signal_to_noise",
@@ -295,11 +299,14 @@ CLAIMS = (
         statement="Components of small eigenvalue are the noisier ones: the signal falls with λ, white label noise is "
         "the same in all.",
         paper="typically (no number)",
-        measure="the mean noise energy of every component is within 25 % of s²/N, for all at once, and the mean rank "
-        "correlation of signal-to-noise ratio and λ is above 0.6, for f* = x_1x_2 on samples of N(0, I_2)",
+        measure="for f* = x_1x_2 on samples of N(0, I_2), the mean noise energy of every component over s²/N, for all "
+        "at once, and the mean rank correlation of signal-to-noise ratio and λ",
         figure=_COMPONENTS,
         check=_check_signal_to_noise,
-        controls=(Control("a target that is white noise itself", controls.white_target),),
+        controls=(
+            Control("a target that is white noise itself", controls.white_target),
+            Control("label noise with the covariance Θ_∞, as smooth as what is learnt", controls.smooth_noise),
+        ),
     ),
     Claim(
         id="least_squares.frequency",

@@ -64,6 +64,19 @@ def white_target(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.assign(signal=dataset.white)
 
 
+def smooth_noise(dataset: xr.Dataset) -> xr.Dataset:
+    """Label noise whose energy in a component is ∝ λ, of the same total."""
+    return dataset.assign(noise=dataset.noise * dataset.rate / dataset.rate.mean(dim=dataset.rate.dims[1]))
+
+
+def slower(dataset: xr.Dataset) -> xr.Dataset:
+    """Networks of width n train at a speed ∝ 1/n: at time t they are where they were at t·n_0/n, n_0 the narrowest."""
+    times, narrowest = dataset.t.values, dataset.attrs["widths"][0]
+    clocks = times * (narrowest / dataset.width.values[:, None])
+    norms = [np.interp(clock, times, norm) for clock, norm in zip(clocks, dataset.norm.values, strict=True)]
+    return dataset.assign(norm=(dataset.norm.dims, np.array(norms)))
+
+
 def theta_spectrum(dataset: xr.Dataset) -> xr.Dataset:
     """The eigenvalues of Θ_∞ in the place of those of Σ, and the reverse."""
     return dataset.isel(base=[1, 0]).assign_coords(base=dataset.base.values)
