@@ -257,9 +257,9 @@ def _paths(folder: Path, depth: int = 0) -> Iterator[Path]:
             return
     for path in below:
         try:
-            for found in _paths(path, depth + 1):
+            for inner in _paths(path, depth + 1):
                 count += 1
-                yield found
+                yield inner
                 if count > _MOST:
                     return
         except PermissionError:

@@ -143,8 +143,8 @@ class RevealedWeight:
         rest -= d.mT @ (d @ rest)
         rest -= (rest @ a.mT) @ a
         core = (self._core.to(self.dtype) if trained else 0) - d @ y.mT
-        found: Tensor = rest + d.mT @ (z + core @ a) + y.mT @ a
-        return found
+        product: Tensor = rest + d.mT @ (z + core @ a) + y.mT @ a
+        return product
 
     def _product(self, side: "_Side", other: "_Side", v: Tensor) -> Tensor:
         if not _finite(v):

@@ -233,18 +233,18 @@ def follow(states: Iterable[State], times: Sequence[float]) -> Tensor:
     """
     if any(after < before for before, after in pairwise([0.0, *times])):
         raise ValueError(f"times must increase from 0, not {list(times)}")
-    found: list[Tensor] = []
+    outputs: list[Tensor] = []
     last = 0.0
     for state in states:
         last = state.t
-        while len(found) < len(times) and times[len(found)] <= state.t * (1 + 1e-12):
-            t = min(times[len(found)], state.t)
+        while len(outputs) < len(times) and times[len(outputs)] <= state.t * (1 + 1e-12):
+            t = min(times[len(outputs)], state.t)
             if state.between is None and t < state.t:
                 raise ValueError(f"f at t = {t:g} is between two steps of fresh batches, which have no dense output")
-            found.append(state.f_at(t))
-    if len(found) < len(times):
+            outputs.append(state.f_at(t))
+    if len(outputs) < len(times):
         raise ValueError(f"times up to {times[-1]:g} were asked of a run that ends at t = {last:g}")
-    return torch.stack(found)
+    return torch.stack(outputs)
 
 
 def _linear(previous: tuple[float, Tensor], state: State) -> Between:

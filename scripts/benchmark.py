@@ -70,7 +70,7 @@ def race(works: Mapping[str, Work], repeats: int, prepare: Work = lambda: None) 
             start = time.perf_counter()
             work()
             times[name].append(time.perf_counter() - start)
-    return {name: median(found[1:]) for name, found in times.items()}
+    return {name: median(seconds[1:]) for name, seconds in times.items()}
 
 
 def figure_1(n: int, n_inputs: int) -> tuple[Network, Tensor, LeastSquares]:
@@ -112,20 +112,20 @@ def ways(matrix: Tensor, n_inputs: int) -> dict[str, dict[str, Work]]:
         for start in range(0, n, size):
             matrix[start : start + size].addmm_(columns[start : start + size], columns.mT, alpha=NO_CHANGE)
 
-    found: dict[str, dict[str, Work]] = {}
+    ways: dict[str, dict[str, Work]] = {}
     for name, right, used in (("V Wᵀ", matrix.mT, weight.apply), ("V W", matrix, weight.apply_transpose)):
-        found[name] = {"whole": partial(torch.mm, v, right), "by columns": partial(torch.mm, right.mT, columns)}
-        found[name] |= {f"blocks of {size}": partial(blocks, right, size) for size in (500, 1000, 2000)}
-        found[name] |= {f"by columns, {size}": partial(column_blocks, right, size) for size in (1000, 2000)}
-        found[name]["DenseWeight"] = partial(used, v)
-    found["W += VᵀV"] = {
+        ways[name] = {"whole": partial(torch.mm, v, right), "by columns": partial(torch.mm, right.mT, columns)}
+        ways[name] |= {f"blocks of {size}": partial(blocks, right, size) for size in (500, 1000, 2000)}
+        ways[name] |= {f"by columns, {size}": partial(column_blocks, right, size) for size in (1000, 2000)}
+        ways[name]["DenseWeight"] = partial(used, v)
+    ways["W += VᵀV"] = {
         "whole": partial(matrix.addmm_, v.mT, v, alpha=NO_CHANGE),
         "by columns": partial(matrix.addmm_, columns, columns.mT, alpha=NO_CHANGE),
         **{f"blocks of {size}": partial(update, size) for size in (500, 1000, 2000)},
         **{f"by columns, {size}": partial(update_columns, size) for size in (1000, 2000)},
         "DenseWeight": partial(weight.update, v, v, NO_CHANGE),
     }
-    return found
+    return ways
 
 
 def products(n: int, n_inputs: int, repeats: int) -> Iterator[Row]:
@@ -166,8 +166,8 @@ def contracted_jacobians(network: Network, x: Tensor) -> Tensor:
             x = weight @ (x.relu() if l else x) / weight.shape[1] ** 0.5 + network.beta * bias[0]
         return x[0]
 
-    found = tensors(network)
-    parameters = list(zip(found[: network.depth], found[network.depth :], strict=True))
+    held = tensors(network)
+    parameters = list(zip(held[: network.depth], held[network.depth :], strict=True))
     jacobians = vmap(jacrev(f), (None, 0))(parameters, x.float())
     parts = [part.flatten(1) for layer in jacobians for part in layer]
     return torch.stack([torch.einsum("ip,jp->ij", part, part) for part in parts]).sum(dim=0)
@@ -293,16 +293,16 @@ def flow(n: int, n_inputs: int, repeats: int) -> Iterator[Row]:
     solvers: dict[str, Solver] = {"gradient descent, 1": GradientDescent(1.0, round(T))}
     for tolerance in (TOLERANCE, TOLERANCE / 10):
         solvers[f"gradient flow, {tolerance:g}"] = GradientFlow(T, tolerance)
-    found: dict[str, Row] = {}
+    rows: dict[str, Row] = {}
     for name, solver in solvers.items():
         reset()
         steps, f = train(solver, network, x, cost)
         f_error = (f - f_fine).square().mean().sqrt()
         theta_error = (circle_kernel(network) - theta_fine).norm() / theta_fine.norm()
-        found[name] = {"steps": steps, "error of f": float(f_error), "error of Θ": float(theta_error)}
+        rows[name] = {"steps": steps, "error of f": float(f_error), "error of Θ": float(theta_error)}
     works = {name: partial(train, solver, network, x, cost) for name, solver in solvers.items()}
     times = race(works, repeats, reset)
-    for name, row in found.items():
+    for name, row in rows.items():
         yield {"solver": name, **row, "s": times[name], "ratio": times["gradient descent, 1"] / times[name]}
 
 
@@ -471,15 +471,15 @@ def table(name: str, widths: Sequence[int] | None, inputs: Sequence[int] | None,
         for n, size in sizes
         for row in benchmark(n, size, repeats)
     ]
-    found = []
+    decided = []
     for column, relation, limit in requirements:
         values = [row[column] for row in rows if row[column] != NOTHING]
         if not values:  # nothing to compare with on this machine
             continue
         measured = (min if relation == "≥" else max)(values)
         met = measured >= limit if relation == "≥" else measured <= limit
-        found.append({"requirement": f"{column} {relation} {limit:.2f}", "met": met, "measured": measured})
-    return {"title": benchmark.__doc__, "rows": rows, "requirements": found}
+        decided.append({"requirement": f"{column} {relation} {limit:.2f}", "met": met, "measured": measured})
+    return {"title": benchmark.__doc__, "rows": rows, "requirements": decided}
 
 
 def text(table: dict[str, Any]) -> str:

@@ -95,8 +95,8 @@ def points(
 
 def power_law(widths: Sequence[int], groups: Sequence[np.ndarray], measure: Measure) -> str:
     """The exponent of a measure in the width and half its interval, as the claims have them; "" for one width."""
-    found = rate("", measure, widths, groups, (-math.inf, math.inf))
-    if not math.isfinite(found.estimate):
+    fitted = rate("", measure, widths, groups, (-math.inf, math.inf))
+    if not math.isfinite(fitted.estimate):
         return ""
-    error = (found.high - found.low) / 2
-    return f"$n^{{{found.estimate:.2f}" + (rf" \pm {error:.2f}" if math.isfinite(error) else "") + "}$"
+    error = (fitted.high - fitted.low) / 2
+    return f"$n^{{{fitted.estimate:.2f}" + (rf" \pm {error:.2f}" if math.isfinite(error) else "") + "}$"

@@ -90,7 +90,7 @@ def _widths(dataset: xr.Dataset) -> Figure:
     middle.set_ylim(0.4, 5)
     middle.yaxis.set_minor_formatter(NullFormatter())
 
-    trend(right, trained, [change(dataset, width) for width in trained], lambda found: float(found.mean()), -1.0)
+    trend(right, trained, [change(dataset, width) for width in trained], lambda changes: float(changes.mean()), -1.0)
     control = select(dataset, variant="mean_field")
     sizes = sorted({int(width) for width in control.width})
     moved = [float(change(dataset, width, "mean_field").mean()) for width in sizes]

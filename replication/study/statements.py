@@ -390,7 +390,7 @@ def _row(statement: Statement, verdicts: Mapping[str, str]) -> tuple[str, str, s
     tested_by = ", ".join(f"`{claim}`" for claim in statement.claims)
     if statement.note:
         tested_by += f" ({statement.note})"
-    found = [verdicts.get(claim, "not run") for claim in statement.claims]
-    if len(found) > 1:
-        found = [f"`{claim}`: {verdict}" for claim, verdict in zip(statement.claims, found, strict=True)]
-    return statement.place, statement.text, tested_by, "; ".join(found)
+    decided = [verdicts.get(claim, "not run") for claim in statement.claims]
+    if len(decided) > 1:
+        decided = [f"`{claim}`: {verdict}" for claim, verdict in zip(statement.claims, decided, strict=True)]
+    return statement.place, statement.text, tested_by, "; ".join(decided)

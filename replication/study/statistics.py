@@ -191,8 +191,8 @@ def rate(
     if len(widths) < 2:
         return undecided(f"exponent of {quantity}", allowed)
     seeds = [len(group) for group in groups]
-    found = interval(groups, lambda sample: exponent(widths, [measure(group) for group in sample], seeds))
-    return Statistic(f"exponent of {quantity}, {variable}={widths[0]}…{widths[-1]}", *found, allowed)
+    bounds = interval(groups, lambda sample: exponent(widths, [measure(group) for group in sample], seeds))
+    return Statistic(f"exponent of {quantity}, {variable}={widths[0]}…{widths[-1]}", *bounds, allowed)
 
 
 def _require_as_many(widths: Sequence[int], groups: Sequence[np.ndarray]) -> None:
