@@ -1,25 +1,32 @@
 """Redraw the published figures, the claims and the report from the stored data; computes no network.
 
     python scripts/figures.py                        from figures/*.nc into results/figures, to look at
+    python scripts/figures.py fig1                   the figures of one preset alone
     python scripts/figures.py --publish              from figures/*.nc into figures, after a change of a plot
     python scripts/figures.py --publish fig1         first take the data of a preset from the results store
+    python scripts/figures.py --readme               the README's table and docs/results.md, from figures/claims.json
 
-Only --publish writes figures/ (and the claims table of the README), and only from presets at the paper's widths whose
-cells are all stored. One figure is that of a benchmark: `scripts/benchmark.py revealed --json figures/width.json`.
+Only --publish writes figures/ (and what --readme writes), and only from presets at the paper's widths whose cells are
+all stored. One figure is that of a benchmark: `scripts/benchmark.py revealed --json figures/width.json`.
 """
 
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import process
 from compose import preset, typed
 from confirm import read, read_json
 from process import RunError, UserError
 
+if TYPE_CHECKING:
+    from replication.study.record import Record
+
 ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "figures"
 README = ROOT / "README.md"
+RESULTS = ROOT / "docs" / "results.md"
 COST = PUBLISHED / "width.json"
 
 
@@ -109,25 +116,52 @@ def redraw(target: Path, tracking: str) -> None:
         write_file(target / file, content)
         print(target / file)
     if target == PUBLISHED:
-        from replication.study.report import readme
-
-        write_file(README, readme(README.read_text(encoding="utf-8"), sections, record))
+        write_readme(record)
     if failures:
         raise RunError("\n".join(failures))
 
 
+def redraw_one(name: str, target: Path) -> None:
+    """The figures of one preset, from its published data; raises UserError for one without."""
+    from replication.plots import draw
+    from replication.study.store import read_dataset
+
+    path = PUBLISHED / f"{name}.nc"
+    if not path.exists():
+        names = sorted(file.relative_to(PUBLISHED).with_suffix("").as_posix() for file in PUBLISHED.rglob("*.nc"))
+        raise UserError(f"{name}: there are published data of {', '.join(names) or 'no preset'}")
+    dataset = read_dataset(path)
+    print(*draw(dataset.attrs["experiment"], dataset, (target / name).parent).values(), sep="\n")
+
+
+def write_readme(record: "Record") -> None:
+    """The headline and the table of the README, and docs/results.md, made of the record."""
+    from replication.study.readme import readme, results
+    from replication.study.store import write_file
+
+    write_file(README, readme(README.read_text(encoding="utf-8"), record))
+    write_file(RESULTS, results(record))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("presets", nargs="*", metavar="PRESET", help="with --publish: take their data from the store")
+    presets = "draw these alone; with --publish: take their data from the store, then draw everything"
+    parser.add_argument("presets", nargs="*", metavar="PRESET", help=presets)
     parser.add_argument("--publish", action="store_true", help="write figures/ instead of results/figures")
+    parser.add_argument("--readme", action="store_true", help="draw nothing; write the README's table")
     parser.add_argument("--results", default="results", help="folder of the results store (default: results)")
     parser.add_argument("--tracking", default="offline", choices=("offline", "online", "disabled"))
     arguments = parser.parse_args()
-    if arguments.presets and not arguments.publish:
-        parser.error("presets are taken from the store with --publish only")
-    for name in arguments.presets:
-        collect(name, arguments.results)
-    redraw(PUBLISHED if arguments.publish else ROOT / "results" / "figures", arguments.tracking)
+    target = PUBLISHED if arguments.publish else ROOT / "results" / "figures"
+    if arguments.readme:
+        write_readme(read())
+    elif arguments.presets and not arguments.publish:
+        for name in arguments.presets:
+            redraw_one(name, target)
+    else:
+        for name in arguments.presets:
+            collect(name, arguments.results)
+        redraw(target, arguments.tracking)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from cells import compute_missing, peak_memory
 from compose import CONF, named, one_line, presets, typed
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from listing import listing
 from omegaconf import DictConfig, OmegaConf
 from process import RunError, UserError
 
@@ -113,7 +114,10 @@ def run_folder(root: Path, config: "BaseConfig") -> Path:
 
 
 def entry() -> None:
-    """``main``, with what Hydra says of a config as a UserError."""
+    """``main``, with what Hydra says of a config as a UserError; without any argument, the experiments that there are."""
+    if len(sys.argv) == 1:
+        print(listing())
+        return
     # The jobs of a sweep, in processes of their own, import what this script imports from beside it.
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))

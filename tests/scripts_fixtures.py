@@ -177,7 +177,8 @@ def copy_repository(folder: Path) -> Path:
     for name in ("scripts", "conf"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "README.md", root)
-    (root / "figures").mkdir()
+    for name in ("docs", "figures"):
+        (root / name).mkdir()
     return root
 
 

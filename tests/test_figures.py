@@ -31,10 +31,9 @@ def test_figures_refuses(copy: Path, tmp_path: Path, arguments: list[str], code:
     assert not (tmp_path / "empty").exists()
 
 
-def test_figures_refuses_presets_without_publish(copy: Path) -> None:
+def test_one_preset_without_data_is_refused(copy: Path) -> None:
     done = redraw(copy, "fig1")
-    assert done.returncode == 2
-    assert done.stderr.endswith("error: presets are taken from the store with --publish only\n")
+    assert (done.returncode, done.stderr) == (2, "error: fig1: there are published data of no preset\n")
     assert not (copy / "results").exists()
 
 
@@ -45,7 +44,7 @@ def test_published_tables_are_those_of_the_published_data(copy: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
     assert redraw(copy, "--publish").returncode == 0
-    for name in ("README.md", "figures/CLAIMS.md"):
+    for name in ("README.md", "docs/results.md", "figures/CLAIMS.md"):
         assert (copy / name).read_text(encoding="utf-8") == (ROOT / name).read_text(encoding="utf-8")
     drawn = {path.relative_to(copy).as_posix() for path in (copy / "figures").rglob("*.p*")}
     assert drawn == {path.relative_to(ROOT).as_posix() for path in (ROOT / "figures").rglob("*.p*")}

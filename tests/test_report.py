@@ -29,8 +29,10 @@ def outcome(draw: int) -> Outcome:
     claim = Claim(
         "multi_output.independent", "§5", "So & so it <is>.", "so", "taken | so", "f", lambda _: [], [control]
     )
-    own = Statistic("exponent of <it>", -0.5 + 0.01 * draw, -0.6, -0.4, (-0.7, -0.3))
-    return Outcome(claim, [own], {"a <wrong> theory": [Statistic("exponent of <it>", 0.0, -0.1, 0.1, (-0.7, -0.3))]})
+    own = Statistic("exponent of distance <it>", -0.5 + 0.01 * draw, -0.6, -0.4, (-0.7, -0.3))
+    return Outcome(
+        claim, [own], {"a <wrong> theory": [Statistic("exponent of distance <it>", 0.0, -0.1, 0.1, (-0.7, -0.3))]}
+    )
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def test_page_says_what_the_record_says(results: tuple[list[Section], Record]) -
     assert "1 claim: 1 hold in every confirming draw" in text
     assert "So &amp; so it &lt;is&gt;." in text
     assert "holds in 2 of 2" in text
-    assert "The distance falls like n to the power −0.5." in text
+    assert "The distance falls like n to the power −0.50 ± 0.10." in text
     assert COMMIT[:9] in text
     assert not re.search(r'(?:src|href)="(?!data:|#)', text)
     (data,) = re.findall(r'<script type="application/json">(.*?)</script>', text, re.DOTALL)
@@ -67,7 +69,7 @@ def test_markdown_has_a_row_for_each_claim(results: tuple[list[Section], Record]
     text = markdown(*results, tmp_path)
     (row,) = [line for line in text.splitlines() if line.startswith("| multi_output.independent")]
     cells = re.split(r" (?<!\\)\| ", row.strip("| "))
-    assert cells[3] == "exponent of <it> = -0.5 [-0.6, -0.4] (allowed: −0.7 to −0.3)"
+    assert cells[3] == "exponent of distance <it> = -0.5 [-0.6, -0.4] (allowed: −0.7 to −0.3)"
     assert cells[4:] == [r"taken \| so", "holds in 2 of 2", "a <wrong> theory: rejected"]
     assert "![multi_output](multi_output.png)" in text
     assert "not confirmed yet" not in text
@@ -84,13 +86,22 @@ def test_picture_places_what_it_shows(results: tuple[list[Section], Record]) -> 
     assert "&lt;it&gt;" in drawing
 
 
-def test_guide_covers_the_default_presets_and_names_claims_that_exist() -> None:
-    presets = [name for name in compose.presets() if "/" not in name]
-    assert sorted(item.preset for item in guide.GUIDE) == sorted(presets)
+def test_guide_covers_the_presets_and_names_claims_that_exist() -> None:
+    presets = [name for name in compose.presets() if not name.startswith("ci/")]
+    assert sorted(item.preset for item in guide.GUIDE) == [name for name in presets if "/" not in name]
+    assert sorted(name for item in guide.GUIDE for name in item.cost) == presets
     for item in guide.GUIDE:
         ids = {claim.id for claim in compose.typed(compose.preset(item.preset))[0].claims}
-        named = set(re.findall(r"\{(\w+\.\w+)", item.answer))
+        named = set(re.findall(r"\{(\w+\.\w+)", item.answer + item.found))
         assert named <= ids, item.preset
+
+
+def test_a_sentence_that_names_no_statistic_is_refused() -> None:
+    numbers = {"a.b": [("exponent of x", -0.5, -0.6, -0.4), ("exponent of y", 1.0, 1.0, 1.0)]}
+    assert guide.fill("n^({a.b:exponent of x})", numbers) == "n^(−0.50 ± 0.10)"
+    for words in ("slope", "exponent"):
+        with pytest.raises(KeyError, match="it has: exponent of x, exponent of y"):
+            guide.fill(f"{{a.b:{words}}}", numbers)
 
 
 @pytest.fixture

@@ -443,6 +443,11 @@ def test_figures_redraws_the_same_bytes(copy: Path, reduced: Reduced) -> None:
     assert redraw(copy).returncode == 0
     assert files(target) == drawn
 
+    shutil.rmtree(target)
+    done = redraw(copy, "fig1")
+    assert {str(target / f"{name}.png") for name in FIGURES} == set(done.stdout.split())
+    assert files(target) == {name: data for name, data in drawn.items() if name.endswith((".png", ".pdf"))}
+
 
 def test_publish_writes_figures_and_the_table_of_the_readme(copy: Path, reduced: Reduced) -> None:
     write_dataset(copy / "figures" / "fig1.nc", reduced.dataset)
@@ -452,9 +457,9 @@ def test_publish_writes_figures_and_the_table_of_the_readme(copy: Path, reduced:
     text = (copy / "README.md").read_text(encoding="utf-8")
     head, _, rest = text.partition("<!-- claims -->\n")
     table, _, tail = rest.partition("<!-- /claims -->\n")
-    rows = [line for line in table.splitlines() if line.startswith("| fig1.")]
-    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == CLAIMS
-    assert all(row.endswith("| holds, not confirmed yet |") for row in rows)
+    (row,) = [line for line in table.splitlines() if line.startswith("| [fig1]")]
+    assert f"[{len(CLAIMS)} of {len(CLAIMS)} (draw 0)](figures/CLAIMS.md#fig1)" in row
+    assert "## §6.1, Figure 1" in (copy / "docs" / "results.md").read_text(encoding="utf-8")
     assert readme.startswith(head + "<!-- claims -->\n")
     assert readme.endswith("<!-- /claims -->\n" + tail)
     assert not (copy / "results" / "figures" / "fig1.png").exists()

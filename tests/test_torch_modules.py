@@ -1,8 +1,6 @@
 """A network from a module of PyTorch is the module: its function, its tangent kernel and its training, and back."""
 
-import re
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
@@ -168,18 +166,6 @@ def test_deferred_updates_are_part_of_the_weights():
     Tangent(net, x).move(torch.ones(2, 1, dtype=F64))
     assert any(weight.factors for weight in net.weights)
     torch.testing.assert_close(net.to_torch()(x).detach(), net(x), **EXACT)
-
-
-def test_the_readmes_lines_run(capsys):
-    """Each Python block that makes a network from a module, run as it stands."""
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    (block,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "from_torch" in block]
-    names = {}
-    exec(block, names)
-    assert capsys.readouterr().out.startswith("tensor(")
-    x = torch.randn(2, 3)
-    expected = kernel_by_autograd(names["module"].double(), x.double())
-    torch.testing.assert_close(tangent_kernel(names["network"], x), expected, rtol=1e-4, atol=1e-4)
 
 
 def graphless(*tensors):

@@ -1,26 +1,33 @@
-"""What a reader is told of each preset (guide.yaml): question, what was done, answer, captions."""
+"""What a reader is told of each preset (guide.yaml): question, what was done, answer, captions, cost."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 
 from omegaconf import OmegaConf
 
-from .record import Record
+from .record import Preset
 from .statistics import number
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guide:
-    """A preset for people. captions: of each figure, sentences that can stand alone."""
+    """A preset for people.
+
+    paper: what the paper says; found, answer: what came out, in a few words and in full; cost: (minutes, GiB) of the
+    preset and of its variants; captions: of each figure, sentences that can stand alone.
+    """
 
     preset: str
     place: str
     title: str
     question: str
+    paper: str
     done: str
+    found: str
     answer: str
+    cost: Mapping[str, tuple[float, float]]
     captions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -32,7 +39,10 @@ def _read() -> tuple[Guide, ...]:
 GUIDE = _read()
 """In the order to read them."""
 
-_NUMBER = re.compile(r"\{(\w+\.\w+)(?::(\d+))?\}")
+Numbers = Mapping[str, Sequence[tuple[str, float | None, float | None, float | None]]]
+"""Of each claim, its statistics: title, estimate, low, high; None for what is not finite."""
+
+_PLACEHOLDER = re.compile(r"\{(\w+\.\w+):([^{}]+)\}")
 
 
 def of(preset: str) -> Guide:
@@ -41,16 +51,50 @@ def of(preset: str) -> Guide:
     return own[preset.split("/")[-1]]
 
 
-def answer(guide: Guide, record: Record) -> str:
-    """The answer with the numbers of draw 0. Raises KeyError for a claim or a statistic that there is not."""
-    claims = record[guide.preset]["claims"]
+def numbers(preset: Preset) -> Numbers:
+    """The statistics of draw 0 of a preset in the record."""
+    return {
+        claim: [
+            (title, *values)
+            for (title, _, _), values in zip(entry["criterion"], entry["draws"]["0"]["statistics"], strict=True)
+        ]
+        for claim, entry in preset["claims"].items()
+        if "0" in entry["draws"]
+    }
+
+
+def fill(text: str, values: Numbers) -> str:
+    """The text with each {claim:words} replaced by that statistic of the claim whose title begins with these words.
+
+    Raises KeyError, with what there is, where not exactly one does.
+    """
 
     def filled(match: re.Match[str]) -> str:
-        name, index = match[1], int(match[2] or 0)
-        statistics = claims[name]["draws"]["0"]["statistics"]
-        if index >= len(statistics):
-            raise KeyError(f"{guide.preset}: {match[0]}, but {name} has {len(statistics)} statistics")
-        estimate = statistics[index][0]
-        return "–" if estimate is None else number(estimate)
+        claim, words = match.groups()
+        statistics = values.get(claim, [])
+        fitting = [measured for title, *measured in statistics if title.startswith(words)]
+        if len(fitting) != 1:
+            titles = ", ".join(title for title, *_ in statistics) or "none"
+            raise KeyError(f"guide.yaml: {len(fitting)} statistics of {claim} begin with {words!r}; it has: {titles}")
+        return uncertain(*fitting[0])
 
-    return _NUMBER.sub(filled, guide.answer)
+    return _PLACEHOLDER.sub(filled, text)
+
+
+def uncertain(estimate: float | None, low: float | None, high: float | None) -> str:
+    """A number for people, to the digits that its interval leaves certain.
+
+    >>> uncertain(-0.528, -0.597, -0.459), uncertain(0.548, 0.43, 0.698), uncertain(13.5, 13.5, 13.5)
+    ('−0.53 ± 0.07', '0.55 [0.43, 0.70]', '13.5')
+    """
+    if estimate is None:
+        return "–"
+    if low is None or high is None or low == high:
+        return number(estimate)
+    half = (high - low) / 2
+    first, _, exponent = f"{half:.1e}".partition("e")
+    digits = max(0, -int(exponent) + (first[0] == "1"))
+    shown = [f"{value:.{digits}f}".replace("-", "−") for value in (estimate, low, high, half)]
+    if abs(low + high - 2 * estimate) < 0.2 * half:
+        return f"{shown[0]} ± {shown[3]}"
+    return f"{shown[0]} [{shown[1]}, {shown[2]}]"

@@ -236,6 +236,16 @@ def headline(record: Record) -> str:
     return "; ".join([f"{claims} claim{'s' if claims > 1 else ''}: {', '.join(parts)}", *identities])
 
 
+def held(preset: Preset) -> str:
+    """How many claims of a preset hold, such as ``6 of 7``: in every confirming draw, or else ``6 of 7 (draw 0)``."""
+    claims = [entry["draws"] for entry in preset["claims"].values() if entry["kind"] != "identity"]
+    fresh = [str(draw) for draw in confirming(preset)]
+    confirmed = all(draw in draws for draws in claims for draw in fresh)
+    needed = fresh if confirmed else ["0"]
+    count = sum(all(draw in draws and draws[draw]["verdict"] == "holds" for draw in needed) for draws in claims)
+    return f"{count} of {len(claims)}" + ("" if confirmed else " (draw 0)")
+
+
 _HELD = ("hold in every confirming draw", "in one of two", "in none")
 _UNCONFIRMED = ("hold on the draw they were chosen on and are not confirmed yet", "are undecided or fail")
 

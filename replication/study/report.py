@@ -112,7 +112,7 @@ def _section(section: Section, record: Record) -> dict[str, Any]:
         "heading": own.title if whole else f"{section.preset}: {own.title}",
         "command": section.command,
         "cost": section.cost,
-        "answer": guide.answer(own, record) if whole else "",
+        "answer": guide.fill(own.answer, guide.numbers(preset)) if whole else "",
         "interactive": _interactive(section.plot),
         "images": [_image(path, own.captions.get(name, name)) for name, path in section.figures.items()],
         "claims": [_claim(row, preset["claims"][row["id"]], anchor) for row in _rows(section, record)],
@@ -172,26 +172,6 @@ def _interactive(plot: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {"data": Markup(data), **{name: plot[name] for name in ("label", "slider", "caption")}}
 
 
-def readme(text: str, sections: Sequence[Section], record: Record) -> str:
-    """The README with its claims table brought up to date, between the two markers."""
-    begin, end = "<!-- claims -->\n", "<!-- /claims -->\n"
-    head, _, rest = text.partition(begin)
-    _, _, tail = rest.partition(end)
-    own = [section for section in sections if "/" not in section.preset]
-    parts = [f"{headline(record)}.\n"]
-    for section in own:
-        summary = f"<code>+exp={section.preset}</code>: {len(section.outcomes)} claims"
-        parts.append(f"<details>\n<summary>{summary}</summary>\n\n{claims_table(section, record)}\n\n</details>\n")
-    return head + begin + "\n".join(parts) + end + tail
-
-
-def claims_table(section: Section, record: Record) -> str:
-    """The short table of the README: claim, statement, ours, verdict."""
-    keys = ("id", "statement", "ours", "verdict")
-    rows = _rows(section, record)
-    return _markdown_table(["Claim", "Statement", "Ours", "Verdict"], [[row[key] for key in keys] for row in rows])
-
-
 def _rows(section: Section, record: Record) -> list[dict[str, str]]:
     """The claims of a preset as rows of a table, with the verdict of all draws where the record has them."""
     own = _verdicts([section], {section.preset: record[section.preset]} if section.preset in record else {})
@@ -202,8 +182,3 @@ def _verdicts(sections: Sequence[Section], record: Record) -> dict[str, str]:
     """What came of each claim, in words: in all draws where the record has them, else in the sections' own."""
     own = {outcome.claim.id: str(outcome.verdict) for section in sections for outcome in section.outcomes}
     return own | verdicts(record)
-
-
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

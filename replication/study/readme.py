@@ -1,0 +1,55 @@
+"""The README's headline and table, and docs/results.md, made of the record of claims and of the guide."""
+
+from . import guide
+from .record import Record, headline, held
+
+BEGIN, END = "<!-- claims -->\n", "<!-- /claims -->\n"
+"""What is between these two lines is written, and nothing else."""
+
+
+def readme(text: str, record: Record) -> str:
+    """The README brought up to date."""
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return f"{head}{BEGIN}{headline(record)}.\n\n{table(record)}\n{END}{tail}"
+
+
+def table(record: Record) -> str:
+    """A row for each experiment, in the order to read them."""
+    header = ("Experiment", "Place", "The paper says", "We find", "Claims that hold", "Minutes")
+    lines = [header, ("---",) * len(header), *(_row(item, record) for item in guide.GUIDE)]
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+
+
+def _row(item: guide.Guide, record: Record) -> tuple[str, ...]:
+    name, minutes = item.preset, item.cost[item.preset][0]
+    if name not in record:
+        return f"`{name}`", item.place, item.paper, "not published yet", "–", f"{minutes:g}"
+    found = guide.fill(item.found, guide.numbers(record[name]))
+    figure = f"[{name}](figures/{name}.png)"
+    claims = f"[{held(record[name])}](figures/CLAIMS.md#{name})"
+    return figure, item.place, item.paper, found, claims, f"{minutes:g}"
+
+
+def results(record: Record) -> str:
+    """docs/results.md: of each experiment the question, what was done, what was found, and its figures."""
+    parts = [
+        "# What each experiment found\n",
+        "Written by `python scripts/figures.py --readme` from the published claims; ± is half of a 99.9 % interval. "
+        "[CLAIMS.md](../figures/CLAIMS.md) has every criterion.\n",
+        f"{headline(record)}.\n",
+    ]
+    for item in guide.GUIDE:
+        parts += [
+            f"## {item.place}: {item.title[:1].lower()}{item.title[1:]}\n",
+            f"`python scripts/run.py +exp={item.preset}`: {item.cost[item.preset][0]:g} min.\n",
+            f"**Question.** {item.question}\n",
+            f"**What was done.** {item.done}\n",
+        ]
+        if item.preset not in record:
+            parts.append("Not published yet.\n")
+            continue
+        claims = f"[Claims that hold: {held(record[item.preset])}](../figures/CLAIMS.md#{item.preset})."
+        parts.append(f"**Answer.** {guide.fill(item.answer, guide.numbers(record[item.preset]))} {claims}\n")
+        parts += [f"![{item.title}](../figures/{name}.png)\n\n*{text}*\n" for name, text in item.captions.items()]
+    return "\n".join(parts)

@@ -1,0 +1,23 @@
+"""The experiments that there are, as ``python scripts/run.py`` lists them. Imports no torch."""
+
+from pathlib import Path
+from typing import Any
+
+from compose import presets
+from omegaconf import OmegaConf
+
+GUIDE = Path(__file__).parents[1] / "replication" / "study" / "guide.yaml"
+
+
+def listing() -> str:
+    """Name, place in the paper, minutes on two idle cores, GiB of memory and question of each preset."""
+    guide: Any = OmegaConf.to_container(OmegaConf.load(GUIDE))
+    lines = ["Experiments, to run with: python scripts/run.py +exp=NAME", ""]
+    for about in guide.values():
+        for name, (minutes, memory) in about["cost"].items():
+            lines.append(f"  {name:17} {about['place']:16} {minutes:4g} min {memory:5.1f} GiB")
+        lines.append(f"      {about['question']}")
+    reduced = ", ".join(name for name in presets() if name.startswith("ci/"))
+    lines += ["", f"Reduced, in half a minute or less: {reduced}"]
+    lines += ["Times are those of two idle cores. Every key of conf/exp/NAME.yaml can be changed: see --help."]
+    return "\n".join(lines)
