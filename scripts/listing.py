@@ -19,5 +19,5 @@ def listing() -> str:
         lines.append(f"      {about['question']}")
     reduced = ", ".join(name for name in presets() if name.startswith("ci/"))
     lines += ["", f"Reduced, in half a minute or less: {reduced}"]
-    lines += ["Times are those of two idle cores. Every key of conf/exp/NAME.yaml can be changed: see --help."]
+    lines += ["Times are those of two idle cores. Every setting can be changed: +exp=NAME --cfg job shows them."]
     return "\n".join(lines)
