@@ -114,7 +114,7 @@ def run_folder(root: Path, config: "BaseConfig") -> Path:
 
 
 def entry() -> None:
-    """``main``, with what Hydra says of a config as a UserError; without any argument, the experiments that there are."""
+    """``main``, with what Hydra says of a config as a UserError; without any argument, a list of the experiments."""
     if len(sys.argv) == 1:
         print(listing())
         return
