@@ -1,15 +1,15 @@
 """Each benchmark at tiny sizes: its columns, and numbers that a time or a size can be. No time is asserted."""
 
-import importlib.util
 import json
 import math
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
+from scripts_fixtures import script
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark.py"
+from benchmarks import harness, width  # isort: skip
+from benchmarks import products as matrix_products  # isort: skip
+
 WAYS = ["whole", "by columns", *(f"blocks of {size}" for size in (500, 1000, 2000))]
 WAYS += ["by columns, 1000", "by columns, 2000", "DenseWeight"]
 # name → its columns after n and N, a width, a number of inputs, the number of rows
@@ -33,14 +33,7 @@ REQUIREMENTS = {"step": ["ratio ≥ 0.70", "a ≤ 1.15"], "kernel": ["ratio ≥ 
 REQUIREMENTS["revealed"] = [f"exponent({unit}) {bound}" for unit in ("s", "MiB") for bound in ("≥ 0.90", "≤ 1.10")]
 
 
-@pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("benchmark", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+benchmark = script("benchmark")
 
 
 def parameters(n: int) -> int:
@@ -53,10 +46,10 @@ def invented_peak(task: str, n: int, n_inputs: int) -> float:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_table(name, benchmark, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(benchmark, "peak_of", invented_peak)
-    monkeypatch.setattr(benchmark, "SETTLED", 50)
-    monkeypatch.setattr(benchmark, "free_memory", lambda device: 16 * 10_000**2)
+def test_table(name, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(harness, "peak_of", invented_peak)
+    monkeypatch.setattr(width, "SETTLED", 50)
+    monkeypatch.setattr(width, "free_memory", lambda device: 16 * 10_000**2)
     columns, n, n_inputs, rows = TABLES[name]
     path = tmp_path / "numbers.json"
     widths = map(str, n if isinstance(n, tuple) else (n,))
@@ -88,17 +81,17 @@ def test_table(name, benchmark, tmp_path, capsys, monkeypatch):
         assert table["rows"][0]["b"] == pytest.approx(10)
 
 
-def test_a_child_process_tells_its_peak_memory(benchmark):
-    extra = benchmark.peak_of("step", 2000, 1) - benchmark.peak_of("step", 8, 1)
+def test_a_child_process_tells_its_peak_memory():
+    extra = harness.peak_of("step", 2000, 1) - harness.peak_of("step", 8, 1)
     assert 0.9 < extra / (4 * parameters(2000)) < 1.5
 
 
-def test_all_ways_form_the_same_product(benchmark, monkeypatch):
-    monkeypatch.setattr(benchmark, "NO_CHANGE", 1.0)
+def test_all_ways_form_the_same_product(monkeypatch):
+    monkeypatch.setattr(matrix_products, "NO_CHANGE", 1.0)
     matrix = torch.randn(1100, 1100, generator=torch.Generator().manual_seed(0))
     drawn = matrix.clone()
     updated = []
-    for name, works in benchmark.ways(matrix, 3).items():
+    for name, works in matrix_products.ways(matrix, 3).items():
         for way, work in works.items():
             product = work()
             if name == "W += VᵀV":
