@@ -6,12 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..experiments.drift import EXPERIMENT
+from ..experiments.drift.bias_claim import biases, constants, extrapolated
 from ..experiments.drift.claims import (
     PARTIAL,
-    biases,
-    constants,
     diagonals,
-    extrapolated,
     inflations,
     kinked,
     remains,
