@@ -32,7 +32,7 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
 
 
 def _changes(dataset: xr.Dataset) -> Figure:
-    """sup_t ‖Θ(t) − Θ(0)‖/‖Θ(0)‖ against n by nonlinearity and by direction, and against t."""
+    """sup_t ‖Θ(t) − Θ(0)‖/‖Θ(0)‖ against n by nonlinearity and by direction; and against t, with ‖Θ(t) − Θ_∞‖/‖Θ_∞‖."""
     figure = Figure(figsize=(9.6, 3.5))
     left, middle, right = figure.subplots(1, 3)
     everything = runs(dataset)
@@ -46,11 +46,16 @@ def _changes(dataset: xr.Dataset) -> Figure:
         low, high = axes.get_ylim()
         axes.set_ylim(low / 30, high)
         axes.legend(fontsize=7, loc="lower left")
+    last = dataset.attrs["widths"][-1]
     for shade, width in zip(np.linspace(0.2, 0.8, len(dataset.attrs["widths"])), dataset.attrs["widths"], strict=True):
         networks = select(dataset, direction="least_squares", nonlinearity=first, width=width)
         t = dataset.time.values * dataset.attrs["setting"]["t"]
         values = np.exp(np.log(np.maximum(networks.change.values[:, 1:], 1e-300)).mean(axis=0))
         right.semilogy(t[1:], values, "o-", color=str(1 - shade), ms=3, lw=0.9, label=f"$n = {width}$")
+        distance = np.exp(np.log(networks.distance.values).mean(axis=0))
+        right.semilogy(
+            t, distance, ":", color=str(1 - shade), lw=0.9, label=r"to $\Theta_\infty$" if width == last else "_"
+        )
     right.set(xlabel="$t$", title=f"$\\sigma$ = {first}, least squares")
     low, high = right.get_ylim()
     right.set_ylim(low / 30, high)

@@ -29,7 +29,7 @@ class Theorem2(Experiment[Config, Trained]):
     """How the NTK, activations and matrices change in training, against width, σ and direction."""
 
     name = "theorem2"
-    version = 3
+    version = 4
     config = Config
     claims = CLAIMS
     constants: ClassVar = {"directions": DIRECTIONS, "times": TIMES}

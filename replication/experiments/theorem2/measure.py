@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -12,15 +13,18 @@ from torch import Tensor
 
 from ...costs import Cost, CrossEntropy, LeastSquares
 from ...datasets import circle
-from ...limit import limit
+from ...limit import Limit, limit
 from ...network import Network
 from ...revealed import RevealedWeight, rank, truncation
 from ...study.experiment import Cell
 from ...study.settings import WideNetworkConfig
 from ...tangent import Tangent
-from ...training import DivergenceError, GradientFlow
+from ...training import DivergenceError, GradientFlow, State
 from ...weights import DenseWeight, Weight
 from .settings import DIRECTIONS, TIMES, TrainingConfig
+
+GAPS = ("change", "distance", "elsewhere")
+"""What is seen of Θ at each time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,24 @@ class Trained:
     width: int
     network: WideNetworkConfig
     training: TrainingConfig
+
+
+class Learning:
+    """What the parameters of each layer do to f on the training points, while they move by J_kᵀw_k in each step k.
+
+    by_layer (L, N n_L): Σ_k Θ_l(θ_k) w_k, with Θ_l what layer l contributes to Θ; path (N n_L): Σ_k w_k, which is
+    (1/N) ∫ d_t dt.
+    """
+
+    def __init__(self) -> None:
+        self.by_layer = torch.zeros(())
+        self.path = torch.zeros(())
+
+    def add(self, tangent: Tangent, w: Tensor) -> None:
+        """A step from this linearization."""
+        rows = w.flatten().double()
+        self.by_layer = self.by_layer + torch.stack([layer @ rows for layer in tangent.layers_with(tangent)])
+        self.path = self.path + rows
 
 
 def points(cell: Cell[Trained]) -> Tensor:
@@ -51,12 +73,14 @@ def cost_of(direction: str, x: Tensor) -> Cost:
 def trained_network(cell: Cell[Trained], seed: int, device: str) -> xr.Dataset:
     """Train a network, and see what moves.
 
-    change (time): ‖Θ(t) − Θ(0)‖_F/‖Θ(0)‖_F on training points and probes; moved (layer): rms over points and neurons of
-    α⁽ˡ⁾ − α⁽ˡ⁾_0 at the end; weights (matrix): ‖W⁽ˡ⁾(t) − W⁽ˡ⁾(0)‖_F/√n_l at the end, of the hidden n × n matrices;
-    share, share_limit (parameters): dᵀΘ_l d/dᵀΘd at t = 0, with Θ_l what the parameters of layer l contribute to Θ, or
-    to Θ_∞, and d the direction on the training points; learned: rms change of f there; switched_on, switched_off
-    (layer): part of all pairs of neuron and training point in which σ̇ is 0 at the start and positive at the end, and
-    the other way round; rank, truncation: of revealed weights.
+    change, distance, elsewhere (time): ‖Θ(t) − Θ(0)‖_F/‖Θ(0)‖_F, ‖Θ(t) − Θ_∞ ⊗ Id‖_F/‖Θ_∞ ⊗ Id‖_F, and the latter for
+    the Θ_∞ of a network with one layer more, on training points and probes (of n Θ(t) in mean-field scaling); moved
+    (layer): rms over points and neurons of α⁽ˡ⁾ − α⁽ˡ⁾_0 at the end; weights (matrix): ‖W⁽ˡ⁾(t) − W⁽ˡ⁾(0)‖_F/√n_l at
+    the end, of the hidden n × n matrices; share (parameters): c_l·Σc/‖Σc‖² of the changes c_l of f on the training
+    points that the parameters of layer l have made over all of training; share_limit: the same with the layer's part of
+    Θ_∞ throughout, along the same path of d_t; lower: rms of what all layers but the last have changed there; learned:
+    rms change of f there; switched_on, switched_off (layer): part of all pairs of neuron and training point in which σ̇
+    is 0 at the start and positive at the end, and the other way round; rank, truncation: of revealed weights.
     Raises DivergenceError, and MemoryError, naming the largest width that fits.
     """
     trained = cell.setting
@@ -73,22 +97,24 @@ def trained_network(cell: Cell[Trained], seed: int, device: str) -> xr.Dataset:
         output_scale=trained.width**-0.5 if trained.mean_field else 1.0,
     )
     drawn = [weight.values.clone() if isinstance(weight, DenseWeight) else None for weight in network.weights]
+    learning = Learning()
     if trained.direction == "adversarial":
-        directions = adversarial(trained, network, at[:n], cell.stream("discriminator"))
+        directions = adversarial(trained, network, at[:n], cell.stream("discriminator", seed), learning)
     else:
-        directions = flow(trained, network, at[:n])
-    changes: list[float] = []
+        directions = flow(trained, network, at[:n], learning)
+    scale = trained.width if trained.mean_field else 1
+    limits = [limit_kernel(trained, at, depth) for depth in (trained.network.depth, trained.network.depth + 1)]
+    changes: list[tuple[float, ...]] = []
     start: Tangent | None = None
-    for direction in directions:
+    for _ in directions:
         tangent = Tangent(network, at)
         kernel = tangent.kernel
         if start is None:
             start, first = tangent, kernel
-            layers = torch.stack([layer[: n * n_outputs, : n * n_outputs] for layer in tangent.layers_with(tangent)])
-            d = direction.flatten().double()
-            energies = [torch.einsum("i,lij,j->l", d, terms, d) for terms in (layers, limit_layers(trained, at[:n]))]
-        changes.append(float((kernel - first).norm() / first.norm()))
+        gaps = [((scale * kernel - there).norm() / there.norm()).item() for there in limits]
+        changes.append((float((kernel - first).norm() / first.norm()), *gaps))
     assert start is not None
+    in_limit = limit_layers(trained, at[:n]) @ learning.path
     pairs = list(zip(tangent.forward.activations[1:], start.forward.activations[1:], strict=True))
     moved = [float((after - before).double().square().mean().sqrt()) for after, before in pairs]
     weights = [_change(weight, before) for weight, before in zip(network.weights[1:-1], drawn[1:-1], strict=True)]
@@ -98,11 +124,12 @@ def trained_network(cell: Cell[Trained], seed: int, device: str) -> xr.Dataset:
     ]
     return xr.Dataset(
         {
-            "change": ("time", changes),
+            **{name: ("time", list(values)) for name, values in zip(GAPS, zip(*changes, strict=True), strict=True)},
             "moved": ("layer", moved),
             "weights": ("matrix", weights),
-            "share": ("parameters", (energies[0] / energies[0].sum()).cpu().numpy()),
-            "share_limit": ("parameters", (energies[1] / energies[1].sum()).cpu().numpy()),
+            "share": ("parameters", _shares(learning.by_layer)),
+            "share_limit": ("parameters", _shares(in_limit)),
+            "lower": ((), float(learning.by_layer[:-1].sum(dim=0).square().mean().sqrt())),
             "learned": ((), float((tangent.output - start.output)[:n].square().mean().sqrt())),
             "switched_on": ("layer", [float((~before & after).double().mean()) for before, after in slopes]),
             "switched_off": ("layer", [float((before & ~after).double().mean()) for before, after in slopes]),
@@ -110,6 +137,13 @@ def trained_network(cell: Cell[Trained], seed: int, device: str) -> xr.Dataset:
             "truncation": ((), truncation(network.weights)),
         }
     )
+
+
+def _shares(parts: Tensor) -> np.ndarray:
+    """c_l·Σc/‖Σc‖² of the parts c_l, (L, N n_L): they add up to 1."""
+    total = parts.sum(dim=0)
+    shares: np.ndarray = (parts @ total / total.square().sum()).cpu().numpy()
+    return shares
 
 
 def _change(weight: Weight, before: Tensor | None) -> float:
@@ -131,30 +165,57 @@ def _steps(trained: Trained) -> int:
     return math.ceil(12 * max(1, training.t / 30) * max(1, math.sqrt(2e-3 / training.tolerance)))
 
 
+@cache
+def _limits(x: tuple[tuple[float, ...], ...], depth: int, nonlinearity: str, beta: float) -> Limit:
+    """Of every layer up to ``depth``: the same for all networks of a cell, and for some σ it takes a second."""
+    return limit(torch.tensor(x, dtype=torch.float64), depth=depth, nonlinearity=nonlinearity, beta=beta)
+
+
+def _limit(trained: Trained, x: Tensor) -> Limit:
+    """Up to a layer more than the network has."""
+    network = trained.network
+    return _limits(tuple(map(tuple, x.tolist())), network.depth + 1, network.nonlinearity, network.beta)
+
+
+def _for_outputs(trained: Trained, kernels: Tensor, x: Tensor) -> Tensor:
+    """K ⊗ Id on the device of x."""
+    return torch.kron(kernels, torch.eye(DIRECTIONS[trained.direction], dtype=torch.float64)).to(x.device)
+
+
+def limit_kernel(trained: Trained, x: Tensor, depth: int) -> Tensor:
+    """Θ_∞ ⊗ Id of the network's depth, or of one layer more, (N n_L, N n_L)."""
+    return _for_outputs(trained, _limit(trained, x).theta[depth - 1], x)
+
+
 def limit_layers(trained: Trained, x: Tensor) -> Tensor:
     """What the parameters of each layer contribute to Θ_∞⁽ᴸ⁾ ⊗ Id: Σ⁽ˡ⁾ Σ̇⁽ˡ⁺¹⁾ ⋯ Σ̇⁽ᴸ⁾, (L, N n_L, N n_L)."""
-    network = trained.network
-    kernels = limit(x, depth=network.depth, nonlinearity=network.nonlinearity, beta=network.beta)
+    kernels, depth = _limit(trained, x), trained.network.depth
     terms, below = [], torch.ones_like(kernels.sigma[0])
-    for sigma, sigma_dot in zip(kernels.sigma.flip(0), kernels.sigma_dot.flip(0), strict=True):
+    for sigma, sigma_dot in zip(kernels.sigma[:depth].flip(0), kernels.sigma_dot[:depth].flip(0), strict=True):
         terms.append(sigma * below)
         below = below * sigma_dot
-    identity = torch.eye(DIRECTIONS[trained.direction], dtype=torch.float64, device=x.device)
-    return torch.stack([torch.kron(term, identity) for term in reversed(terms)])
+    return torch.stack([_for_outputs(trained, term, x) for term in reversed(terms)])
 
 
-def flow(trained: Trained, network: Network, x: Tensor) -> Iterator[Tensor]:
+def flow(trained: Trained, network: Network, x: Tensor, learning: Learning) -> Iterator[Tensor]:
     """Gradient flow of a cost; yields the direction −d at each of the times."""
     cost = cost_of(trained.direction, x)
     speed = trained.width if trained.mean_field else 1
     yield -cost.direction(network(x).double())
     for begin, end in pairwise(np.linspace(0, trained.training.t * speed, TIMES)):
+        before: State | None = None
         for state in GradientFlow(float(end - begin), trained.training.tolerance).states(network, x, cost):
-            f = state.f
-        yield -cost.direction(f)
+            if before is not None:
+                step = state.t - before.t
+                learning.add(before.tangent, -cost.frozen_flow(before.tangent.kernel, before.f, step)(step))
+            before = state
+        assert before is not None
+        yield -cost.direction(before.f)
 
 
-def adversarial(trained: Trained, network: Network, z: Tensor, stream: torch.Generator) -> Iterator[Tensor]:
+def adversarial(
+    trained: Trained, network: Network, z: Tensor, stream: torch.Generator, learning: Learning
+) -> Iterator[Tensor]:
     """The network is a generator z ↦ f(z) ∈ ℝ²; d_t(z) = ∇D(f(z)) comes from a discriminator D trained alongside.
 
     D, drawn from the stream, is trained by least squares, to +1 on eight points of a circle of radius 2 and to −1 on
@@ -178,6 +239,7 @@ def adversarial(trained: Trained, network: Network, z: Tensor, stream: torch.Gen
             yield gradient
         if step < steps:
             judged.move(-eta / len(labels) * (judged.output - labels))
+            learning.add(tangent, eta / len(z) * gradient)
             tangent.move(eta / len(z) * gradient)
 
 
