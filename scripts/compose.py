@@ -1,19 +1,26 @@
 """From a command line to a typed config: what ``run.py`` and ``figures.py`` share. Imports no torch by itself."""
 
+import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
-from process import UserError
+from process import RunError, UserError
 
 if TYPE_CHECKING:
     from replication.study.experiment import Experiment
     from replication.study.settings import BaseConfig
 
 CONF = Path(__file__).parents[1] / "conf"
+
+_NOT_OURS = ("hydra.output_subdir", "hydra.run.", "hydra.job.chdir", "hydra/job_logging", "hydra.job_logging")
 
 
 def options(group: str) -> list[str]:
@@ -46,9 +53,10 @@ def typed(config: DictConfig) -> "tuple[Experiment[Any, Any], BaseConfig]":
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: {one_line(error)}") from None
     from replication.experiments import load
-    from replication.study.settings import ConfigError
+    from replication.study.settings import ConfigError, require_bounded
 
     try:
+        require_bounded(plain)
         experiment = load(plain["experiment"])
         typed: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(experiment.config), plain))
         experiment.claims_of(typed.claims)
@@ -58,15 +66,26 @@ def typed(config: DictConfig) -> "tuple[Experiment[Any, Any], BaseConfig]":
         # OmegaConf has many classes of errors, and may wrap those of the config's own checks.
         causes = [error, error.__cause__, error.__context__]
         own = next((cause for cause in causes if isinstance(cause, ConfigError)), None)
-        key = getattr(error, "full_key", None) or ""
+        key = str(getattr(error, "full_key", None) or "")
         if own or not key:
             raise UserError(str(own or one_line(error))) from None
-        value = OmegaConf.select(config, key)
+        # Of an error inside a list, OmegaConf may know the index alone.
+        key, value = _culprit(experiment.config, plain) if key.isdigit() else (key, OmegaConf.select(config, key))
         if isinstance(error, ConfigKeyError):
             parent, _, last = key.rpartition(".")
             known = [str(name) for name in (OmegaConf.select(config, parent) if parent else config) if name != last]
             raise UserError(f"{key}={value}: no such key; {parent or 'it'} has {', '.join(known)}") from None
         raise UserError(f"{key}={value}: {one_line(error)}") from None
+
+
+def _culprit(schema: type, plain: dict[str, Any]) -> tuple[str, Any]:
+    """The first key of a config whose value a schema does not take."""
+    for name, value in plain.items():
+        try:
+            OmegaConf.merge(OmegaConf.structured(schema), {name: value})
+        except Exception:
+            return name, value
+    raise AssertionError("each value alone is taken")
 
 
 def preset(name: str, *overrides: str) -> DictConfig:
@@ -77,8 +96,52 @@ def preset(name: str, *overrides: str) -> DictConfig:
         return named(compose("config", [f"+exp={name}", *overrides]), name)
 
 
+def checked(words: list[str]) -> list[str]:
+    """The words of a command line with ~ expanded; raises UserError for a key of Hydra's that a run does not take."""
+    for word in words:
+        if word.lstrip("+~").startswith(_NOT_OURS):
+            raise UserError(f"{word}: no such key; a run writes under its results folder alone")
+    return [
+        re.sub(r"^([\w.+]+=)(~(?=/|$))", lambda match: match[1] + os.path.expanduser(match[2]), word) for word in words
+    ]
+
+
+def composing(error: Exception) -> Exception:
+    """What is raised for an exception of Hydra's: a UserError naming the override, in a line; others as they are."""
+    if isinstance(error, RunError | UserError):  # of a job of a sweep, in another process
+        return error
+    if isinstance(error, BrokenPipeError | MemoryError):
+        return error
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    parser = OverridesParser.create()
+    for word in words:
+        try:
+            parser.parse_override(word)
+        except HydraException:
+            key, _, value = word.partition("=")
+            quoted = '["a=b"]' if set(value) & set("[]{},\"'") else f'"{value}"'
+            return UserError(f"{word}: Hydra cannot read this; put text in quotes, as in '{key}={quoted}'")
+    line = one_line(error)
+    if isinstance(error, HydraException | OmegaConfBaseException) and any(word in line for word in words):
+        return UserError(line)
+    GlobalHydra.instance().clear()
+    for i, word in enumerate(words):
+        try:
+            with initialize_config_dir(str(CONF), version_base="1.3"):
+                compose("config", words[: i + 1])
+        except Exception as again:
+            line = one_line(again)
+            if line.startswith("Config group override"):  # of null or a number
+                known = options(word.lstrip("+~").partition("=")[0] or "none")
+                line = f"must be one of {', '.join(known)}" if known else "no such key"
+            return UserError(line if line.startswith(word) else f"{word}: {line}")
+    return UserError(line)
+
+
 def one_line(error: Exception) -> str:
     """The first line of an error of Hydra or OmegaConf; with what exists, where a name is misspelt."""
+    if not isinstance(error, HydraException | OmegaConfBaseException):  # such as a YAML file's, over several lines
+        return " ".join(str(error).split())
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     name = first.split("'")[-2].split("/")[0] if first.count("'") >= 2 else ""
     override = next((word for word in sys.argv[1:] if word.lstrip("+~").partition("=")[0] == name), name)
@@ -86,6 +149,10 @@ def one_line(error: Exception) -> str:
         return f"{override}: choose an experiment with +exp=<name>: {', '.join(presets())}"
     if first.startswith("In '") and options(name):
         return f"{override}: must be one of {', '.join(options(name))}"
+    if isinstance(error, MissingConfigException) and error.options:
+        return f"{override}: must be one of {', '.join(error.options)}, or its plugin is not installed"
+    if first.startswith("Error merging override "):
+        return f"{first.removeprefix('Error merging override ')}: of another kind than the value in the preset"
     if first.startswith("Could not override"):
         return f"{override}: no such key; the keys are those of the preset in conf/exp, and of conf/config.yaml"
     return first

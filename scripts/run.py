@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import hydra
 import process
 from cells import compute_missing, peak_memory
-from compose import CONF, named, one_line, presets, typed
+from compose import CONF, checked, composing, named, presets, typed
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from listing import listing
@@ -35,10 +35,10 @@ def main(composed: DictConfig) -> None:
             raise UserError(f"choose an experiment with +exp=<name>: {', '.join(presets())}")
         run_experiment(named(composed, name))
     except Exception as error:
+        _failed.append(error)
         # Hydra announces an exception in a line of its own; a job of a sweep may be in another process, and must raise.
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
-        _failed.append(error)
 
 
 _failed: list[Exception] = []
@@ -53,15 +53,17 @@ def run_experiment(composed: DictConfig) -> None:
     from replication.study.gather import gather
     from replication.study.report import Section, markdown, text
     from replication.study.store import Store, UnwritableStoreError, write_dataset, write_file
-    from replication.study.tracking import TrackingError
+    from replication.study.tracking import TrackingError, check
     from replication.study.tracking import run as tracked
 
     gc.freeze()  # what was imported stays: nothing to look through at the end, nothing for a worker to copy
     process.set_threads(config.threads or process.cores())
     store = Store(config.results)
+    tags = [config.preset, *config.tracking.tags]
     try:
+        check(config.tracking.mode, config.tracking.project, tags)
         store.check_writable()
-    except UnwritableStoreError as error:
+    except (TrackingError, UnwritableStoreError) as error:
         raise UserError(str(error)) from None
 
     computed, failures, shared_peak = compute_missing(experiment, config, store)
@@ -71,15 +73,18 @@ def run_experiment(composed: DictConfig) -> None:
     dataset = gather(experiment, config, store)
     outcomes = decide(experiment.claims_of(config.claims), dataset)
     folder = run_folder(store.root, config)
-    figures = draw(experiment.name, dataset, folder)
+    try:
+        figures, problem = draw(experiment.name, dataset, folder), ""
+    except Exception as error:  # the claims are decided all the same
+        figures, problem = {}, f"the figures cannot be drawn: {process.reason(error)}"
     write_dataset(folder / f"{experiment.name}.nc", dataset)
     section = Section(config.preset, dataset.attrs, outcomes, figures)
     write_file(folder / "CLAIMS.md", markdown([section], {}, folder))
     wall_time, peak = time.perf_counter() - start, max(shared_peak, peak_memory())
     print(text(outcomes))
-    print(f"\nfigure     {next(iter(figures.values()))}")
-    for path in list(figures.values())[1:]:
-        print(f"           {path}")
+    print()
+    for i, path in enumerate(figures.values()):
+        print(f"{'' if i else 'figure':10} {path}")
     print(f"claims     {folder / 'CLAIMS.md'}")
     cells = f"{computed} of {dataset.attrs['cells']} cells computed now"
     print(f"results    {store.root / experiment.cells(config)[0].folder} ({cells})")
@@ -93,7 +98,7 @@ def run_experiment(composed: DictConfig) -> None:
             job_type="run",
             config=OmegaConf.to_container(composed, resolve=True),  # type: ignore[arg-type]
             directory=folder,
-            tags=[config.preset, *config.tracking.tags],
+            tags=tags,
         ) as run:
             run.metrics(experiment.metrics(dataset))
             for name, path in figures.items():
@@ -102,6 +107,8 @@ def run_experiment(composed: DictConfig) -> None:
             run.summary({"wall_time": wall_time, "peak_memory_GiB": peak, "cells_computed": computed})
     except (TrackingError, OSError) as error:
         raise RunError(f"{process.reason(error)}; the figures and claims are in {folder}") from None
+    if problem:
+        raise RunError(problem)
 
 
 def run_folder(root: Path, config: "BaseConfig") -> Path:
@@ -122,15 +129,14 @@ def entry() -> None:
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print a traceback and exit; here its errors come as exceptions
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
+    _failed.clear()
+    sys.argv[1:] = checked(sys.argv[1:])
     try:
         main()
-        if _failed:
-            raise _failed.pop()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(one_line(error)) from None
+    except Exception as error:
+        raise _failed.pop() if _failed else composing(error) from None
+    if _failed:
+        raise _failed.pop()
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """Bad input is refused before anything is computed or written: one line with the key, the value and what is allowed."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
-from scripts_fixtures import TINY, call, files, finish, script, start, stored
+from scripts_fixtures import TINY, call, copy_repository, files, finish, script, start, stored
 
-CI = "+exp=ci/fig1"
+CI, F3 = "+exp=ci/fig1", "+exp=ci/fig3"
 PRESETS = ", ".join(script("compose").presets())
 SOLVERS = "gradient_flow, gradient_descent"
 NEEDS_DESCENT = "needs training.solver=gradient_descent"
@@ -107,6 +109,39 @@ REFUSED = {
     "odd intervals": ([CI, "intervals=10"], ["intervals=10", "multiple of 4"]),
     "unknown tracking": ([CI, "tracking=nope"], ["tracking=nope", "disabled, offline, online"]),
     "unknown tracking mode": ([CI, "tracking.mode=nope"], ["tracking.mode=nope", "offline, online, disabled"]),
+    "a path with a home that is not there": ([F3, "data.path=~/no/such"], ["data.path=", "/no/such", "no such folder"]),
+    "a path with =": ([CI, "results=out/run=1"], ["results=out/run=1", "as in 'results=\"out/run=1\"'"]),
+    "an accent": ([CI, "results=é"], ["results=é", "as in 'results=\"é\"'"]),
+    "an accent in a list": ([CI, "tracking.tags=[é]"], ["tracking.tags=[é]", "in quotes"]),
+    "a quote alone": ([CI, "'"], ["'", "in quotes"]),
+    "a group that is null": ([CI, "tracking=null"], ["tracking=null", "disabled, offline, online"]),
+    "a value without a key": ([CI, "=1"], ["=1", "no such key"]),
+    "a package alone": ([CI, "@x=1"], ["@x=1", "no such key"]),
+    "a key of a list": ([CI, "widths.a=1"], ["widths.a=1"]),
+    "a list in a list": ([CI, "widths=[[1]]"], ["widths=[[1]]", "must be integers"]),
+    "a mapping for a list": ([CI, "widths={a: 1}"], ["widths={a: 1}", "another kind"]),
+    "kinds mixed": ([CI, "widths=[1,a,null]"], ["widths[1]=a", "Integer"]),
+    "a number among lists": (
+        ["+exp=ci/theorem1", "unequal=[[64,64,64],0]"],
+        ["unequal=[[64, 64, 64], 0]", "ListConfig"],
+    ),
+    "width 2⁶³": ([CI, f"widths=[{2**63}]"], [f"widths[0]={2**63}", "at most 2147483647"]),
+    "draw 2⁶³": ([CI, f"draw={2**63}"], [f"draw={2**63}", "at most 2147483647"]),
+    "seeds without end": ([CI, "narrow_seeds=100000000"], ["narrow_seeds=100000000", "at most 1000000"]),
+    "too deep": ([CI, "network.depth=100000"], ["network.depth=100000", "≤ 1000"]),
+    "t without end": ([CI, "training.t=1e300"], ["training.t=1e+300", "within"]),
+    "a resolution that does not end": ([F3, "rates.resolution=1e-20"], ["rates.resolution=1e-20", "≥ 1e-6"]),
+    "a long key": ([CI, "x" * 300 + "=1"], ["xxx=1"]),
+    "a long name": (["+exp=" + "x" * 300], ["xxx", PRESETS]),
+    "a long folder": ([CI, "results=" + "x" * 300], ["xxx", "too long"]),
+    "a long text": ([CI, "network.nonlinearity=" + "x" * 2000], ["network.nonlinearity=", "1000 characters"]),
+    "threads without end": ([CI, "threads=20000"], ["threads=20000", "≤"]),
+    "workers without end": ([CI, "workers=20000"], ["workers=20000", "≤"]),
+    "a folder of Hydra's": ([CI, "hydra.output_subdir=x"], ["hydra.output_subdir=x", "under its results folder"]),
+    "another folder of Hydra's": ([CI, "hydra.run.dir=x"], ["hydra.run.dir=x", "under its results folder"]),
+    "a launcher that is not there": (["-m", CI, "hydra/launcher=ray"], ["hydra/launcher=ray", "basic", "plugin"]),
+    "a project's name": ([CI, "tracking.project=a/b"], ["tracking.project=a/b", "cannot contain"]),
+    "a long tag": ([CI, f"tracking.tags=[{'t' * 65}]"], ["tracking.tags=", "64 characters"]),
     "results null": ([CI, "results=null"], ["results", "None"]),
     "results empty": ([CI, "results="], ["results="]),
 }
@@ -141,6 +176,29 @@ def test_refused(run: ModuleType, tmp_path: Path, overrides: list[str], parts: l
     assert_one_line(done.stderr, parts)
     assert done.stdout == ""
     assert files(tmp_path) == {}
+
+
+VARIABLES = ("WANDB_MODE=x", "WANDB_BASE_URL=x", "WANDB_RUN_ID=a/b", "WANDB_RESUME=x", "WANDB_INIT_TIMEOUT=x")
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_refused_variables_of_weights_and_biases(
+    run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(*variable.split("="))
+    done = call(CI, f"results={tmp_path / 'results'}", module=run)
+    assert done.returncode == 2
+    assert_one_line(done.stderr, [f"{variable} in the environment: "])
+    assert files(tmp_path) == {}
+
+
+def test_a_mistake_in_the_file_of_a_preset(tmp_path: Path) -> None:
+    root = copy_repository(tmp_path)
+    (root / "conf" / "exp" / "mine.yaml").write_text("# @package _global_\na: b: c\n")
+    command = [sys.executable, str(root / "scripts" / "run.py"), "+exp=mine"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert_one_line(done.stderr, ["mine.yaml", "line 2"])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

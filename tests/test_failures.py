@@ -144,3 +144,17 @@ def test_what_was_computed_is_printed_even_if_tracking_fails(
     assert "(0 of 13 cells computed now)" in done.stdout
     (line,) = done.stderr.splitlines()
     assert "; the figures and claims are in " in line
+
+
+def test_claims_are_printed_even_if_the_figures_cannot_be_drawn(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("Axis limits cannot be NaN or Inf")
+
+    shutil.copytree(whole / "fig1", tmp_path / "fig1")
+    monkeypatch.setattr("replication.plots.fig1.figures", fail)
+    done = call(*TINY, f"results={tmp_path}")
+    assert done.returncode == 1
+    assert "fig1.mean" in done.stdout
+    assert done.stderr == "error: the figures cannot be drawn: ValueError: Axis limits cannot be NaN or Inf\n"

@@ -1,6 +1,7 @@
 """What configs are made of: the base of every config, the network, seeds at widths, and checks of domains."""
 
 import math
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -24,9 +25,29 @@ def require(condition: bool, key: str, value: Any, allowed: str) -> None:
         raise ConfigError(f"{key}={value}: {allowed}")
 
 
+def require_bounded(value: Any, key: str = "") -> None:
+    """Raise ConfigError for a value of a config that no experiment needs, and that might fill the memory or never end.
+
+    Such are integers from 2³¹ on, numbers but of widths and draws above 10⁶, reals beyond 10^±30, and texts and lists
+    of more than 1000 characters and 10⁵ entries.
+    """
+    if isinstance(value, dict | list):
+        require(len(value) <= 10**5, key, f"({len(value)} entries)", "must be at most 10⁵")
+        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+            require_bounded(item, f"{key}[{name}]" if isinstance(value, list) else f"{key}.{name}".lstrip("."))
+    elif isinstance(value, str):
+        require(len(value) <= 1000 and "\0" not in value, key, repr(value[:40]), "must be at most 1000 characters")
+    elif isinstance(value, int):
+        limit = 2**31 - 1 if "width" in key or key == "draw" else 10**6
+        require(abs(value) <= limit, key, value, f"must be at most {limit}")
+    elif isinstance(value, float) and math.isfinite(value) and value:
+        require(1e-30 <= abs(value) <= 1e30, key, value, "must be within 1e-30 and 1e30")
+
+
 def require_distinct(key: str, values: Sequence[int], minimum: int) -> None:
     """Raise ConfigError unless ``values`` is a non-empty list of distinct integers ≥ minimum."""
     require(len(values) > 0, key, list(values), "must not be empty")
+    require(all(isinstance(value, int) for value in values), key, list(values), "must be integers")
     require(min(values) >= minimum, key, list(values), f"must be integers ≥ {minimum}")
     require(len(set(values)) == len(values), key, list(values), "must not repeat")
 
@@ -81,8 +102,10 @@ class BaseConfig:
     def __post_init__(self) -> None:
         require(0 <= self.draw < 2**31, "draw", self.draw, "must be an integer ≥ 0")
         require(self.results != "", "results", self.results, "must be a folder")
-        require(self.threads is None or self.threads >= 1, "threads", self.threads, "must be null (all) or ≥ 1")
-        require(self.workers >= 1, "workers", self.workers, "must be ≥ 1")
+        most = max(256, os.cpu_count() or 1)
+        threads = self.threads is None or 1 <= self.threads <= most
+        require(threads, "threads", self.threads, f"must be null (all) or ≥ 1 and ≤ {most}")
+        require(1 <= self.workers <= most, "workers", self.workers, f"must be ≥ 1 and ≤ {most}")
         try:
             device = torch.device(self.device)
         except RuntimeError:
@@ -104,6 +127,7 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         require(self.depth >= 2, "network.depth", self.depth, "must be ≥ 2, or there is no hidden layer")
+        require(self.depth <= 1000, "network.depth", self.depth, "must be ≤ 1000")
         require(
             self.nonlinearity in NONLINEARITIES,
             "network.nonlinearity",

@@ -19,6 +19,37 @@ class TrackingError(RuntimeError):
     """The Weights & Biases run could not be started."""
 
 
+def check(mode: str, project: str, tags: Sequence[str]) -> None:
+    """Raise TrackingError, one line, for a value or a variable of the environment that Weights & Biases would refuse.
+
+    It reads every variable that begins with WANDB_. Call it before computing anything.
+    """
+    if mode == "disabled":
+        return
+    import wandb
+
+    values: dict[str, dict[str, Any]] = {
+        "tracking.project": {"project": project},
+        "tracking.tags": {"run_tags": list(tags)},
+    }
+    for key, setting in values.items():
+        with _refused(f"{key}={next(iter(setting.values()))}"):
+            wandb.Settings(**setting)
+    for name, value in os.environ.items():
+        if name.startswith("WANDB_"):
+            with _refused(f"{name}={value} in the environment"):
+                wandb.Settings().update_from_env_vars({name: value})
+
+
+@contextmanager
+def _refused(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # pydantic's or wandb's own
+        details = error.errors()[0]["msg"] if hasattr(error, "errors") else str(error)
+        raise TrackingError(f"{what}: {details}") from None
+
+
 class Run:
     """What is recorded of one invocation; with tracking disabled, the same calls do nothing."""
 

@@ -144,7 +144,8 @@ class RatesConfig(SeedsPerWidth):
     def __post_init__(self) -> None:
         require(self.n >= 3, "rates.n", self.n, "must be ≥ 3")
         require(0 < self.t < math.inf, "rates.t", self.t, "must be > 0")
-        require(0 < self.resolution < 1, "rates.resolution", self.resolution, "must be in (0, 1)")
+        valid = 1e-6 <= self.resolution < 1  # below, the bisection would not end: float64 has no rates between
+        require(valid, "rates.resolution", self.resolution, "must be ≥ 1e-6 and < 1")
 
 
 @dataclass(kw_only=True)
