@@ -1,50 +1,23 @@
-"""Gaussian expectations against 50-digit references, closed forms against quadrature, and both against sampling."""
+"""Dual activations in closed form, at every correlation and variance."""
 
 import math
-import re
 from collections.abc import Callable
-from fractions import Fraction
 
 import mpmath as mp
-import numpy as np
 import pytest
 import torch
-from scipy import special
+from nonlinearities_fixtures import MODERATE, angle, covariances, integral, pairs_of
 
 from replication.gaussian import Directions, GaussianPairs, Moments
-from replication.nonlinearities import NONLINEARITIES, PiecewiseLinear, from_function, leaky_relu, nonlinearity
+from replication.nonlinearities import NONLINEARITIES, PiecewiseLinear, leaky_relu, nonlinearity
 
 SMOOTH = ("erf", "tanh", "gelu", "sin", "cos", "softplus", "quadratic")
-VARIANCES = [(1.0, 1.0), (0.3, 1.7), (2.0, 2.0000001), (1e-6, 1e-6), (1e-6, 1e3), (1e3, 1e3), (40.0, 0.02)]
-GAPS = [0.0, 1e-16, 1e-13, 1e-9, 1e-5, 1e-2, 0.4]
-CORRELATIONS = [0.0, 1e-8] + [sign * (1 - gap) for sign in (1, -1) for gap in GAPS]
 
 
 @pytest.fixture(autouse=True)
 def _digits():
     with mp.workdps(50):
         yield
-
-
-def covariances(variances=VARIANCES, correlations=CORRELATIONS) -> list[tuple[float, float, float]]:
-    """Positive semi-definite (k11, k12, k22) in float64: products of correlated floats are shrunk until they are."""
-    triples = []
-    for q1, q2 in variances:
-        for c in correlations:
-            k12 = c * math.sqrt(q1 * q2)
-            while Fraction(k12) ** 2 > Fraction(q1) * Fraction(q2):
-                k12 = math.nextafter(k12, 0.0)
-            triples.append((q1, k12, q2))
-    return triples
-
-
-def pairs_of(triples) -> GaussianPairs:
-    return GaussianPairs.from_covariance(*torch.tensor(triples, dtype=torch.float64).T)
-
-
-def angle(k11, k12, k22):
-    determinant = mp.mpf(k11) * mp.mpf(k22) - mp.mpf(k12) ** 2
-    return mp.atan2(mp.sqrt(determinant), mp.mpf(k12))
 
 
 def relu_reference(slope: float) -> Callable:
@@ -98,36 +71,6 @@ CLOSED = {
     "cos": lambda *k: sin_reference(*k)[::-1],
     "quadratic": quadratic_reference,
 }
-POINTWISE = {
-    "erf": (special.erf, lambda x: 2 / np.sqrt(np.pi) * np.exp(-x * x)),
-    "tanh": (np.tanh, lambda x: np.cosh(np.clip(x, -5000, 5000)) ** -2.0),
-    "gelu": (lambda x: x * special.ndtr(x), lambda x: special.ndtr(x) + x * np.exp(-x * x / 2) / np.sqrt(2 * np.pi)),
-    "sin": (np.sin, np.cos),
-    "cos": (np.cos, lambda x: -np.sin(x)),
-    "softplus": (lambda x: np.logaddexp(0, x), lambda x: 1 / (1 + np.exp(-x))),
-    "quadratic": (np.square, lambda x: 2 * x),
-}
-
-
-def integral(name: str, k11: float, k12: float, k22: float) -> tuple[float, float]:
-    """E[σ(u)σ(v)], E[σ̇(u)σ̇(v)] by the trapezoidal rule in two dimensions, spectrally accurate for an analytic σ.
-
-    80-bit floats where numpy's σ has them (not erf, gelu). u = √k11 z, v = √k22 (cosθ z + sinθ w).
-    """
-    function, derivative = POINTWISE[name]
-    real = np.float64 if name in ("erf", "gelu") else np.longdouble
-    theta = angle(k11, k12, k22)
-    c, s, sd1, sd2 = (real(mp.nstr(t, 25)) for t in (mp.cos(theta), mp.sin(theta), mp.sqrt(k11), mp.sqrt(k22)))
-    step1 = min(0.2, 0.22 / math.sqrt(max(k11, float(c) ** 2 * k22)))
-    step2 = min(0.2, 0.22 / (math.sqrt(k22) * float(s)) if s > 1e-30 else 1.0)
-    z, w = (np.arange(-math.ceil(9.5 / h), math.ceil(9.5 / h) + 1).astype(real) * real(h) for h in (step1, step2))
-    normal = [np.exp(-t * t / 2) * real(h) / np.sqrt(2 * real(mp.nstr(mp.pi, 25))) for t, h in ((z, step1), (w, step2))]
-    sums = [real(0), real(0)]
-    for rows in np.array_split(np.arange(len(z)), 1 + len(z) * len(w) // 10**6):
-        v = sd2 * (c * z[rows, None] + s * w)
-        for i, f in enumerate((function, derivative)):
-            sums[i] += ((normal[0] * f(sd1 * z))[rows] * (f(v) * normal[1]).sum(1)).sum()
-    return float(sums[0]), float(sums[1])
 
 
 def errors(name_or_nonlinearity, reference, triples, mixed=False) -> list[list[float]]:
@@ -174,9 +117,6 @@ def test_gelu_does_not_cancel_at_large_nearly_opposite_arguments():
         assert float(slope[i]) == pytest.approx(float(exact[1]), rel=4e-14, abs=0)
 
 
-MODERATE = covariances([(1.0, 1.0), (0.3, 1.7), (1e-6, 4.0)], [0.0, 0.5, 1.0, -1.0, 1 - 1e-9, -0.999])
-
-
 @pytest.mark.parametrize("name", [name for name in SMOOTH if name not in ("tanh", "softplus")])
 def test_closed_forms_are_the_integrals(name):
     assert max(max(row) for row in errors(name, lambda *k: integral(name, *k), MODERATE)) < 1e-13
@@ -185,24 +125,6 @@ def test_closed_forms_are_the_integrals(name):
 @pytest.mark.parametrize("name", ["tanh", "softplus"])
 def test_hermite_series_are_the_integrals(name):
     assert max(max(row) for row in errors(name, lambda *k: integral(name, *k), MODERATE)) < 1e-13
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["tanh", "softplus"])
-def test_quadrature_is_accurate_at_every_correlation_and_variance(name):
-    found = nonlinearity(name).expectations(pairs_of(covariances()))
-    for i, triple in enumerate(covariances()):
-        for value, expected in zip(found, integral(name, *triple), strict=True):
-            assert float(value[i]) == pytest.approx(expected, rel=1e-13, abs=1e-16), triple
-
-
-@pytest.mark.parametrize("name", ["tanh", "softplus"])
-def test_quadrature_is_accurate_for_large_variances(name):
-    triples = covariances([(1e3, 1e3), (40.0, 0.02)], [1.0, 1 - 1e-5, -1.0])
-    found = nonlinearity(name).expectations(pairs_of(triples))
-    for i, triple in enumerate(triples):
-        for value, expected in zip(found, integral(name, *triple), strict=True):
-            assert float(value[i]) == pytest.approx(expected, rel=1e-13, abs=0), triple
 
 
 @pytest.mark.parametrize("name", NONLINEARITIES)
@@ -305,159 +227,3 @@ def test_angles_between_inputs_do_not_see_lengths(n_0, beta):
         k11, k12, k22 = dot(x[0], x[0]), dot(x[0], other), dot(other, other)
         theta = mp.atan2(mp.sqrt(abs(k11 * k22 - k12**2)), abs(k12))
         assert float(pairs.acute_angle()[0][0, i]) == pytest.approx(float(theta), abs=5e-16)
-
-
-KINKED = covariances([(1.0, 1.0), (0.3, 1.7)], [1.0, -1.0, 1 - 1e-5, -1 + 1e-5, 0.3])
-
-
-def test_a_kinked_function_by_quadrature_agrees_with_its_closed_form():
-    relu = nonlinearity("relu")
-    quadrature = from_function("mine", relu, kinks=(0.0,))
-    pairs = pairs_of(KINKED)
-    for found, expected in zip(quadrature.expectations(pairs), relu.expectations(pairs), strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-16)
-    a, b = (Moments.of(quadrature.root_mean_square(k), 0.1) for k in (pairs.k11, pairs.k22))
-    found, expected = (choice.propagate(pairs, a, b)[0] for choice in (quadrature, relu))
-    torch.testing.assert_close(found.acute_angle()[0], expected.acute_angle()[0], rtol=0, atol=1e-15)
-
-
-def test_kinks_away_from_zero():
-    """σ(x) = |x − 1| at θ = 0: E = k + 1; at k12 = 0 the product of E|u − 1|, erfc-like, with itself."""
-    choice = from_function("shifted", lambda x: (x - 1).abs(), kinks=(1.0,))
-    value, slope = choice.expectations(pairs_of([(2.0, 2.0, 2.0), (2.0, 0.0, 2.0)]))
-    mean = math.sqrt(2) * math.sqrt(2 / math.pi) * math.exp(-0.25) + math.erf(0.5)
-    sign = -math.erf(0.5)
-    assert value.tolist() == pytest.approx([3.0, mean**2], rel=1e-13, abs=0)
-    assert slope.tolist() == pytest.approx([1.0, sign**2], rel=1e-13, abs=0)
-
-
-def test_a_smooth_function_by_quadrature_agrees_with_the_named_one():
-    mine, named = from_function("mine", torch.tanh), nonlinearity("tanh")
-    pairs = pairs_of(MODERATE)
-    for found, expected in zip(mine.expectations(pairs), named.expectations(pairs), strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-16)
-
-
-def test_an_unnamed_kink_is_reported():
-    choice = from_function("mine", lambda x: (x - 0.3).abs())
-    for correlation in (0.1, 0.9999):
-        with pytest.warns(RuntimeWarning, match="kinks"):
-            choice.expectations(pairs_of([(1.0, correlation, 1.0)]))
-
-
-def exponential(k11, k12, k22):
-    value = mp.exp((mp.mpf(k11) + k22) / 2 + k12)
-    return value, value
-
-
-def hyperbolic(k11, k12, k22):
-    size = mp.exp((mp.mpf(k11) + k22) / 2)
-    return size * mp.sinh(k12), size * mp.cosh(k12)
-
-
-def linear_times_exponential(k11, k12, k22):
-    """E[uv e^{u+v}] and E[(1 + u)(1 + v)e^{u+v}]: under the measure tilted by e^{u+v}, u and v have means m and n."""
-    m, n, size = mp.mpf(k11) + k12, mp.mpf(k22) + k12, exponential(k11, k12, k22)[0]
-    return (k12 + m * n) * size, (k12 + (1 + m) * (1 + n)) * size
-
-
-def relu_times_exponential(k11, k12, k22):
-    """E[relu(u)² e^{2u}] for u = v, by differentiating E[e^{su}; u > 0] = e^{s²k/2} Φ(s√k) in s."""
-
-    def moment(s):
-        return mp.exp(s * s * k11 / 2) * mp.ncdf(s * mp.sqrt(k11))
-
-    second, first, zeroth = (mp.diff(moment, 2, n) for n in (2, 1, 0))
-    return second, second + 2 * first + zeroth
-
-
-GROWING = {
-    "exp": (torch.exp, exponential),
-    "sinh": (torch.sinh, hyperbolic),
-    "x exp": (lambda x: x * x.exp(), linear_times_exponential),
-}
-
-
-@pytest.mark.parametrize("name", GROWING)
-def test_a_function_that_grows_fast_is_accurate_or_refused(name):
-    """At all correlations, and relative to the expectation itself: its terms may cancel by 50 digits.
-
-    1e57 was the error at a variance of 110, without a word, while the rule ended at |z| = 13.
-    """
-    function, reference = GROWING[name]
-    choice = from_function(name, function)
-    triples = covariances([(1.0, 1.0), (1.0, 36.0), (16.0, 16.0), (90.0, 0.01)], [1.0, 0.99, 0.3, 0.0, -0.4, -0.9])
-    found = choice.expectations(pairs_of(triples))
-    for i, triple in enumerate(triples):
-        sizes = math.sqrt(reference(*[triple[0]] * 3)[0] * reference(*[triple[2]] * 3)[0])
-        for value, expected in zip(found, reference(*triple), strict=True):
-            zero = 0 if expected else 1e-16 * sizes  # E[sinh sinh] = 0 for independent u and v
-            assert float(value[i]) == pytest.approx(float(expected), rel=1e-13, abs=zero), triple
-    variance = torch.tensor([0.1, 36.0], dtype=torch.float64)
-    moments = [math.sqrt(reference(k, k, k)[0]) for k in variance.tolist()]
-    assert choice.root_mean_square(variance).tolist() == pytest.approx(moments, rel=1e-13, abs=0)
-    for variance in (150.0, 1e3, 1e6):
-        with pytest.raises(ValueError, match=re.escape(f"variance {variance:.3g} of u: σ grows too fast")):
-            choice.expectations(pairs_of([(1.0, 0.0, variance)]))
-        with pytest.raises(ValueError, match="not finite"):
-            choice.root_mean_square(torch.tensor([1.0, variance], dtype=torch.float64))
-
-
-def test_a_function_with_a_kink_that_grows_fast_is_accurate():
-    choice = from_function("relu exp", lambda x: x.clamp(min=0) * x.exp(), kinks=(0.0,))
-    for variance in (1.0, 25.0):
-        found = choice.expectations(pairs_of([(variance, variance, variance)]))
-        expected = [float(part) for part in relu_times_exponential(variance, variance, variance)]
-        assert [float(part) for part in found] == pytest.approx(expected, rel=1e-13, abs=0)
-
-
-def test_a_second_moment_that_hardly_exists_is_reported_and_one_that_does_not_is_refused():
-    """E[exp(u²/4)] is finite for variances below 2: close to 2, most of it lies where nothing reaches."""
-    choice = from_function("gaussian", lambda x: (x.square() / 8).exp())
-    moment = choice.root_mean_square(torch.tensor([1.0], dtype=torch.float64)).square()
-    assert float(moment) == pytest.approx(math.sqrt(2), rel=1e-13)
-    for compute in (
-        lambda q: choice.root_mean_square(torch.tensor([q], dtype=torch.float64)),
-        lambda q: choice.expectations(pairs_of([(q, q / 2, q)])),
-    ):
-        with pytest.warns(RuntimeWarning, match="grows too fast"):
-            compute(1.95)
-        for q in (2.1, 4.0, 100.0):
-            with pytest.raises(ValueError, match="not finite"):
-                compute(q)
-
-
-@pytest.mark.parametrize("function", [torch.log, torch.sqrt])
-def test_a_function_that_is_not_defined_everywhere_is_refused(function):
-    with pytest.raises(ValueError, match="not defined everywhere"):
-        from_function("mine", function).expectations(pairs_of([(1.0, 0.5, 1.0)]))
-
-
-def test_a_function_that_overflows_where_nothing_matters_is_not_refused():
-    """log(1 + eˣ), written without care, is infinite from x = 710 on, 22 standard deviations away."""
-    choice = from_function("mine", lambda x: torch.log1p(torch.exp(x)), torch.sigmoid)
-    pairs = pairs_of([(1e3, 3e2, 1e3)])
-    for found, expected in zip(choice.expectations(pairs), nonlinearity("softplus").expectations(pairs), strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-13, atol=0)
-
-
-def test_a_kink_that_matters_at_the_smallest_variance_only_is_reported():
-    choice = from_function("mine", lambda x: (x - 0.3).abs(), lambda x: torch.tanh(1e3 * (x - 0.3)))
-    with pytest.warns(RuntimeWarning, match="kinks"):
-        choice.expectations(pairs_of([(1.0, 0.0, 1e12)]))
-
-
-@pytest.mark.parametrize("function", [torch.reciprocal, lambda x: x.abs().sqrt()])
-def test_a_singularity_at_a_centre_of_the_rule_is_reported(function):
-    """σ̇ of √|x| is not square integrable; nodes graded alike towards 0 would agree on it."""
-    with pytest.warns(RuntimeWarning, match="known to"):
-        from_function("mine", function).expectations(pairs_of([(1.0, 0.5, 1.0)]))
-
-
-def test_refusals():
-    with pytest.raises(ValueError, match=r"'rleu'.*relu, .*softplus"):
-        nonlinearity("rleu")
-    with pytest.raises(ValueError, match="finite"):
-        leaky_relu(math.nan)
-    with pytest.raises(ValueError, match="finite"):
-        from_function("mine", torch.tanh, kinks=(math.inf,))

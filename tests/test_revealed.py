@@ -1,43 +1,20 @@
 """Revealed weights: exactly the dense network that they could be, and a matrix of i.i.d. N(0, 1) entries."""
 
 import math
-import weakref
 
 import numpy as np
 import pytest
 import torch
+from revealed_fixtures import N_0, network, stream, weight
 from scipy import stats
 
 from replication.costs import LeastSquares
 from replication.datasets import angle_grid, circle, gaussian
 from replication.network import Network
-from replication.revealed import RevealedWeight, nbytes, rank, revealing, truncation
-from replication.study import memory
-from replication.study.memory import require_memory
-from replication.study.settings import ConfigError, WideNetworkConfig
+from replication.revealed import RevealedWeight, rank, revealing, truncation
 from replication.tangent import Tangent, tangent_kernel
 from replication.training import GradientDescent, GradientFlow
 from replication.weights import DenseWeight
-
-N_0 = 20  # more than revealed.SMALL, so that the first matrix is revealed too
-
-
-def stream(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def weight(n_out=30, n_in=25, dtype=torch.float64, tolerance=0.0, seed=0):
-    return RevealedWeight(n_out, n_in, stream(seed), dtype, tolerance=tolerance)
-
-
-def network(sigma="relu", depth=3, n_outputs=1, width=40, tolerance=0.0, dtype=torch.float64, seed=0, n_0=N_0):
-    return Network.init(
-        [n_0, *[width] * (depth - 1), n_outputs],
-        generator=stream(seed),
-        nonlinearity=sigma,
-        dtype=dtype,
-        weight=revealing(tolerance),
-    )
 
 
 def dense(revealed, biases, trained=True):
@@ -274,69 +251,8 @@ def test_a_batch_that_is_not_finite_reveals_nothing():
     assert w.rank == 0
 
 
-def test_what_is_small_is_held_as_a_tensor_and_sizes_are_reported():
-    revealed = network(n_0=2, width=100)
-    assert [type(w) for w in revealed.weights] == [DenseWeight, RevealedWeight, DenseWeight]
-    held = nbytes(revealed.weights)
-    revealed(circle(angle_grid(6)[:-1]))
-    assert rank(revealed.weights) == 6
-    assert nbytes(revealed.weights) - held == 6 * 200 * 8
-    assert rank([DenseWeight(torch.ones(2, 2))]) == truncation([DenseWeight(torch.ones(2, 2))]) == 0
-
-
-def test_memory_is_given_back_at_once():
-    w = weight()
-    w.apply(gaussian(2, 25, stream()))
-    reference = weakref.ref(w)
-    del w
-    assert reference() is None
-
-
 def test_bad_tolerances_and_ensembles_are_refused():
     with pytest.raises(ValueError, match="tolerance"):
         weight(tolerance=1.0)
     with pytest.raises(ValueError, match="one by one"):
         Network.init([2, 30, 30, 1], generator=[stream(0), stream(1)], weight=revealing())
-
-
-def wide(**changes):
-    fields = {"depth": 4, "nonlinearity": "relu", "beta": 0.1, "dtype": "float32", "weights": "revealed"}
-    return WideNetworkConfig(**fields | {"tolerance": 0.0} | changes)
-
-
-def test_the_config_chooses_how_weights_are_held():
-    revealed = wide().draw_wide(2, 50, inputs=10, directions=10, generator=stream())
-    assert {type(w) for w in revealed.weights} == {DenseWeight, RevealedWeight}
-    held = wide(weights="dense").draw_wide(2, 50, inputs=10, directions=10, generator=stream())
-    assert {type(w) for w in held.weights} == {DenseWeight}
-    for key, value in (("weights", "sparse"), ("tolerance", 1.0), ("tolerance", -1.0)):
-        with pytest.raises(ConfigError, match=f"network.{key}="):
-            wide(**{key: value})
-
-
-def test_what_does_not_fit_is_refused_before_it_is_allocated_naming_what_does():
-    with pytest.raises(MemoryError, match="width 100000000 needs"):
-        wide(weights="dense").draw_wide(2, 10**8, inputs=10, directions=10, generator=stream())
-    with pytest.raises(MemoryError, match=r"largest width that fits is \d+") as error:
-        wide().draw_wide(2, 10**12, inputs=64, directions=64, generator=stream())
-    largest = int(str(error.value).split()[-1])
-    assert largest > 10**5
-    require_memory(largest // 2, lambda n: wide().nbytes(2, n, 1, 64, 64), "cpu")
-
-
-def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
-    unlimited = memory.free_memory("cpu")
-    assert unlimited > 2**20
-    for limit, expected in (("max", unlimited), (str(2**30), 2**29), (str(2**28), 0)):
-        (tmp_path / "memory.max").write_text(limit, encoding="ascii")
-        (tmp_path / "memory.current").write_text(str(2**29), encoding="ascii")
-        assert memory.free_memory("cpu") == pytest.approx(expected, rel=0.5)
-
-
-def test_a_wide_network_costs_what_the_bound_says():
-    config, x = wide(), circle(angle_grid(16)[:-1])
-    net = config.draw_wide(2, 20_000, inputs=16, directions=16, generator=stream())
-    tangent_kernel(net, x)
-    assert nbytes(net.weights) < config.nbytes(2, 20_000, 1, 16, 16)
-    assert nbytes(net.weights) > 0.2 * config.nbytes(2, 20_000, 1, 16, 16)  # the rest: δ, activations, room to work
