@@ -110,6 +110,22 @@ def test_claims_fail_where_they_are_broken(name, broken):
     assert verdict(name, models(**broken)) == "fails"
 
 
+@pytest.mark.parametrize(
+    ("name", "key", "inside", "outside"),
+    [
+        ("law", "exponent", -0.475, -0.425),
+        ("law", "exponent", -0.525, -0.575),
+        ("constant", "constant", 1.05, 1.15),
+        ("constant", "constant", 0.94, 0.85),
+        ("descent", "gap", 0.9e-13, 1.1e-13),
+        ("trajectories", "trajectory", -0.45, -0.35),
+        ("trajectories", "trajectory", -0.55, -0.65),
+    ],
+)
+def test_claims_hold_just_inside_their_ranges_and_fail_just_outside(name, key, inside, outside):
+    assert [verdict(name, models(**{key: value})) for value in (inside, outside)] == ["holds", "fails"]
+
+
 @pytest.mark.parametrize("name", experiment.KERNELS)
 def test_expected_deviation_is_that_of_many_models(name):
     dataset = EXPERIMENT.compute(cell(name, 20, range(200)))

@@ -33,7 +33,7 @@ def measured(setting, draw=0):
     return EXPERIMENT.compute(replace(cell_of(EXPERIMENT, setting), draw=draw))
 
 
-def networks(exponent=-0.5, gap=1e-6, remaining=1e-20, stall=0.02) -> xr.Dataset:
+def networks(exponent=-0.5, gap=1e-8, remaining=1e-20, stall=0.02) -> xr.Dataset:
     """An assembled dataset in which, by default, the paper is right."""
     rng = np.random.default_rng(0)
     parts = []
@@ -78,6 +78,26 @@ def test_claims_hold_where_they_should_and_reject_their_controls(name):
 def test_claims_fail_where_they_are_broken(name, broken):
     (outcome,) = decide([CLAIM[name]], networks(**broken))
     assert outcome.verdict == "fails"
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "inside", "outside"),
+    [
+        ("dissipation", "gap", 0.9e-6, 1.1e-6),
+        ("on_data", "exponent", -0.38, -0.22),
+        ("on_data", "exponent", -0.62, -0.78),
+        ("off_data", "exponent", -0.38, -0.22),
+        ("off_data", "exponent", -0.62, -0.78),
+        ("infimum", "remaining", 0.9e-12, 1.1e-12),
+        ("stall", "stall", 0.02 * (1 + 0.9e-9), 0.02 * (1 + 1.1e-9)),
+        ("stall", "stall", 0.02 * (1 - 0.9e-9), 0.02 * (1 - 1.1e-9)),
+    ],
+)
+def test_claims_hold_just_inside_their_ranges_and_fail_just_outside(name, key, inside, outside):
+    assert [decide([CLAIM[name]], networks(**{key: value}))[0].verdict for value in (inside, outside)] == [
+        "holds",
+        "fails",
+    ]
 
 
 @pytest.mark.parametrize("name", COSTS)
