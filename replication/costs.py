@@ -14,8 +14,8 @@ from torch import Tensor
 from .shapes import require_kernel, require_shape
 
 # A system of more equations is a large one; and the decay, as an exponent, up to which it counts as not stiff.
-_LARGE = 500
-_STIFF = 1000
+LARGE = 500
+STIFF = 1000
 
 
 class FrozenFlow(Protocol):
@@ -52,7 +52,7 @@ class Cost(ABC):
         Then f(s) = f_0 − K w(s) on the data, and off the data with the cross kernel (paper §3, kernel gradient
         descent). Here by integrating ẇ = d|_{f_0 − K w}/N numerically with relative tolerance 1e-9: by LSODA, or for
         a large system, where its Jacobian by differences would take N n_L products with K, by DOP853 if the fastest
-        component decays by less than e^``_STIFF``, else by BDF with the cost's own ``hessian``.
+        component decays by less than e^``STIFF``, else by BDF with the cost's own ``hessian``.
         Raises RuntimeError if the integration fails, ValueError if kernel, f_0 and d|_f do not agree.
         """
         require_kernel(kernel.shape, "f_0", f_0.shape)
@@ -75,9 +75,9 @@ class Cost(ABC):
             return (hessian @ rows / -n).reshape(kernel.shape).cpu().numpy()
 
         method, options = "LSODA", {}
-        if f_0.ndim == 2 and f_0.numel() > _LARGE:
+        if f_0.ndim == 2 and f_0.numel() > LARGE:
             fastest = torch.linalg.matrix_norm(kernel, ord=1).item() / n * self.curvature() * duration
-            method = "DOP853" if fastest < _STIFF else "BDF"
+            method = "DOP853" if fastest < STIFF else "BDF"
             if method == "BDF" and self.hessian(f_0) is not None:
                 options = {"jac": jacobian}
         scale = max(1e-300, self.direction(f_0).abs().max().item() / n * duration)
@@ -137,7 +137,7 @@ class LeastSquares(Cost):
         components = 2 * self.factor / f_0.shape[-2] * (eigenvectors.mT @ error.reshape(*error.shape[:-2], -1, 1))
 
         def w(s: float, moment: int = 0) -> Tensor:
-            decay = s ** (moment + 1) * _moment_of_decay(rates * s, moment)
+            decay = s ** (moment + 1) * moment_of_decay(rates * s, moment)
             integral: Tensor = eigenvectors @ (decay[..., None] * components)
             return integral.reshape(error.shape)
 
@@ -176,7 +176,7 @@ class CrossEntropy(Cost):
         require_shape("f", f.shape, "the labels, one-hot,", self.onehot.shape)
 
 
-def _moment_of_decay(z: Tensor, moment: int) -> Tensor:
+def moment_of_decay(z: Tensor, moment: int) -> Tensor:
     """∫₀¹ uᵐ e^{−zu} du for m = 0 and 1: (1 − e^{−z})/z and (1 − (1 + z)e^{−z})/z², by their series near 0."""
     if moment == 0:
         return torch.where(z.abs() < 1e-12, 1.0, -torch.expm1(-z) / torch.where(z == 0, 1.0, z))

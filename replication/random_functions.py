@@ -136,7 +136,7 @@ class LinearModel:
 
         Raises ValueError for θ of a wrong shape or not finite.
         """
-        return self._output(self._parameters(theta, x.device), self._blocks(x))
+        return self._output(self._parameters(theta, x.device), self.blocks(x))
 
     def tangent_kernel(self, x: Tensor, x2: Tensor | None = None, /) -> Tensor:
         """The tangent kernel K̃ = (1/P) Σ_p f⁽ᵖ⁾ ⊗ f⁽ᵖ⁾ (paper §3.1), a ``Kernel``.
@@ -146,7 +146,7 @@ class LinearModel:
         if x2 is not None:
             require_shape("x2, without its first dimension,", x2.shape[1:], "x, without its first,", x.shape[1:])
         kernel = torch.zeros((), dtype=torch.float64)
-        for values in self._blocks(x if x2 is None else torch.cat([x, x2])):
+        for values in self.blocks(x if x2 is None else torch.cat([x, x2])):
             m = len(x)
             rows = values[:, :m].flatten(1)
             kernel = kernel + rows.mT @ (rows if x2 is None else values[:, m:].flatten(1)) / self.number
@@ -165,9 +165,9 @@ class LinearModel:
         _positive("the learning rate", learning_rate)
         require_count("steps", steps)
         theta = self._parameters(theta_0, x.device).clone()
-        first = next(self._blocks(x))[0]
-        kept = list(self._blocks(x)) if self.number * first.numel() <= _KEPT else None
-        f = self._output(theta, kept or self._blocks(x))
+        first = next(self.blocks(x))[0]
+        kept = list(self.blocks(x)) if self.number * first.numel() <= _KEPT else None
+        f = self._output(theta, kept or self.blocks(x))
         yield theta, f
         for step in range(1, steps + 1):
             d = cost.direction(f) / len(x)
@@ -175,14 +175,14 @@ class LinearModel:
             f = torch.zeros_like(f)
             # One pass over the functions moves θ and evaluates the moved f.
             parts = torch.split(theta, self.block)
-            for part, values in zip(parts, kept or self._blocks(x), strict=True):
+            for part, values in zip(parts, kept or self.blocks(x), strict=True):
                 part -= learning_rate / math.sqrt(self.number) * (values.flatten(1) @ d.flatten())
                 f += torch.tensordot(part, values, dims=1) / math.sqrt(self.number)
             if not torch.isfinite(f).all():
                 raise DivergenceError(f"the learning rate {learning_rate:g} is too large", step * learning_rate)
             yield theta, f
 
-    def _blocks(self, x: Tensor) -> Iterator[Tensor]:
+    def blocks(self, x: Tensor) -> Iterator[Tensor]:
         """f⁽ᵖ⁾(x), block after block, each (block, M, n_L)."""
         for index, start in enumerate(range(0, self.number, self.block)):
             number = min(self.block, self.number - start)

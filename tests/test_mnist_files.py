@@ -69,7 +69,7 @@ def test_files_give_the_digits_in_their_order(folder: Path) -> None:
 @pytest.mark.parametrize("which", [(IMAGES,), (LABELS,), (IMAGES, LABELS)])
 def test_compressed_files_are_the_same(folder: Path, which: tuple[str, ...]) -> None:
     plain = mnist(40, 1, path=folder).images
-    module._from_files.cache_clear()
+    module.from_files.cache_clear()
     for name in which:
         (folder / f"{name}.gz").write_bytes(gzip.compress((folder / name).read_bytes()))
         (folder / name).unlink()
@@ -177,19 +177,19 @@ def test_a_data_set_that_is_not_known_is_read_when_it_is_asked_for(tmp_path: Pat
         mnist(5, 0, path=kuzushiji)
     assert size(kuzushiji, name="other") == 40
     stored(kuzushiji, 8, 10, "t10k")
-    module._from_files.cache_clear()
+    module.from_files.cache_clear()
     found = digits_at(torch.arange(40), path=kuzushiji, name="other")
     assert hashlib.sha256(idx((found.images * 255).byte().numpy().reshape(-1, 28, 28))).hexdigest() == images.sha256
     names = {source(path, name="other") for path in (kuzushiji, *sets.values())}
     assert len(names) == 5  # what is stored under one name is never another data set
     (kuzushiji / IMAGES).write_bytes((kuzushiji / IMAGES).read_bytes()[:-1])
-    module._from_files.cache_clear()
+    module.from_files.cache_clear()
     with pytest.raises(ValueError, match="truncated"):
         mnist(5, 0, path=kuzushiji, name="other")
     for file in kuzushiji.iterdir():
         file.rename(kuzushiji / file.name.replace("train", "t"))
     stored(kuzushiji, 9, 40, "valid")
-    module._from_files.cache_clear()
+    module.from_files.cache_clear()
     with pytest.raises(ValueError, match="one named train"):
         mnist(5, 0, path=kuzushiji, name="other")
 
@@ -198,7 +198,7 @@ def test_a_file_stands_for_its_folder_and_a_tilde_for_home(folder: Path, monkeyp
     plain = mnist(5, 0, path=folder).images
     assert torch.equal(mnist(5, 0, path=folder / LABELS).images, plain)
     monkeypatch.setenv("HOME", str(folder.parent))
-    module._from_files.cache_clear()
+    module.from_files.cache_clear()
     assert torch.equal(mnist(5, 0, path=f"~/{folder.name}").images, plain)
     with pytest.raises(ValueError, match="~nobody-of-this-name"):
         mnist(5, 0, path="~nobody-of-this-name/mnist")
@@ -212,7 +212,7 @@ def test_a_tree_of_anything_is_refused_and_left(tmp_path: Path, monkeypatch: pyt
         mnist(5, 0, path=tmp_path)
     with pytest.raises(ValueError, match=r"level|loop|no such folder"):
         mnist(5, 0, path=tmp_path / LABELS)
-    monkeypatch.setattr(module, "_MOST", 30)
+    monkeypatch.setattr(module, "MOST", 30)
     for i in range(8):
         (tmp_path / str(i)).mkdir()
         for j in range(5):

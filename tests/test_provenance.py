@@ -46,7 +46,7 @@ def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     commits["other"] = git("rev-parse", "HEAD")
     git("checkout", commits["folder"])
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "replication/study/provenance.py"))
-    provenance._contains.cache_clear()
+    provenance.contains.cache_clear()
     return commits
 
 

@@ -93,7 +93,7 @@ def test_blocks_and_repeated_use_draw_the_same_functions(name):
     torch.testing.assert_close(model.tangent_kernel(x[:2]), model.tangent_kernel(x)[:4, :4])
     other = LinearModel(sampler, 50, "model", 4, block=8)
     assert (other.tangent_kernel(x) - model.tangent_kernel(x)).abs().max() > 1e-3
-    values = list(model._blocks(x))
+    values = list(model.blocks(x))
     assert [len(block) for block in values] == [8] * 6 + [2]
     assert (values[0] - values[1]).abs().max() > 1e-3
 
@@ -106,7 +106,7 @@ def test_functions_come_from_the_stream_that_is_given():
     )
     assert torch.equal(first.tangent_kernel(x), same.tangent_kernel(x))
     assert torch.equal(first.tangent_kernel(x), LinearModel(sampler, 20, "model", block=8).tangent_kernel(x))
-    for block, other in zip(first._blocks(x), second._blocks(x), strict=True):
+    for block, other in zip(first.blocks(x), second.blocks(x), strict=True):
         assert not torch.isin(block, other).any()
     assert not torch.isin(first.initial(), second.initial()).any()
 
@@ -155,7 +155,7 @@ def test_gradient_descent_follows_the_gradient_of_the_cost():
     """θ₁ − θ₀ = −η ∂_θ C(f_θ), with ∂_θ by autograd through the sum over functions."""
     sampler, x, _ = samplers(3)["fourier"]
     model = LinearModel(sampler, 40, "model", block=16)
-    cost, values = CrossEntropy(torch.arange(N) % 3, 3), torch.cat(list(model._blocks(x[:N])))
+    cost, values = CrossEntropy(torch.arange(N) % 3, 3), torch.cat(list(model.blocks(x[:N])))
     theta_0 = model.initial().requires_grad_()
     cost.value(torch.einsum("p,pik->ik", theta_0, values) / math.sqrt(40)).backward()
     (_, (theta, _)) = list(model.gradient_descent(theta_0.detach(), x[:N], cost, 0.3, 1))

@@ -229,7 +229,7 @@ def test_online_without_a_login_is_an_error_not_a_prompt(out: Path) -> None:
 def test_online_without_a_server_is_an_error_not_a_hang(
     out: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tracking, "_ONLINE_TIMEOUT", 2.0)
+    monkeypatch.setattr(tracking, "ONLINE_TIMEOUT", 2.0)
     with monkeypatch.context() as login:
         login.setenv("WANDB_API_KEY", "0" * 40)
         login.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")

@@ -73,7 +73,7 @@ def objections(dataset: xr.Dataset) -> list[str]:
             lines.append(f"{some} were computed outside a git repository")
         elif entry["dirty"]:
             lines.append(f"{some} were computed with uncommitted changes on {entry['commit'][:9]}")
-        elif not _contains(entry["commit"], attrs["experiment"], attrs["version"], attrs["engine"]):
+        elif not contains(entry["commit"], attrs["experiment"], attrs["version"], attrs["engine"]):
             lines.append(
                 f"{some} name commit {entry['commit'][:9]}, in which there is no {attrs['experiment']} of version "
                 f"{attrs['version']} with engine {attrs['engine']}, or which is not part of this history"
@@ -111,7 +111,7 @@ def _git(*arguments: str) -> str:
 
 
 @functools.cache
-def _contains(commit: str, experiment: str, version: int, engine: int) -> bool:
+def contains(commit: str, experiment: str, version: int, engine: int) -> bool:
     """Whether HEAD's history has the commit, and its code the experiment in this version and this engine."""
     try:
         _git("merge-base", "--is-ancestor", commit, "HEAD")

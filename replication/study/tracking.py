@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 Mode = Literal["offline", "online", "disabled"]
 
 _VERDICTS = ("holds", "fails", "undecided")
-_ONLINE_TIMEOUT = 60.0  # seconds until an unreachable server is an error
+ONLINE_TIMEOUT = 60.0  # seconds until an unreachable server is an error
 
 
 class TrackingError(RuntimeError):
@@ -162,8 +162,8 @@ def _start(mode: Mode, **arguments: Any) -> Any:
         x_disable_machine_info=True,
         x_disable_stats=True,
         x_save_requirements=False,
-        init_timeout=_ONLINE_TIMEOUT,
-        finish_timeout=_ONLINE_TIMEOUT,  # what was not sent by then stays on disk, for `wandb sync`
+        init_timeout=ONLINE_TIMEOUT,
+        finish_timeout=ONLINE_TIMEOUT,  # what was not sent by then stays on disk, for `wandb sync`
     )
     try:
         if mode == "online" and not wandb.login(prompt=False, verify=False):
