@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import process
-from process import RunError
+from process import RunError, UserError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -40,9 +40,11 @@ def compute_missing(
 
     cells = experiment.cells(config)
     missing = store.missing(cells)
+    refuse_too_wide(experiment, missing, config.device)
     # A process with a GPU cannot be forked, and has work for all of it.
     together = config.device.startswith("cpu") and process.semaphores()
-    shared, alone = _divided(missing, config.workers if together else 1)
+    most = (config.workers or sensible_workers(experiment, missing, config.threads)) if together else 1
+    shared, alone = _divided(missing, most)
     computed, failures, peak = 0, [], 0.0
 
     def count(result: Callable[[], bool]) -> None:
@@ -58,7 +60,7 @@ def compute_missing(
             bar.set_postfix_str(f" cell {len(cells) - len(missing) + position}/{len(cells)}")
 
         if shared:
-            workers = min(config.workers, len(shared))
+            workers = min(most, len(shared))
             with _workers(workers) as pool:
                 task = experiment.name, config.device, store
                 futures = {pool.submit(compute, cell, *task): cell.work for cell in shared}
@@ -81,6 +83,28 @@ def compute_missing(
                 count(lambda: compute(cell, experiment.name, config.device, store, progress))  # noqa: B023
                 progress(1.0)
     return computed, failures, peak
+
+
+def sensible_workers(experiment: "Experiment[Any, Any]", cells: "list[Cell[Any]]", threads: int | None) -> int:
+    """One for each thread, but no more than have room for the largest network four times, and for 1 GiB besides."""
+    from replication.study.experiment import width_of
+    from replication.study.machine import cores, free_memory
+
+    largest = max((experiment.least_nbytes(cell, width_of(cell.setting)) for cell in cells), default=0)
+    return max(1, min(threads or cores(), free_memory("cpu") // (4 * largest + 2**30)))
+
+
+def refuse_too_wide(experiment: "Experiment[Any, Any]", cells: "list[Cell[Any]]", device: str) -> None:
+    """Raise UserError, naming the first cell whose networks do not fit and the largest width that does."""
+    from replication.study.experiment import width_of
+    from replication.study.machine import require_memory
+
+    for cell in cells:
+        if width := width_of(cell.setting):
+            try:
+                require_memory(width, lambda n, cell=cell: experiment.least_nbytes(cell, n), device)  # type: ignore[misc]
+            except MemoryError as error:
+                raise UserError(f"{cell.label}: {error}") from None
 
 
 def computed(experiment: "Experiment[Any, Any]", config: "BaseConfig") -> "xr.Dataset":

@@ -55,13 +55,14 @@ def redraw(target: Path, tracking: str) -> None:
     from replication.experiments import load
     from replication.plots import draw, interactive
     from replication.study.claims import decide
+    from replication.study.machine import cores
     from replication.study.record import text, update
     from replication.study.report import Section, markdown, page
     from replication.study.store import read_dataset, write_file
     from replication.study.tracking import run as tracked
 
     record, decided, failures = read(), [], []
-    with process.pool(process.cores()) as pool:
+    with process.pool(cores()) as pool:
         for path in sorted(PUBLISHED.rglob("*.nc"), key=lambda path: (len(path.parts), path)):
             name = path.relative_to(PUBLISHED).with_suffix("").as_posix()
             try:

@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=20, help="how many fresh draws (default: 20)")
     parser.add_argument("--calculate", action="store_true", help="from the spread in draw 0 of the store instead")
     parser.add_argument("--results", default="results", help="folder of the results store (default: results)")
-    parser.add_argument("--workers", type=int, default=process.cores(), help="processes (default: all cores)")
+    parser.add_argument("--workers", type=int, default="null", help="processes (default: all cores)")
     parser.add_argument("--json", type=Path, help="write the counts to this file, too")
     arguments = parser.parse_args()
     overrides = [f"results={arguments.results}", f"workers={arguments.workers}"]

@@ -120,11 +120,6 @@ def set_threads(count: int) -> None:
     threadpool_limits(count, user_api="blas")
 
 
-def cores() -> int:
-    """Those that this process may use, which may be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
 def _interrupt(number: int, _: FrameType | None) -> None:
     raise Interrupted(number)
 

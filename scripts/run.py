@@ -51,13 +51,14 @@ def run_experiment(composed: DictConfig) -> None:
     from replication.plots import draw
     from replication.study.claims import decide
     from replication.study.gather import gather
+    from replication.study.machine import cores
     from replication.study.report import Section, markdown, text
     from replication.study.store import Store, UnwritableStoreError, write_dataset, write_file
     from replication.study.tracking import TrackingError, check
     from replication.study.tracking import run as tracked
 
     gc.freeze()  # what was imported stays: nothing to look through at the end, nothing for a worker to copy
-    process.set_threads(config.threads or process.cores())
+    process.set_threads(config.threads or cores())
     store = Store(config.results)
     tags = [config.preset, *config.tracking.tags]
     try:

@@ -192,6 +192,30 @@ def test_refused_variables_of_weights_and_biases(
     assert files(tmp_path) == {}
 
 
+WIDE = {
+    "ci/fig1": "widths=[500,200000]",
+    "ci/fig2": "widths=[500,1000000]",
+    "ci/fig3": "widths=[1000000]",
+    "ci/kernel_gradient": "widths=[1000000]",
+    "ci/multi_output": "widths=[1000000]",
+    "ci/prop1": "widths=[2147483647] seeds=[1]",
+    "ci/theorem1": "unequal=[[64,64,64],[64,2147483647,64]]",
+    "ci/theorem2": "widths=[2147483647] seeds=[1]",
+    "ci/drift": "check.widths=[2147483647]",
+    "ci/least_squares": "linear.widths=[1000000]",
+    "ci/remark1": "kernel.widths=[1000000] kernel.seeds=[1]",
+    "ci/depth_inference": "held_out.width=1000000",
+}
+
+
+@pytest.mark.parametrize(("preset", "overrides"), WIDE.items())
+def test_what_does_not_fit_is_refused_before_anything_is_computed(tmp_path: Path, preset: str, overrides: str) -> None:
+    done = call(f"+exp={preset}", *overrides.split(), "tracking=disabled", f"results={tmp_path}")
+    assert done.returncode == 2, done.stderr
+    assert_one_line(done.stderr, [" needs ", "GiB", "the largest width that fits is "])
+    assert files(tmp_path) == {}
+
+
 def test_a_mistake_in_the_file_of_a_preset(tmp_path: Path) -> None:
     root = copy_repository(tmp_path)
     (root / "conf" / "exp" / "mine.yaml").write_text("# @package _global_\na: b: c\n")

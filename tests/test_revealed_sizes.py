@@ -8,8 +8,8 @@ from revealed_fixtures import network, stream, weight
 
 from replication.datasets import angle_grid, circle, gaussian
 from replication.revealed import RevealedWeight, nbytes, rank, truncation
-from replication.study import memory
-from replication.study.memory import require_memory
+from replication.study import machine
+from replication.study.machine import require_memory
 from replication.study.settings import ConfigError, WideNetworkConfig
 from replication.tangent import tangent_kernel
 from replication.weights import DenseWeight
@@ -59,13 +59,13 @@ def test_what_does_not_fit_is_refused_before_it_is_allocated_naming_what_does():
 
 
 def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
-    unlimited = memory.free_memory("cpu")
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    unlimited = machine.free_memory("cpu")
     assert unlimited > 2**20
     for limit, expected in (("max", unlimited), (str(2**30), 2**29), (str(2**28), 0)):
         (tmp_path / "memory.max").write_text(limit, encoding="ascii")
         (tmp_path / "memory.current").write_text(str(2**29), encoding="ascii")
-        assert memory.free_memory("cpu") == pytest.approx(expected, rel=0.5)
+        assert machine.free_memory("cpu") == pytest.approx(expected, rel=0.5)
 
 
 def test_a_wide_network_costs_what_the_bound_says():

@@ -28,7 +28,7 @@ The joined dataset has one dimension ``network`` with the measurements, the seed
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -39,11 +39,12 @@ from ..engine import ENGINE
 from ..randomness import generator
 from ..training import DivergenceError
 from .claims import Claim
-from .settings import BaseConfig, require
+from .settings import BaseConfig, NetworkConfig, require
 from .store import NOT_IDENTITY
 
 C = TypeVar("C", bound=BaseConfig)
 S = TypeVar("S")
+T = TypeVar("T")
 Label = str | int | float
 Progress = Callable[[float], None]
 """Is told the fraction of the work that is done."""
@@ -159,6 +160,14 @@ class Experiment(ABC, Generic[C, S]):
             progress((i + 1) / count)
         return xr.concat(parts, dim=cell.kind)
 
+    def least_nbytes(self, cell: Cell[S], width: int) -> int:
+        """What one network of a cell would take at least if it had another width.
+
+        Override it where the cell's setting has no NetworkConfig.
+        """
+        network = part_of(cell.setting, NetworkConfig)
+        return network.least_nbytes(width) if network else 8 * width
+
     def join(self, config: C, results: Sequence[xr.Dataset]) -> xr.Dataset:
         """The dataset of a config from those of its ``cells``: the seeds that it asks for, each with its labels."""
         parts: dict[str, list[xr.Dataset]] = {}
@@ -194,6 +203,22 @@ class Experiment(ABC, Generic[C, S]):
                 plan.append((ensemble.work, cell, ensemble.seeds))
         plan.sort(key=lambda item: item[0])  # the order of ensembles and blocks stays where the work is equal
         return [(cell, seeds) for _, cell, seeds in plan]
+
+
+def width_of(setting: Any) -> int:
+    """The largest ``width``, or width among ``hidden``, that a setting names, in whatever part; 0 for none."""
+    if not is_dataclass(setting):
+        return 0
+    named = [getattr(setting, "width", None) or 0, *getattr(setting, "hidden", ())]
+    return int(max(*named, *(width_of(getattr(setting, item.name)) for item in fields(setting)), 0))
+
+
+def part_of(setting: Any, kind: type[T]) -> T | None:
+    """The first part of a setting that is of a kind, None if there is none."""
+    if isinstance(setting, kind):
+        return setting
+    parts = [getattr(setting, item.name) for item in fields(setting)] if is_dataclass(setting) else []
+    return next((found for part in parts if (found := part_of(part, kind))), None)
 
 
 def blocks(seeds: Iterable[int], size: int) -> list[tuple[int, ...]]:

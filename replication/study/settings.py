@@ -12,7 +12,7 @@ from ..network import Network
 from ..nonlinearities import NONLINEARITIES
 from ..revealed import revealing
 from ..weights import DenseWeight, WeightDraw
-from .memory import require_memory
+from .machine import require_memory
 
 
 class ConfigError(ValueError):
@@ -38,7 +38,7 @@ def require_bounded(value: Any, key: str = "") -> None:
     elif isinstance(value, str):
         require(len(value) <= 1000 and "\0" not in value, key, repr(value[:40]), "must be at most 1000 characters")
     elif isinstance(value, int):
-        limit = 2**31 - 1 if "width" in key or key == "draw" else 10**6
+        limit = 2**31 - 1 if key == "draw" or any(name in key for name in ("width", "hidden", "unequal")) else 10**6
         require(abs(value) <= limit, key, value, f"must be at most {limit}")
     elif isinstance(value, float) and math.isfinite(value) and value:
         require(1e-30 <= abs(value) <= 1e30, key, value, "must be within 1e-30 and 1e30")
@@ -96,7 +96,7 @@ class BaseConfig:
     results: str
     device: str
     threads: int | None
-    workers: int
+    workers: int | None
     tracking: TrackingConfig
 
     def __post_init__(self) -> None:
@@ -105,7 +105,8 @@ class BaseConfig:
         most = max(256, os.cpu_count() or 1)
         threads = self.threads is None or 1 <= self.threads <= most
         require(threads, "threads", self.threads, f"must be null (all) or ≥ 1 and ≤ {most}")
-        require(1 <= self.workers <= most, "workers", self.workers, f"must be ≥ 1 and ≤ {most}")
+        workers = self.workers is None or 1 <= self.workers <= most
+        require(workers, "workers", self.workers, f"must be null (as many as threads) or ≥ 1 and ≤ {most}")
         try:
             device = torch.device(self.device)
         except RuntimeError:
@@ -140,6 +141,10 @@ class NetworkConfig:
     @property
     def torch_dtype(self) -> torch.dtype:
         return torch.float32 if self.dtype == "float32" else torch.float64
+
+    def least_nbytes(self, width: int) -> int:
+        """What a network of this width takes at least: its hidden matrices, and a pass over one input."""
+        return ((self.depth - 2) * width**2 + 6 * self.depth * width) * self.torch_dtype.itemsize
 
     def draw(
         self,
@@ -203,6 +208,10 @@ class WideNetworkConfig(NetworkConfig):
         return self.draw(
             n_0, width, n_outputs, generator=generator, device=device, output_scale=output_scale, weight=weight
         )
+
+    def least_nbytes(self, width: int) -> int:
+        """As of any network; of a revealed one, for a single direction."""
+        return self.nbytes(2, width, 1, 1, 1)
 
     def nbytes(self, n_0: int, width: int, n_outputs: int, inputs: int, directions: int) -> int:
         """What the network and two passes over the inputs hold: an upper bound, reached if no direction is dropped.

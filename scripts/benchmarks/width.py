@@ -9,7 +9,7 @@ from replication.datasets import gaussian
 from replication.network import Network
 from replication.randomness import generator
 from replication.revealed import revealing
-from replication.study.memory import free_memory
+from replication.study.machine import free_memory
 from replication.study.statistics import exponent
 from replication.tangent import tangent_kernel
 from replication.weights import DenseWeight, WeightDraw

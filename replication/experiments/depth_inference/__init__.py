@@ -96,6 +96,10 @@ class DepthInference(Experiment[Config, Hypothesis]):
                 kind="network" if width else "limit",
             )
 
+    def least_nbytes(self, cell: Cell[Hypothesis], width: int) -> int:
+        """The hidden matrices of the deepest network."""
+        return (max(cell.setting.depths) - 2) * width**2 * (4 if cell.setting.dtype == "float32" else 8)
+
     def measure(self, cell: Cell[Hypothesis], seed: int, device: str, progress: Progress) -> xr.Dataset:
         """The three largest eigenvalues of Θ/N on the batch of a seed.
 

@@ -20,7 +20,7 @@ from ...limit import theta_inf
 from ...network import Network
 from ...revealed import rank, revealing, truncation
 from ...study.experiment import Cell, Ensemble, Experiment, Progress, select, silent
-from ...study.memory import require_memory
+from ...study.machine import require_memory
 from ...study.settings import WideNetworkConfig
 from ...study.statistics import rms
 from ...tangent import Tangent
