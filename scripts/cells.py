@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from replication.study.store import Store
 
 _LAYOUT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+_WAIT = 0.5  # seconds until the cells of another run are looked at again
 _ALONE = 0.4
 """A cell with more than this part of a worker's share of the work is computed alone, with all threads and memory."""
 
@@ -32,9 +33,10 @@ def compute_missing(
 ) -> tuple[int, list[str], float]:
     """Compute and store the cells that are missing: how many were, a line for each that failed, the workers' peak.
 
-    Side by side in worker processes where the config asks for several, then, one after the other with all threads, the
-    cells that would keep one worker busy too long. Raises RunError if a worker process is killed. The peak is that of
-    the memory, GiB, while there were workers.
+    Cells that another run on the same store is computing are left to it, and waited for at the end. Side by side in
+    worker processes where the config asks for several, then, one after the other with all threads, the cells that would
+    keep one worker busy too long. Raises RunError if a worker process is killed. The peak is that of the memory, GiB,
+    while there were workers.
     """
     from tqdm import tqdm
 
@@ -46,27 +48,33 @@ def compute_missing(
     most = (config.workers or sensible_workers(experiment, missing, config.threads)) if together else 1
     shared, alone = _divided(missing, most)
     computed, failures, peak = 0, [], 0.0
+    elsewhere: list[Cell[Any]] = []
 
-    def count(result: Callable[[], bool]) -> None:
+    def settle(cell: "Cell[Any]", result: Callable[[], bool | None]) -> None:
         nonlocal computed
         try:
-            computed += result()
+            outcome = result()
         except RunError as error:
             failures.append(str(error))
+            outcome = False
+        if outcome is None:
+            elsewhere.append(cell)
+        else:
+            computed += outcome
 
     with tqdm(total=sum(cell.work for cell in missing), desc=experiment.name, bar_format=_LAYOUT, disable=None) as bar:
 
         def show(position: int) -> None:
             bar.set_postfix_str(f" cell {len(cells) - len(missing) + position}/{len(cells)}")
 
+        task = experiment.name, config.device, store
         if shared:
             workers = min(most, len(shared))
             with _workers(workers) as pool:
-                task = experiment.name, config.device, store
-                futures = {pool.submit(compute, cell, *task): cell.work for cell in shared}
+                futures = {pool.submit(compute, cell, *task): cell for cell in shared}
                 for i, future in enumerate(as_completed(futures), start=1):
-                    count(future.result)
-                    bar.update(futures[future])
+                    settle(futures[future], future.result)
+                    bar.update(futures[future].work)
                     show(i)
             peak = peak_memory(workers)
         for i, cell in enumerate(alone, start=len(shared) + 1):
@@ -80,8 +88,14 @@ def compute_missing(
                     bar.update((fraction - done) * cell.work)
                     done = fraction
 
-                count(lambda: compute(cell, experiment.name, config.device, store, progress))  # noqa: B023
+                settle(cell, lambda: compute(cell, *task, progress))  # noqa: B023
                 progress(1.0)
+        while elsewhere:  # another run is at the last cells; it may also leave them to us
+            bar.set_postfix_str(f" {len(elsewhere)} cells in another run")
+            time.sleep(_WAIT)
+            waiting, elsewhere = elsewhere, []
+            for cell in waiting:
+                settle(cell, lambda: compute(cell, *task))  # noqa: B023
     return computed, failures, peak
 
 
@@ -142,8 +156,8 @@ def compute(
     device: str,
     store: "Store",
     progress: Callable[[float], None] = lambda fraction: None,
-) -> bool:
-    """Compute and store a cell; False if another run on the same store has done so in the meantime.
+) -> bool | None:
+    """Compute and store a cell; False if another run on the same store has done so meanwhile, None if one is at it.
 
     Raises RunError, in one line that names the cell, whatever goes wrong in it.
     """
@@ -151,14 +165,16 @@ def compute(
     from replication.study.provenance import provenance
     from replication.training import DivergenceError
 
-    if not store.missing([cell]):
-        progress(1.0)
-        return False
     began = time.perf_counter()
     try:
-        dataset = load(experiment).compute(cell, device, progress)
-        wall_time = time.perf_counter() - began
-        store.save(cell, dataset, provenance(device=device, wall_time=wall_time))
+        with store.lease(cell) as ours:
+            if not ours:
+                return None
+            if not store.missing([cell]):
+                return False
+            dataset = load(experiment).compute(cell, device, progress)
+            wall_time = time.perf_counter() - began
+            store.save(cell, dataset, provenance(device=device, wall_time=wall_time))
     except DivergenceError as error:
         raise RunError(str(error)) from None
     except Exception as error:  # the other cells go on, whatever it was

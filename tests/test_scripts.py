@@ -323,6 +323,7 @@ def test_two_runs_at_once_on_one_store(whole: dict[str, xr.Dataset], tmp_path: P
     done = [finish(process) for process in processes]
     assert [(each.returncode, each.stderr) for each in done] == [(0, "")] * 2
     assert_same(stored(tmp_path / "results"), whole)
+    assert sum(computed(each)[0] for each in done) == len(whole)  # no cell twice
     assert claims_table(done[0]) == claims_table(done[1])
     assert not [name for name in files(tmp_path / "results") if ".tmp" in name or ".corrupt" in name]
 

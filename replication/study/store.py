@@ -13,7 +13,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -23,6 +23,8 @@ os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
 import netCDF4
 import numpy as np
 import xarray as xr
+
+from .lease import lease
 
 
 class Stored(Protocol):
@@ -95,6 +97,10 @@ class Store:
     def missing(self, cells: Iterable[Cell]) -> list[Cell]:
         """The cells, in order, that have no sound file yet; corrupt ones are logged and set aside."""
         return [cell for cell in cells if _sound_bytes(self.path(cell), cell) is None]
+
+    def lease(self, cell: Stored) -> AbstractContextManager[bool]:
+        """Whether this process is the one to compute a cell now: False while another, of any machine, is at it."""
+        return lease(self.path(cell))
 
     def check_writable(self) -> None:
         """Create the root, prove that it can be written to, and clear the temporary files of processes that died.
