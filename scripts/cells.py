@@ -62,7 +62,9 @@ def compute_missing(
         else:
             computed += outcome
 
-    with tqdm(total=sum(cell.work for cell in missing), desc=experiment.name, bar_format=_LAYOUT, disable=None) as bar:
+    hidden = True if config.quiet else None  # None: where nobody looks, as in a file
+    work = sum(cell.work for cell in missing)
+    with tqdm(total=work, desc=experiment.name, bar_format=_LAYOUT, disable=hidden) as bar:
 
         def show(position: int) -> None:
             bar.set_postfix_str(f" cell {len(cells) - len(missing) + position}/{len(cells)}")
@@ -80,7 +82,7 @@ def compute_missing(
         for i, cell in enumerate(alone, start=len(shared) + 1):
             show(i)
             done = 0.0
-            with tqdm(total=1.0, desc=f"  {cell.label}", bar_format=_LAYOUT, leave=False, disable=None) as inner:
+            with tqdm(total=1.0, desc=f"  {cell.label}", bar_format=_LAYOUT, leave=False, disable=hidden) as inner:
 
                 def progress(fraction: float, cell: Any = cell, inner: Any = inner) -> None:
                     nonlocal done

@@ -52,7 +52,7 @@ def run_experiment(composed: DictConfig) -> None:
     from replication.study.claims import decide
     from replication.study.gather import gather
     from replication.study.machine import cores
-    from replication.study.report import Section, markdown, text
+    from replication.study.report import Section, markdown, text, words
     from replication.study.store import Store, UnwritableStoreError, write_dataset, write_file
     from replication.study.tracking import TrackingError, check
     from replication.study.tracking import run as tracked
@@ -82,7 +82,9 @@ def run_experiment(composed: DictConfig) -> None:
     section = Section(config.preset, dataset.attrs, outcomes, figures)
     write_file(folder / "CLAIMS.md", markdown([section], {}, folder))
     wall_time, peak = time.perf_counter() - start, max(shared_peak, peak_memory())
-    print(text(outcomes))
+    print(words(config.preset, outcomes))
+    if not config.quiet:
+        print(f"\n{text(outcomes)}")
     print()
     for i, path in enumerate(figures.values()):
         print(f"{'' if i else 'figure':10} {path}")

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from replication.study import guide
 from replication.study.claims import Claim, Control, Outcome
 from replication.study.picture import picture
 from replication.study.record import Record, update
-from replication.study.report import Section, markdown, page
+from replication.study.report import Section, markdown, page, words
 from replication.study.statistics import Statistic
 
 compose = script("compose")
@@ -65,6 +66,15 @@ def test_page_says_what_the_record_says(results: tuple[list[Section], Record]) -
     assert json.loads(data)["caption"] == "c </script>"
 
 
+def test_words_say_what_was_found() -> None:
+    lines = words("ci/multi_output", [outcome(0)]).splitlines()
+    assert lines[1] == "The distance falls like n to the power −0.50 ± 0.10."
+    assert lines[3:] == ["It holds that (1 claim):", "- So & so it <is>."]
+    renamed = replace(outcome(0).statistics[0], name="slope", low=-1.0)
+    lines = words("ci/multi_output", [replace(outcome(0), statistics=[renamed])]).splitlines()
+    assert lines[1:] == ["", "It is undecided whether (1 claim):", "- So & so it <is>."]
+
+
 def test_markdown_has_a_row_for_each_claim(results: tuple[list[Section], Record], tmp_path: Path) -> None:
     text = markdown(*results, tmp_path)
     (row,) = [line for line in text.splitlines() if line.startswith("| multi_output.independent")]
@@ -99,9 +109,9 @@ def test_guide_covers_the_presets_and_names_claims_that_exist() -> None:
 def test_a_sentence_that_names_no_statistic_is_refused() -> None:
     numbers = {"a.b": [("exponent of x", -0.5, -0.6, -0.4), ("exponent of y", 1.0, 1.0, 1.0)]}
     assert guide.fill("n^({a.b:exponent of x})", numbers) == "n^(−0.50 ± 0.10)"
-    for words in ("slope", "exponent"):
+    for beginning in ("slope", "exponent"):
         with pytest.raises(KeyError, match="it has: exponent of x, exponent of y"):
-            guide.fill(f"{{a.b:{words}}}", numbers)
+            guide.fill(f"{{a.b:{beginning}}}", numbers)
 
 
 @pytest.fixture

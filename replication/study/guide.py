@@ -1,12 +1,14 @@
 """What a reader is told of each preset (guide.yaml): question, what was done, answer, captions, cost."""
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 
 from omegaconf import OmegaConf
 
+from .claims import Outcome
 from .record import Preset
 from .statistics import number
 
@@ -61,6 +63,21 @@ def numbers(preset: Preset) -> Numbers:
         for claim, entry in preset["claims"].items()
         if "0" in entry["draws"]
     }
+
+
+def measured(outcomes: Iterable[Outcome]) -> Numbers:
+    """The statistics of claims that were just decided."""
+    return {
+        outcome.claim.id: [
+            (statistic.title, _finite(statistic.estimate), _finite(statistic.low), _finite(statistic.high))
+            for statistic in outcome.statistics
+        ]
+        for outcome in outcomes
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def fill(text: str, values: Numbers) -> str:

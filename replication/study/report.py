@@ -4,7 +4,9 @@ import base64
 import io
 import json
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ from . import guide, statements
 from .claims import Outcome
 from .picture import pictures
 from .record import Entry, Record, headline, verdicts
-from .statistics import number, words
+from .statistics import number
+from .statistics import words as in_words
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("replication.study"),
@@ -56,6 +59,26 @@ class Section:
             return spent
         part = self.attrs["largest_truncation"]
         return f"{spent}; at most {self.attrs['largest_rank']} directions of a matrix revealed, {part:.0e} dropped"
+
+
+def words(preset: str, outcomes: Sequence[Outcome]) -> str:
+    """What was found, for the terminal: the answer to the experiment's question, then each claim as a sentence."""
+    own = guide.of(preset)
+    lines = [own.question]
+    with suppress(KeyError):  # other widths may have left a statistic out
+        lines.append(guide.fill(own.answer, guide.measured(outcomes)))
+    lines = [line for part in lines for line in textwrap.wrap(part, 118)]
+    for verdict in ("holds", "undecided", "fails"):
+        statements = [outcome.claim.statement for outcome in outcomes if outcome.verdict == verdict]
+        if statements:
+            claims = f"{len(statements)} claim{'s' if len(statements) > 1 else ''}"
+            lines += ["", f"{_HEADINGS[verdict]} ({claims}):"]
+        for statement in statements:
+            lines += textwrap.wrap(statement, 118, initial_indent="- ", subsequent_indent="  ")
+    return "\n".join(lines)
+
+
+_HEADINGS = {"holds": "It holds that", "undecided": "It is undecided whether", "fails": "It does not hold that"}
 
 
 def text(outcomes: Sequence[Outcome]) -> str:
@@ -122,7 +145,7 @@ def _section(section: Section, record: Record) -> dict[str, Any]:
 def _claim(row: Mapping[str, str], entry: Entry, anchor: str) -> dict[str, Any]:
     names = [name for name, *_ in entry["criterion"]]
     table = [
-        [name, words((-math.inf if low is None else low, math.inf if high is None else high))]
+        [name, in_words((-math.inf if low is None else low, math.inf if high is None else high))]
         + [_interval(decision["statistics"][i]) for decision in entry["draws"].values()]
         for i, (name, low, high) in enumerate(entry["criterion"])
     ]

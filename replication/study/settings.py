@@ -85,7 +85,7 @@ class BaseConfig:
 
     draw: which independent replication: it salts every random stream; the rest changes no number. claims: the ids of
     those that are decided, null for all of the experiment; undecided: claim → why this preset is not meant to decide
-    it.
+    it; quiet: no progress, no table of statistics.
     """
 
     experiment: str
@@ -94,6 +94,7 @@ class BaseConfig:
     claims: list[str] | None
     undecided: dict[str, str]
     results: str
+    quiet: bool
     device: str
     threads: int | None
     workers: int | None
