@@ -459,8 +459,8 @@ def test_publish_writes_figures_and_the_table_of_the_readme(copy: Path, reduced:
     head, _, rest = text.partition("<!-- claims -->\n")
     table, _, tail = rest.partition("<!-- /claims -->\n")
     (row,) = [line for line in table.splitlines() if line.startswith("| [fig1]")]
-    assert f" of {len(CLAIMS)} (draw 0)](figures/CLAIMS.md#fig1)" in row
-    assert "## §6.1, Figure 1" in (copy / "docs" / "results.md").read_text(encoding="utf-8")
+    assert f" of {len(CLAIMS)} (draw 0)](docs/results.md#fig1)" in row
+    assert "## fig1\n" in (copy / "docs" / "results.md").read_text(encoding="utf-8")
     assert readme.startswith(head + "<!-- claims -->\n")
     assert readme.endswith("<!-- /claims -->\n" + tail)
     assert not (copy / "results" / "figures" / "fig1.png").exists()

@@ -27,7 +27,7 @@ def _row(item: guide.Guide, record: Record) -> tuple[str, ...]:
         return f"`{name}`", item.place, item.paper, "not published yet", "–", f"{minutes:g}"
     found = guide.fill(item.found, guide.numbers(record[name]))
     figure = f"[{name}](figures/{name}.png)"
-    claims = f"[{held(record[name])}](figures/CLAIMS.md#{name})"
+    claims = f"[{held(record[name])}](docs/results.md#{name})"
     return figure, item.place, item.paper, found, claims, f"{minutes:g}"
 
 
@@ -41,7 +41,8 @@ def results(record: Record) -> str:
     ]
     for item in guide.GUIDE:
         parts += [
-            f"## {item.place}: {item.title[:1].lower()}{item.title[1:]}\n",
+            f"## {item.preset}\n",
+            f"**{item.place}: {item.title[:1].lower()}{item.title[1:]}.** "
             f"`python scripts/run.py +exp={item.preset}`: {item.cost[item.preset][0]:g} min.\n",
             f"**Question.** {item.question}\n",
             f"**What was done.** {item.done}\n",
@@ -49,7 +50,7 @@ def results(record: Record) -> str:
         if item.preset not in record:
             parts.append("Not published yet.\n")
             continue
-        claims = f"[Claims that hold: {held(record[item.preset])}](../figures/CLAIMS.md#{item.preset})."
+        claims = f"Claims that hold: {held(record[item.preset])}."
         parts.append(f"**Answer.** {guide.fill(item.answer, guide.numbers(record[item.preset]))} {claims}\n")
         parts += [f"![{item.title}](../figures/{name}.png)\n\n*{text}*\n" for name, text in item.captions.items()]
     return "\n".join(parts)
