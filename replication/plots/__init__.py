@@ -1,4 +1,7 @@
-"""One module per experiment: ``figures(dataset)`` gives its figures by name; they are drawn from stored data alone."""
+"""One module per experiment: ``figures(dataset)`` gives its figures by name; they are drawn from stored data alone.
+
+A short experiment has them in its own file instead (``Experiment.figures``).
+"""
 
 import importlib
 import io
@@ -15,6 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..experiments import available, load
 from ..study.statistics import rate
 from ..study.store import write_file
 
@@ -40,7 +44,8 @@ def draw(experiment: str, dataset: Any, folder: Path) -> dict[str, Path]:
     logging.getLogger("fontTools").setLevel(logging.ERROR)
     paths = {}
     with style():
-        figures: dict[str, Figure] = importlib.import_module(f"{__name__}.{experiment}").figures(dataset)
+        own = load(experiment) if experiment in available() else importlib.import_module(f"{__name__}.{experiment}")
+        figures: dict[str, Figure] = own.figures(dataset)
         for name, figure in figures.items():
             paths[name] = folder / f"{name}.png"
             for path, metadata in ((paths[name], _PNG), (paths[name].with_suffix(".pdf"), _PDF)):

@@ -26,10 +26,11 @@ An author writes a config, the ensembles that it asks for, what is measured on o
 The joined dataset has one dimension ``network`` with the measurements, the seed and each label of every network.
 """
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -41,6 +42,9 @@ from ..training import DivergenceError
 from .claims import Claim
 from .settings import BaseConfig, NetworkConfig, require
 from .store import NOT_IDENTITY
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 C = TypeVar("C", bound=BaseConfig)
 S = TypeVar("S")
@@ -130,6 +134,11 @@ class Experiment(ABC, Generic[C, S]):
         """The dataset that figures and claims read, from the joined networks of each kind. Computes no number."""
         (joined,) = parts.values()
         return joined
+
+    def figures(self, dataset: xr.Dataset) -> "dict[str, Figure]":
+        """Its figures by name, from the dataset alone: by default those of its module in ``replication.plots``."""
+        figures: dict[str, Figure] = importlib.import_module(f"replication.plots.{self.name}").figures(dataset)
+        return figures
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
         """What tracking records: rows of (t, {name: value})."""
