@@ -48,9 +48,10 @@ _PLACEHOLDER = re.compile(r"\{(\w+\.\w+):([^{}]+)\}")
 
 
 def of(preset: str) -> Guide:
-    """The guide of a preset; that of the same experiment for literal/ and wide/ ones."""
-    own = {guide.preset: guide for guide in GUIDE}
-    return own[preset.split("/")[-1]]
+    """The guide of a preset; that of the same experiment for literal/ and wide/ ones; one of no words without one."""
+    name = preset.split("/")[-1]
+    none = Guide(preset=name, place="", title=name, question="", paper="", done="", found="", answer="", cost={})
+    return {guide.preset: guide for guide in GUIDE}.get(name, none)
 
 
 def numbers(preset: Preset) -> Numbers:

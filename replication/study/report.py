@@ -114,8 +114,10 @@ def markdown(sections: Sequence[Section], record: Record, folder: Path) -> str:
 
 def page(sections: Sequence[Section], record: Record) -> str:
     """report.html: every claim at a glance, figures, claims as pictures, statements; one file that opens from disk."""
-    order = [item.preset for item in guide.GUIDE]
-    ordered = sorted(sections, key=lambda item: ("/" in item.preset, order.index(guide.of(item.preset).preset)))
+    order = {item.preset: place for place, item in enumerate(guide.GUIDE)}
+    ordered = sorted(
+        sections, key=lambda item: ("/" in item.preset, order.get(guide.of(item.preset).preset, len(order)))
+    )
     return _TEMPLATES.get_template("report.html.j2").render(
         headline=headline(record),
         sections=[_section(section, record) for section in ordered],
