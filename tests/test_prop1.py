@@ -8,6 +8,7 @@ import xarray as xr
 from scripts_fixtures import cell_of, script
 
 from replication.experiments import prop1 as experiment
+from replication.experiments.prop1 import claims
 from replication.limit import sigma_inf
 from replication.plots import prop1 as plots
 from replication.randomness import generator
@@ -25,55 +26,98 @@ def cell(width=20, variant="main", seeds=(0, 1), network=NETWORK):
     return cell_of(EXPERIMENT, setting, seeds)
 
 
-def made_up(exponent=-1.0, bias=0.0, coupled=0.0, dependent=1.0) -> xr.Dataset:
-    """Networks whose q has variance n^exponent, and whose outputs are normal given q: Σ = 1 at the only point."""
+SIGMA = np.array([[1.0, 0.8], [0.8, 1.0]])
+
+
+def made_up(
+    exponent=-1.0, spread=1.0, coupled=0.0, dependent=1.0, size=1.0, tails=0.0, common=0.0, together=0.0, narrow=2000
+) -> xr.Dataset:
+    """Networks whose q is Σ times a number of mean 1 and variance spread · n^exponent; outputs are normal given q.
+
+    Of so many narrow networks, coupled: how much the second output is the first; dependent: how much of q is in its
+    size. Of wide ones, size: of f; tails, common: spread of a factor of each output, of one for both; together: their
+    correlation.
+    """
     rng = np.random.default_rng(0)
-    parts = []
+    parts, root = [], np.linalg.cholesky(SIGMA)
+
+    def factor(shape, sd):
+        return np.exp(sd * rng.standard_normal(shape) - sd**2)  # its square has mean 1
 
     def add(variant, width, seeds, variance):
-        q = np.maximum(1 + bias + np.sqrt(variance) * rng.standard_normal((seeds, 1)), 0.05)
-        z = rng.standard_normal((seeds, 2, 1))
-        z[:, 1] += coupled * z[:, 0]
+        q = factor((seeds, 1), np.sqrt(np.log1p(variance)) / 2) ** 2
+        z = rng.standard_normal((seeds, 2, 2)) @ root.T
+        if variant == "main":
+            z[:, 1] = together * z[:, 0] + np.sqrt(1 - together**2) * z[:, 1]
+            z *= size * factor((seeds, 2, 1), tails) * factor((seeds, 1, 1), common)
+        else:
+            z[:, 1] += coupled * z[:, 0]
         f = z * np.sqrt(1 + dependent * (q[:, None] - 1))
         names = {"variant": variant, "L": 4, "width": width}
         parts.append(
             xr.Dataset(
-                {"q": (("network", "entry"), q), "f": (("network", "output", "point"), f)}
+                {"q": (("network", "entry"), q * SIGMA[np.triu_indices(2)]), "f": (("network", "output", "point"), f)}
                 | {name: ("network", [value] * seeds) for name, value in names.items()}
             )
         )
 
     for width in (100, 3000, 100_000):
-        add("main", width, 500, width**exponent)
-    add("outputs", 8, 80_000, 0.3)
+        add("main", width, 3000, spread * width**exponent)
+    add("outputs", 8, narrow, 0.3)
     for width in (32, 250):
-        add("shared", width, 400, 0.3)
+        add("shared", width, 2000, 1.0)
     networks = xr.concat(parts, dim="network")
-    networks = networks.assign(sigma=(("depth", "entry"), [[1.0]]), diagonal=("entry", [1]))
-    return networks.assign_coords(depth=[4]).assign_attrs(widths=[100, 3000, 100_000], outputs=[8], shared=[32, 250])
+    networks = networks.assign(sigma=(("depth", "entry"), [SIGMA[np.triu_indices(2)]]), diagonal=("entry", [1, 0, 1]))
+    attrs = {"widths": [100, 3000, 100_000], "joint": [3000, 100_000], "outputs": [8], "shared": [32, 250]}
+    return networks.assign_coords(depth=[4]).assign_attrs(attrs)
 
 
 @pytest.mark.parametrize("name", CLAIM)
 def test_claims_hold_where_they_should_and_reject_their_controls(name):
-    (outcome,) = decide([CLAIM[name]], made_up())
-    assert outcome.verdict == "holds", outcome.statistics
+    (outcome,) = decide([CLAIM[name]], made_up(narrow=80_000))
+    assert outcome.verdict == "holds", (outcome.statistics, outcome.objections)
     assert set(outcome.controls.values()) == {"fails"}
 
 
 @pytest.mark.parametrize(
-    ("name", "broken"),
+    ("name", "inside", "outside"),
     [
-        ("covariance", {"bias": 0.1}),
-        ("covariance", {"exponent": -0.6}),
-        ("gaussian", {"exponent": -0.6}),
-        ("outputs", {"coupled": 0.3}),
-        ("outputs", {"dependent": 0.0}),
-        ("independence", {"exponent": -0.4}),
+        ("covariance", {"spread": 75}, {"spread": 110}),
+        ("covariance", {"exponent": -0.93}, {"exponent": -0.87}),
+        ("covariance", {"exponent": -1.07}, {"exponent": -1.13}),
+        ("gaussian", {"exponent": -0.93}, {"exponent": -0.87}),
+        ("gaussian", {"exponent": -1.07}, {"exponent": -1.13}),
+        ("joint", {"size": 1.02}, {"size": 1.09}),
+        ("joint", {"size": 0.98}, {"size": 0.91}),
+        ("joint", {"tails": 0.08}, {"tails": 0.22}),
+        ("outputs", {"coupled": 0.02, "narrow": 40_000}, {"coupled": 0.1, "narrow": 20_000}),
+        ("outputs", {"coupled": -0.02, "narrow": 40_000}, {"coupled": -0.1, "narrow": 20_000}),
+        ("outputs", {"dependent": 0.95, "narrow": 40_000}, {"dependent": 0.3, "narrow": 20_000}),
+        ("independence", {"together": 0.05}, {"together": 0.15}),
+        ("independence", {"together": -0.05}, {"together": -0.15}),
+        ("independence", {"common": 0.16}, {"common": 0.4}),
     ],
 )
-def test_claims_fail_where_they_are_broken(name, broken):
-    (outcome,) = decide([CLAIM[name]], made_up(**broken))
-    assert outcome.verdict == "fails", outcome.statistics
+def test_claims_hold_inside_their_ranges_and_fail_outside(name, inside, outside):
+    for data, verdict in ((inside, "holds"), (outside, "fails")):
+        (outcome,) = decide([CLAIM[name]], made_up(**data))
+        assert outcome.verdict == verdict, outcome.statistics
+
+
+def test_claims_on_wide_networks_are_undecided_without_them():
+    for name in ("joint", "independence"):
+        (outcome,) = decide([CLAIM[name]], made_up().assign_attrs(joint=[]))
+        assert outcome.verdict == "undecided"
+        assert outcome.objections
+
+
+def test_products_are_those_of_the_outputs_with_the_inverse_of_sigma():
+    dataset = made_up()
+    f = dataset.f.values[3000:9000]
+    expected = [
+        np.einsum("si,ij,sj->s", f[:, k], np.linalg.inv(SIGMA), f[:, l]) / 2 for k, l in ((0, 0), (1, 1), (0, 1))
+    ]
+    np.testing.assert_allclose(claims.products(dataset, 4), np.stack(expected, axis=1))
 
 
 def test_q_is_the_covariance_of_the_outputs_given_the_hidden_layers():
@@ -129,8 +173,8 @@ def test_networks_with_a_shared_weight_keep_their_dependence():
     seeds = tuple(range(200))
     narrow, wide = (EXPERIMENT.compute(cell(n, "shared", seeds)).q.values for n in (30, 240))
     plain = EXPERIMENT.compute(cell(240, "main", seeds)).q.values
-    assert experiment.kurtosis(wide) > 0.5 * experiment.kurtosis(narrow)
-    assert experiment.kurtosis(wide) > 5 * experiment.kurtosis(plain)
+    assert claims.kurtosis(wide) > 0.5 * claims.kurtosis(narrow)
+    assert claims.kurtosis(wide) > 5 * claims.kurtosis(plain)
 
 
 def test_a_width_that_does_not_fit_is_refused():
@@ -141,7 +185,7 @@ def test_a_width_that_does_not_fit_is_refused():
 
 def test_assembled_data_are_drawn():
     overrides = (
-        "widths=[16,400]",
+        "widths=[16,1200]",
         "seeds=[6,5]",
         "outputs={widths: [4], seeds: 7}",
         "shared={widths: [8,16], seeds: 5}",
@@ -152,8 +196,8 @@ def test_assembled_data_are_drawn():
     statistics = [statistic for outcome in decide(EXPERIMENT.claims, dataset) for statistic in outcome.statistics]
     assert np.isfinite([statistic.estimate for statistic in statistics]).all()
     (figure,) = plots.figures(dataset).values()
-    assert len(figure.axes) == 3
-    assert {n for n, _ in EXPERIMENT.metrics(dataset)} == {16.0, 400.0}
+    assert len(figure.axes) == 4
+    assert {n for n, _ in EXPERIMENT.metrics(dataset)} == {16.0, 1200.0}
 
 
 @pytest.mark.parametrize(

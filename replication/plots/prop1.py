@@ -3,8 +3,9 @@
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from scipy.special import gammaincinv
 
-from ..experiments.prop1 import distance, kurtosis, relative
+from ..experiments.prop1.claims import distance, kurtosis, products, relative
 from ..study.experiment import select
 from ..study.statistics import rms
 from . import points, power_law
@@ -13,9 +14,10 @@ COLORS = ("tab:blue", "tab:red", "tab:green", "tab:purple")
 
 
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:
-    """prop1: ‖q − Σ‖ and the excess kurtosis against n, and the outputs of narrow networks against each other."""
-    figure = Figure(figsize=(9.6, 3.4))
-    left, middle, right = figure.subplots(1, 3, width_ratios=(1.2, 1.2, 0.9))
+    """prop1: ‖q − Σ‖ and the excess kurtosis against n; the law of fᵀΣ⁻¹f; two outputs of narrow networks."""
+    figure = Figure(figsize=(11.5, 3.4))
+    left, middle, joint, right = figure.subplots(1, 4, width_ratios=(1.2, 1.2, 0.9, 0.9))
+    inputs = int(dataset.diagonal.sum())
     widths = dataset.attrs["widths"]
     for color, depth in zip(COLORS, dataset.depth.values, strict=False):
         for axes, groups, measure, theory in (
@@ -26,6 +28,9 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
             values = points(axes, widths, groups, measure, color=color, label=label)
             line = values[0] * (np.asarray(widths) / widths[0]) ** theory
             axes.loglog(widths, line, "--", color="gray", lw=0.8)
+        sizes = np.sort(products(dataset, depth)[:, :2].ravel())
+        expected = 2 * gammaincinv(inputs / 2, (np.arange(len(sizes)) + 0.5) / max(len(sizes), 1)) / inputs
+        joint.plot(expected, sizes, ".", color=color, ms=2, label=f"$L = {depth}$")
         shared = [kurtosis(relative(dataset, "shared", depth, width)) for width in dataset.attrs["shared"]]
         middle.loglog(dataset.attrs["shared"], shared, "x", color=color, ms=5)
     left.loglog([], [], "--", color="gray", lw=0.8, label="$n^{-1/2}$")
@@ -33,6 +38,9 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     middle.loglog([], [], "x", color="black", ms=5, label="one shared weight")
     left.set(xlabel="width $n$", title=r"covariance: $\|q - \Sigma\| \div \|\Sigma\|$")
     middle.set(xlabel="width $n$", title="excess kurtosis of an output")
+    joint.axline((0, 0), slope=1, color="gray", lw=0.8, ls="--")
+    joint.set(xlabel=r"quantiles of $\chi^2_N / N$", title=r"$f^T \Sigma^{-1} f / N$, wide networks")
+    joint.legend(fontsize=7, loc="upper left")
     for axes in (left, middle):
         axes.legend(fontsize=7, loc="lower left")
     width, depth = dataset.attrs["outputs"][0], int(dataset.depth.values[-1])

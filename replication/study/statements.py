@@ -158,7 +158,7 @@ _NEURAL_TANGENT_KERNEL = (
     Statement("§4", "As f_θ starts as a Gaussian process, its whole training has an explicit limit in function space.",
               note=see("Theorem 2 and §5")),
     Statement("Proposition 1; §4.1", "As the hidden widths grow, each output of a network with Lipschitz σ tends in "
-              "law to a centred Gaussian process.", ("prop1.gaussian",)),
+              "law to a centred Gaussian process.", ("prop1.joint", "prop1.gaussian")),
     Statement("Proposition 1; §4.1", "Different outputs become independent of each other and equally distributed.",
               ("prop1.independence", "prop1.outputs")),
     Statement("Proposition 1; §4.1", "The covariance of the limit is Σ⁽ᴸ⁾, which starts from xᵀx'/n_0 + β² and passes "

@@ -1,0 +1,165 @@
+"""Proposition 1 (paper §4.1): at initialization the outputs of a wide network are i.i.d. Gaussian processes.
+
+Given its last hidden layer, each output is Gaussian with covariance q(x, x') = α(x)·α(x')/n + β², and the outputs are
+independent. What is left of the randomness of q as n grows is what is not Gaussian and not independent: the excess
+kurtosis of f_k(x) is 3 Var(q)/E[q]², and Cov(f_k², f_k'²) = Var(q).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from ...datasets import circle, random_angles
+from ...limit import sigma_inf
+from ...network import Network
+from ...revealed import rank, truncation
+from ...study.experiment import Cell, Ensemble, Experiment, Progress, silent
+from ...study.settings import WideNetworkConfig
+from ...study.statistics import rms
+from .claims import CLAIMS, kurtosis, relative
+from .settings import DENSE, JOINT, Config
+
+BLOCK_SIZE, WIDE, VERY_WIDE = 200, 2000, 50_000
+"""Networks of a cell; 20 of them above WIDE, 1 above VERY_WIDE."""
+OUTPUTS = 2
+SHARED_BIAS = 1.0
+"""Size of the bias that all neurons of the last hidden layer share in the control."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """The outputs of networks of one depth on n_samples points; of this class itself, in the limit."""
+
+    network: WideNetworkConfig
+    n_samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputsAtWidth(Outputs):
+    """Of networks of a width; variant: main, outputs (compared too), or shared."""
+
+    variant: str
+    width: int
+
+
+class Prop1(Experiment[Config, Outputs]):
+    """The outputs of networks of every depth and width at initialization, and the limit of their covariance."""
+
+    name = "prop1"
+    version = 2
+    config = Config
+    claims = CLAIMS
+    constants: ClassVar = {"dense": DENSE, "outputs": OUTPUTS, "shared_bias": SHARED_BIAS}
+
+    def ensembles(self, config: Config) -> Iterator[Ensemble[Outputs]]:
+        numbers = [("main", n, seeds) for n, seeds in zip(config.widths, config.seeds, strict=True)]
+        numbers += [("outputs", n, config.outputs.seeds) for n in config.outputs.widths]
+        numbers += [("shared", n, config.shared.seeds) for n in config.shared.widths]
+        for depth in sorted(config.depths):
+            network = replace(config.network, depth=depth)
+            limit = Outputs(network=network, n_samples=config.n_samples)
+            yield Ensemble(labels={"L": depth}, setting=limit, seeds=(0,), kind="limit")
+            for variant, width, seeds in numbers:
+                yield Ensemble(
+                    labels={"variant": variant, "L": depth, "width": width},
+                    setting=OutputsAtWidth(variant=variant, width=width, network=network, n_samples=config.n_samples),
+                    seeds=range(seeds),
+                    block=BLOCK_SIZE if width <= WIDE else 20 if width <= VERY_WIDE else 1,
+                    work=depth * (3e3 + min(width**2, 30.0 * width * config.n_samples)),  # draws, products, an overhead
+                )
+
+    def compute(self, cell: Cell[Outputs], device: str = "cpu", progress: Progress = silent) -> xr.Dataset:
+        """See ``measure``: narrow networks all at once."""
+        setting = cell.setting
+        if not isinstance(setting, OutputsAtWidth) or setting.width > DENSE:
+            return super().compute(cell, device, progress)
+        streams = [cell.stream(setting.variant, setting.network.depth, setting.width, seed) for seed in cell.seeds]
+        network = setting.network.draw(2, setting.width, OUTPUTS, generator=streams, device=device)
+        if setting.variant == "shared":
+            _share(network, streams)
+        return _measured(network, points(cell).to(device))
+
+    def measure(self, cell: Cell[Outputs], seed: int, device: str, progress: Progress) -> xr.Dataset:
+        """The conditional covariance of a network's outputs, and the outputs; or the limit of the former.
+
+        q (entry): q(x_i, x_j) for i ≤ j; f (output, point): the outputs; rank, truncation: of revealed weights.
+        sigma (entry): Σ(x_i, x_j).
+        Raises MemoryError, naming the largest width that fits, before anything is allocated.
+        """
+        setting, x = cell.setting, points(cell)
+        config = setting.network
+        if not isinstance(setting, OutputsAtWidth):
+            sigma = sigma_inf(x, depth=config.depth, nonlinearity=config.nonlinearity, beta=config.beta)
+            return xr.Dataset({"sigma": ("entry", sigma.numpy()[np.triu_indices(len(x))])})
+        stream, size = cell.stream(setting.variant, config.depth, setting.width, seed), len(x)
+        network = config.draw_wide(
+            2, setting.width, OUTPUTS, inputs=size, directions=size, generator=stream, device=device
+        )
+        return _measured(network, x.to(device))
+
+    def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
+        """All networks along one dimension; sigma (depth, entry): Σ; diagonal (entry): where x_i = x_j."""
+        networks, limits = parts["network"], parts["limit"]
+        rows, columns = np.triu_indices(config.n_samples)
+        return (
+            networks.assign(
+                f=networks.f.where((networks.variant != "main") | (networks.width >= JOINT)),  # what is compared
+                sigma=(("depth", "entry"), limits.sigma.values),
+                diagonal=("entry", (rows == columns).astype(np.int8)),
+            )
+            .assign_coords(depth=limits.limit_L.values)
+            .assign_attrs(
+                widths=sorted(config.widths),
+                outputs=sorted(config.outputs.widths),
+                shared=sorted(config.shared.widths),
+                joint=sorted(width for width in config.widths if width >= JOINT),
+                network=asdict(config.network),
+                largest_rank=int(networks["rank"].max()),
+                largest_truncation=float(networks.truncation.max()),
+            )
+        )
+
+    def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
+        """Excess kurtosis of an output, and the relative distance of q to Σ, against n."""
+        for width in dataset.attrs["widths"]:
+            for depth in dataset.depth.values:
+                q = relative(dataset, "main", depth, width)
+                yield float(width), {f"kurtosis/L={depth}": kurtosis(q), f"distance/L={depth}": rms(q - 1)}
+
+
+def points(cell: Cell[Outputs]) -> Tensor:
+    """The inputs, at random on the circle: (n_samples, 2)."""
+    n = cell.setting.n_samples
+    return circle(random_angles(n, cell.stream("points", n)))
+
+
+def _share(network: Network, streams: Sequence[torch.Generator]) -> None:
+    """One more weight, N(0, 1), that all neurons of the last hidden layer have in common."""
+    common = torch.tensor([float(torch.randn(1, generator=stream)) for stream in streams])
+    network.biases[-2] += (SHARED_BIAS / network.beta * common)[:, None, None].to(network.biases[-2])
+
+
+def _measured(network: Network, x: Tensor) -> xr.Dataset:
+    """Of one network, or of each of several that are one tensor program."""
+    forward = network.forward(x)
+    last = forward.activations[-1].double().cpu()
+    q = (last @ last.mT) / last.shape[-1] + network.beta**2
+    f = forward.output.double().cpu().mT
+    rows, columns = np.triu_indices(len(x))
+    networks = ("network",) * (q.ndim - 2)
+    return xr.Dataset(
+        {
+            "q": ((*networks, "entry"), q[..., rows, columns].numpy().astype(np.float32)),
+            "f": ((*networks, "output", "point"), f.numpy().astype(np.float32)),
+            "rank": (networks, np.full(q.shape[:-2], rank(network.weights))),
+            "truncation": (networks, np.full(q.shape[:-2], truncation(network.weights))),
+        }
+    )
+
+
+EXPERIMENT = Prop1()
