@@ -288,7 +288,7 @@ _EXPERIMENTS = (
     Statement("§6.3", "The three largest eigenvalues are 0.0457, 0.00108 and 0.00078.",
               ("depth_inference.compatible", "depth_inference.third_eigenvalue", "depth_inference.depth",
                "depth_inference.scaling", "depth_inference.nonlinearity", "depth_inference.recovers",
-               "depth_inference.width", "fig3.eigenvalues")),
+               "depth_inference.width")),
     Statement("§6.3", "As the PCA is not centred, the first component is almost constant.",
               ("fig3.first_constant",)),
     Statement("§6.3", "That explains the large gap between the first two eigenvalues.", ("fig3.gap",)),

@@ -13,7 +13,6 @@ from typing import ClassVar
 import numpy as np
 import xarray as xr
 
-from ...mnist import size as digits_in
 from ...network import Network
 from ...randomness import generator
 from ...study.experiment import Cell, Ensemble, Experiment, Progress, select
@@ -150,7 +149,6 @@ class Fig3(Experiment[Config, Setting]):
             rates_t=config.rates.t,
             descent=asdict(config.descent),
             beta=config.spectrum.beta,
-            sampled=config.spectrum.n / digits_in(config.data.path, name=config.data.name),
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:

@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 
+from ...study.experiment import select
 from .statistics import drawn, predicted, trained, trend_widths
 
 
@@ -15,11 +16,13 @@ def narrow_as_all(dataset: xr.Dataset) -> xr.Dataset:
     return xr.concat(parts, dim="network", data_vars="minimal", coords="minimal", compat="override", join="override")
 
 
-def reversed_widths(dataset: xr.Dataset) -> xr.Dataset:
-    """The trend's widths in reverse order."""
+def narrow_as_trend(dataset: xr.Dataset) -> xr.Dataset:
+    """The networks of the trend's narrowest width, relabelled as those of each width of the trend."""
     widths = trend_widths(dataset)
-    other = dict(zip(widths, reversed(widths), strict=True))
-    return dataset.assign(width=("network", [other.get(int(width), int(width)) for width in dataset.width.values]))
+    narrow = trained(dataset, widths[0]) if widths else trained(dataset, dataset.attrs["widths"][0])
+    size = narrow.sizes["network"]
+    parts = [narrow.assign(width=("network", [width] * size)) for width in widths or dataset.attrs["widths"]]
+    return xr.concat(parts, dim="network", data_vars="minimal", coords="minimal", compat="override", join="override")
 
 
 def twice(dataset: xr.Dataset) -> xr.Dataset:
@@ -30,6 +33,17 @@ def twice(dataset: xr.Dataset) -> xr.Dataset:
 def frozen(dataset: xr.Dataset) -> xr.Dataset:
     """λ₂(t) stays at λ₂(0)."""
     return dataset.assign(rate=dataset.rate[:, 0].broadcast_like(dataset.rate))
+
+
+def lazy(dataset: xr.Dataset) -> xr.Dataset:
+    """‖g‖ falls at the rate λ₂(0) of each network."""
+    decay = np.exp(-dataset.rate_0.values[:, None] * dataset.t.values)
+    return dataset.assign(g=(dataset.g.dims, dataset.g.values[:, :1] * decay))
+
+
+def undone(dataset: xr.Dataset) -> xr.Dataset:
+    """The cross term is that of a path on which h undoes inflation at every time."""
+    return dataset.assign(cross=-(dataset.rate - dataset.rate[:, 0]) * dataset.g)
 
 
 def exchanged(dataset: xr.Dataset) -> xr.Dataset:
@@ -46,6 +60,16 @@ def same_beta(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.assign(limit_eigenvalues_beta=dataset.limit_eigenvalues[:, 0].drop_vars("depth"))
 
 
+def differences(dataset: xr.Dataset) -> xr.Dataset:
+    """λ_1 − λ_2 in the place of λ_1, and 1 in the place of λ_2: their ratio is the difference."""
+    own, other = dataset.limit_eigenvalues, dataset.limit_eigenvalues_beta
+    changed = {
+        name: values.where(values.component > 2, 1.0).where(values.component > 1, values[..., 0] - values[..., 1])
+        for name, values in (("limit_eigenvalues", own), ("limit_eigenvalues_beta", other))
+    }
+    return dataset.assign(changed)
+
+
 def initial_bound(dataset: xr.Dataset) -> xr.Dataset:
     """The rates as multiples of the bound at t = 0, which does not know of inflation."""
     if "rates_bound" not in dataset:
@@ -53,6 +77,16 @@ def initial_bound(dataset: xr.Dataset) -> xr.Dataset:
     names = ("rates_monotone", "rates_broken")
     scaled = {name: dataset[name] * dataset.rates_bound / dataset.rates_bound_0 for name in names}
     return dataset.assign(scaled | {"rates_bound": dataset.rates_bound_0})
+
+
+def narrow_rates(dataset: xr.Dataset) -> xr.Dataset:
+    """The largest rates of the narrowest networks at every width."""
+    if "rates_bound" not in dataset:
+        return dataset
+    widths = dataset.attrs["rates"]
+    narrow = select(dataset, kind="rates", rates_width=widths[0])
+    parts = [narrow.assign(rates_width=("rates", [width] * narrow.sizes["rates"])) for width in widths]
+    return xr.concat(parts, dim="rates", data_vars="minimal", coords="minimal", compat="override", join="override")
 
 
 def narrow_as_widest(dataset: xr.Dataset) -> xr.Dataset:

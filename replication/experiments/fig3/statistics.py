@@ -1,7 +1,7 @@
 """The statistics that Figure 3's claims decide on and its figures show."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +11,6 @@ from scipy import stats
 from ...study.experiment import select
 from ...study.statistics import LEVEL, MIN_SEEDS
 
-EIGENVALUES = (0.0457, 0.00108, 0.00078)
-"""λ_1, λ_2, λ_3 as the paper states them (§6.3)."""
-ROUNDING = (5e-5, 5e-6, 5e-6)
-"""Half a unit of their last digits."""
-PAPER_WIDTH = 10000
-"""Width of the network that the paper takes them from."""
 Measure = Callable[[xr.Dataset], np.ndarray]
 """A number of each network, (seeds,)."""
 
@@ -99,36 +93,6 @@ def predict(dataset: xr.Dataset, measure: Measure, width: int) -> Prediction:
     leverage = float(np.linalg.inv(design.T @ design)[-1, -1])
     quantile = float(stats.t.ppf((1 + LEVEL) / 2, freedom))
     return Prediction(float(coefficients[-1]), quantile * math.sqrt(variance * (1 + leverage)))
-
-
-def predict_eigenvalues(dataset: xr.Dataset, depth: int = 0) -> list[Prediction]:
-    """Of λ_1, λ_2, λ_3 of one network of width ``PAPER_WIDTH`` on a batch that was not seen.
-
-    ln λ = E ln λ_∞ + a/n, with the spread over batches of the limit's and C/n, that over networks on one batch; a and C
-    from all networks narrower than ``PAPER_WIDTH`` and wide enough for the order of components to hold. Batches share
-    a part f = ``sampled`` of the source's digits: their spread underestimates that over new digits by
-    √((1 − f)/(1 + f)). depth: 1 for the limit kernels of depth L − 1.
-    """
-    limits = np.log(dataset.limit_eigenvalues.values[:, depth])
-    predictions = []
-    # Below, λ₂ and λ₃ change places, and E ln λ − ln λ_∞ is no longer ∝ 1/n.
-    wide = (dataset.width >= 250) & (dataset.width < PAPER_WIDTH)
-    networks = dataset.isel(network=np.flatnonzero(wide))
-    width = networks.width.values.astype(float)
-    for i in range(limits.shape[1]):
-        deviations = np.log(networks.eigenvalues.values[:, i] / float(dataset.eigenvalues_inf[i]))
-        if len(limits) < MIN_SEEDS or len(width) < MIN_SEEDS:
-            predictions.append(Prediction(math.nan, math.nan))
-            continue
-        bias = deviations.sum() / (1 / width).sum()
-        per_width = np.square(deviations - bias / width) @ width / (len(width) - 1)
-        sampled = dataset.attrs["sampled"]
-        digits = limits[:, i].var(ddof=1) * ((1 + sampled) / (1 - sampled) + 1 / len(limits))
-        rounding = (ROUNDING[i] / EIGENVALUES[i]) ** 2 / 3
-        quantile = float(stats.t.ppf((1 + LEVEL) / 2, min(len(limits), len(width)) - 1))
-        sd = math.sqrt(digits + per_width / PAPER_WIDTH + rounding)
-        predictions.append(Prediction(float(limits[:, i].mean() + bias / PAPER_WIDTH), quantile * sd))
-    return predictions
 
 
 def limit_curve(dataset: xr.Dataset) -> np.ndarray:
@@ -237,16 +201,35 @@ def cancelled(networks: xr.Dataset, start: float = 0.1, stop: float = 0.0) -> np
     return np.array(parts)
 
 
-def initial_spread(dataset: xr.Dataset, width: int) -> np.ndarray:
-    """λ₂(0)/λ₂^∞ − 1 of each network of a width, trained or not: (seeds,)."""
-    deviations: np.ndarray = at_start(dataset, width).rate_0.values / float(dataset.eigenvalues_inf[1]) - 1
-    return deviations
+def starts(dataset: xr.Dataset, width: int) -> np.ndarray:
+    """ln λ₂(0)/λ₂^∞ of each trained network of a width: (seeds,)."""
+    logs: np.ndarray = np.log(trained(dataset, width).rate_0.values / float(dataset.eigenvalues_inf[1]))
+    return logs
 
 
-def mean_speed_up(dataset: xr.Dataset, width: int) -> np.ndarray:
-    """The mean of −ġ/g − λ₂^∞ until ‖g‖ is down to half, ÷ λ₂^∞, of each network of a width: (seeds,)."""
-    total = early(dataset, width).total
-    return total / (half_times(trained(dataset, width)) * float(dataset.eigenvalues_inf[1]))
+def at_equal_start(sample: np.ndarray) -> np.ndarray:
+    """What a network would show that starts at the limit's λ₂: (networks, 1 + k) → (k,).
+
+    The first column is ``starts``. The others are regressed on it, and read at 0: the spread of λ₂(0) over networks,
+    which is that of every NTK at initialization, has no part in them, nor in their noise.
+    """
+    start, values = sample[:, 0], sample[:, 1:]
+    centred = start - start.mean()
+    at_zero: np.ndarray = values.mean(axis=0) - start.mean() * (centred @ values) / (centred @ centred)
+    return at_zero
+
+
+def half_times_with_starts(dataset: xr.Dataset, width: int) -> np.ndarray:
+    """``starts``, and ln of the half-time over the limit's ln 2/λ₂^∞: (seeds, 2)."""
+    limit = math.log(2) / float(dataset.eigenvalues_inf[1])
+    return np.stack([starts(dataset, width), np.log(half_times(trained(dataset, width)) / limit)], axis=1)
+
+
+def speed_ups_with_starts(dataset: xr.Dataset, width: int) -> np.ndarray:
+    """``starts``, the whole speed-up to half-time, inflation's part of it, and what is left beside the cross term's."""
+    terms = early(dataset, width)
+    rest = terms.total - terms.inflation - terms.cross
+    return np.stack([starts(dataset, width), terms.total, terms.inflation, rest], axis=1)
 
 
 def rate_ratio(dataset: xr.Dataset, width: int) -> np.ndarray:
@@ -263,20 +246,20 @@ def largest_rates(dataset: xr.Dataset, width: int) -> np.ndarray:
     return rates
 
 
-def descent_error(dataset: xr.Dataset) -> float:
-    """sup_t of |g − g_flow| and |‖h‖ − ‖h_flow‖| of networks trained by both solvers, the worst of them."""
-    worst = 0.0
-    width = dataset.attrs["descent"]["width"]
-    flows = trained(dataset, width)
+def descent_errors(dataset: xr.Dataset) -> np.ndarray:
+    """sup_t of |g − g_flow| and |‖h‖ − ‖h_flow‖| of each network trained by both solvers: (seeds,)."""
+    errors = []
+    flows = trained(dataset, dataset.attrs["descent"]["width"])
+    times = dataset.descent_t.values
+    compared = times <= flows.t.values[-1]
     for i, seed in enumerate(dataset.descent_seed.values):
         (flow,) = np.flatnonzero(flows.seed.values == seed)
-        times = dataset.descent_t.values
-        times = times[times <= flows.t.values[-1]]
-        for name in ("g", "h"):
-            other = np.interp(times, flows.t.values, flows[name].values[flow])
-            curve = dataset[f"descent_{name}"].values[i][: len(times)]
-            worst = max(worst, float(np.abs(curve - other).max()))
-    return worst
+        apart = [
+            dataset[f"descent_{name}"].values[i] - np.interp(times, flows.t.values, flows[name].values[flow])
+            for name in ("g", "h")
+        ]
+        errors.append(float(np.abs(np.array(apart)[:, compared]).max()))
+    return np.array(errors)
 
 
 def apart(networks: xr.Dataset) -> np.ndarray:
@@ -288,9 +271,3 @@ def apart(networks: xr.Dataset) -> np.ndarray:
 def gap(sample: np.ndarray) -> float:
     """ln λ_1/λ_2 of eigenvalues (batches, components), mean."""
     return float(np.log(sample[:, 0] / sample[:, 1]).mean())
-
-
-def mean_ratio(sample: Sequence[np.ndarray]) -> float:
-    """Of pairs (networks, 2), the mean of the first ÷ that of the second."""
-    above, below = sample[0].mean(axis=0)
-    return float(above / below)
