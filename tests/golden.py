@@ -100,8 +100,6 @@ def engine_version() -> int:
 
 _SEEDS = re.compile(r"-?seed[-\d]+$")
 _WIDTH = re.compile(r"(^|-)[nP]\d+(-\d+)*(?=-|$)")
-AS_IT_IS = {"ci/fig1/main-n4000"}
-"""So large that float64 would take too long."""
 
 
 def of_preset(name: str) -> Part:
@@ -117,7 +115,7 @@ def of_preset(name: str) -> Part:
     entries = {}
     for kind in kinds.values():
         (narrow, first, compute), (wide, last, _) = kind[0], kind[-1]
-        last = last if f"{name}/{wide}" in AS_IT_IS else _in_float64(last)
+        last = _in_float64(last)
         chosen = [(narrow, last, 2)] if wide == narrow else [(narrow, first, 2), (wide, last, 1)]
         for label, cell, networks in chosen:
             entries[f"{label}-{_dtype(cell)}"] = partial(compute, cell, networks)

@@ -272,6 +272,29 @@ class TestSimultaneousBand:
         assert mean.tolist() == [1, 1, 1]
         assert np.isinf(half_width).all()
 
+    @pytest.mark.parametrize(("level", "misses"), [(0.999, (0, 3)), (0.9, (23, 59))])
+    def test_covers_a_difference_at_its_level(self, level, misses, monkeypatch):
+        """As above, between 8 curves and 40 whose variance is another."""
+        monkeypatch.setattr(statistics, "LEVEL", level)
+        rng = np.random.default_rng(12)
+        missed = 0
+        for _ in range(400):
+            mean, half_width = simultaneous_band(curves(rng, 8), 1 + 2 * curves(rng, 40), draws=3000)
+            missed += bool((np.abs(mean + 1) > half_width).any())
+        assert misses[0] <= missed <= misses[1]
+
+    def test_a_difference_of_one_point_is_welchs_interval(self):
+        rng = np.random.default_rng(13)
+        a, b = rng.normal(size=(10, 1)), 3 * rng.normal(size=(30, 1))
+        mean, half_width = simultaneous_band(a, b)
+        test = stats.ttest_ind(a[:, 0], b[:, 0], equal_var=False).confidence_interval(0.999)
+        assert mean == a.mean(axis=0) - b.mean(axis=0)
+        assert half_width[0] == pytest.approx((test.high - test.low) / 2, rel=0.1)
+
+    def test_a_difference_with_too_few_seeds_has_no_end(self):
+        few = np.ones((statistics.MIN_SEEDS - 1, 3))
+        assert np.isinf(simultaneous_band(curves(np.random.default_rng(14), 9, 3), few)[1]).all()
+
     def test_a_point_without_variance_has_no_width(self):
         samples = curves(np.random.default_rng(11), 10)
         samples[:, 3] = 2.0

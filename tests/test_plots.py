@@ -15,7 +15,7 @@ from scripts_fixtures import TINY, call, script
 
 from replication import plots
 from replication.experiments.fig1 import EXPERIMENT
-from replication.experiments.fig1.claims import CLAIMS, INFLATION
+from replication.experiments.fig1.claims import CLAIMS
 from replication.experiments.fig1.statistics import change, initial_kernels, spread
 from replication.plots import fig1 as plot
 from replication.plots import width as width_plot
@@ -132,7 +132,11 @@ def test_fig1_choices_shows_the_alternatives(figures: dict[str, Figure], dataset
     assert points(mean)[0, 0] == pytest.approx((theta[:, 1] / theta[:, 0]).mean())
     legend = axes.get_legend()
     assert legend
-    assert [text.get_text() for text in legend.get_texts()] == [f"criterion: mean > {INFLATION}"]
+    assert [text.get_text() for text in legend.get_texts()] == ["criterion: 0.5 to 2 times the growth of Figure 1"]
+    (span,) = axes.patches
+    main = select(dataset, variant="main", width=16).theta.sel(angle=0).values
+    growth = (main[:, 1] / main[:, 0]).mean() - 1
+    assert [span.get_x(), span.get_x() + span.get_width()] == pytest.approx([1 + growth / 2, 1 + 2 * growth])
 
 
 def test_drawn_files(dataset: xr.Dataset, tmp_path: Path) -> None:

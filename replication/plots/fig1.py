@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from ..experiments.fig1.claims import INFLATION
+from ..experiments.fig1.claims import ALIKE
 from ..experiments.fig1.statistics import change, initial_kernels, roughness, spread
 from ..study.experiment import select
 from . import rounded, trend
@@ -120,7 +120,10 @@ def _choices(dataset: xr.Dataset) -> Figure:
         axes.plot(inflation, np.full(len(inflation), row), "|", color="tab:blue", ms=9, alpha=0.6)
         axes.plot(inflation.mean(), row, "o", color="black", ms=5, zorder=3)
     axes.axvline(1, color="gray", lw=0.8)
-    axes.axvline(INFLATION, color="gray", lw=0.8, ls="--", label=f"criterion: mean > {INFLATION}")
+    main = next(iter(groups.values())).theta.sel(angle=0).values
+    growth = (main[:, -1] / main[:, 0]).mean() - 1
+    label = f"criterion: {ALIKE[0]:g} to {ALIKE[1]:g} times the growth of Figure 1"
+    axes.axvspan(*(1 + factor * growth for factor in ALIKE), color="gray", alpha=0.15, lw=0, label=label)
     axes.set_yticks(range(len(groups)), labels=list(groups))
     axes.invert_yaxis()
     axes.set_xlabel(rf"$\Theta_t(x_0, x_0) / \Theta_0(x_0, x_0)$ at $t = {dataset.time.values[-1]:g}$ (dot: mean)")

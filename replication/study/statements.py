@@ -261,7 +261,7 @@ _EXPERIMENTS = (
     Statement("§6.1; Figure 1", "The wider network's kernel is a smoother function of the angle.",
               ("fig1.smoother", "fig1.smoothness_is_variance")),
     Statement("§6.1; Figure 1", "The expected kernel is nearly the same at both widths.",
-              ("fig1.mean", "fig1.open_choices")),
+              ("fig1.mean",)),
     Statement("§6.1; Figure 1", "The kernel grows during 200 steps of training.",
               ("fig1.inflation", "fig1.open_choices", "drift.figure1")),
     Statement("§6.1; Figure 1", "It grows much less at n = 10000, where it hardly moves, than at n = 500.",

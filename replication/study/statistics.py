@@ -125,27 +125,36 @@ def _resampled(size: int, rng: np.random.Generator) -> np.ndarray:
             return indices
 
 
-def simultaneous_band(samples: np.ndarray, *, draws: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
+def simultaneous_band(
+    samples: np.ndarray, minus: np.ndarray | None = None, *, draws: int = 20_000
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean curve and half-width of a band that covers the expected curve everywhere at once.
 
-    samples (S, M): S independent curves on M points. The half-width is q·sd/√S, with q the ``LEVEL`` quantile of the
-    maximum over the points of a multivariate t with S − 1 degrees of freedom and the sample's own correlations.
-    The half-width is infinite for S < ``MIN_SEEDS``.
+    samples (S, M): S independent curves on M points; minus (S', M): others, whose mean is subtracted. The half-width is
+    q·se, with q the ``LEVEL`` quantile of the maximum over the points of a multivariate t with the samples' own
+    correlations and S − 1 degrees of freedom; with ``minus``, Welch's, the fewest of all points. The half-width is
+    infinite for fewer than ``MIN_SEEDS`` curves.
     """
-    seeds = len(samples)
-    mean = samples.mean(axis=0)
-    if seeds < MIN_SEEDS:
+    groups = [samples] if minus is None else [samples, minus]
+    mean = samples.mean(axis=0) - (0 if minus is None else minus.mean(axis=0))
+    if min(map(len, groups)) < MIN_SEEDS:
         return mean, np.full_like(mean, np.inf)
-    centred = samples - mean
-    sd = np.sqrt(np.square(centred).sum(axis=0) / (seeds - 1))
+    centred = [(group - group.mean(axis=0)) / math.sqrt(len(group) * (len(group) - 1)) for group in groups]
+    variances = [np.square(group).sum(axis=0) for group in centred]
+    error = np.sqrt(sum(variances))
+    freedom = float(len(samples) - 1)
+    if minus is not None:
+        squares = sum(variance**2 / (len(group) - 1) for variance, group in zip(variances, groups, strict=True))
+        varies = error > 0
+        freedom = float((error[varies] ** 4 / squares[varies]).min(initial=sum(map(len, groups)) - 2))
     rng = np.random.default_rng(_draw.get())
-    root = centred / np.where(sd > 0, sd, 1) / math.sqrt(seeds - 1)
-    if seeds > root.shape[1]:
-        root = np.linalg.qr(root, mode="r")  # the same correlations from fewer rows
+    root = np.concatenate(centred) / np.where(error > 0, error, 1)
+    if len(root) > root.shape[1]:
+        root = np.asarray(np.linalg.qr(root, mode="r"))  # the same correlations from fewer rows
     gaussian = rng.standard_normal((draws, len(root))) @ root
-    scale = np.sqrt(rng.chisquare(seeds - 1, draws) / (seeds - 1))
+    scale = np.sqrt(rng.chisquare(freedom, draws) / freedom)
     quantile = np.quantile(np.abs(gaussian).max(axis=1) / scale, LEVEL)
-    return mean, quantile * sd / math.sqrt(seeds)
+    return mean, quantile * error
 
 
 def exponent(widths: Sequence[int], values: Sequence[float], seeds: Sequence[int]) -> float:

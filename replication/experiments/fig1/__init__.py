@@ -198,7 +198,8 @@ def _states(cell: Cell[Setting], training: TrainingConfig, seed: int, network: N
         x = gaussian(training.n_samples, 2, stream).to(device)
         return x, LeastSquares(target(x), training.loss_factor)
 
-    sample = batch(cell.stream("sample", training.sample_seed))
+    own = (cell.setting.width, seed) if training.sample_seed is None else (training.sample_seed,)
+    sample = batch(cell.stream("sample", *own))
     if training.solver == "gradient_flow":
         return GradientFlow(training.t * speed, training.tolerance).states(network, *sample)
     descent = GradientDescent(training.learning_rate, training.steps, training.normalize_hidden)

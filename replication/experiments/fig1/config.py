@@ -22,9 +22,10 @@ BUILT_IN = ("main", "initial", "mean_field")
 class TrainingConfig:
     """How the networks are trained, to time t = learning rate × steps.
 
-    solver: gradient_flow (with tolerance) or gradient_descent (with learning_rate); n_samples inputs, one sample
-    (sample_seed) for all networks or, with fresh_inputs, a new batch for each network at each step; loss_factor times
-    the mean square error (½ in the paper's §5); normalize_hidden: the precursor scripts' rescaling, off in the paper.
+    solver: gradient_flow (with tolerance) or gradient_descent (with learning_rate); n_samples inputs: a sample of its
+    own for each network, for a sample_seed one for all of them, or, with fresh_inputs, a new batch for each network at
+    each step; loss_factor times the mean square error (½ in the paper's §5); normalize_hidden: the precursor scripts'
+    rescaling, off in the paper.
     """
 
     solver: str
@@ -32,7 +33,7 @@ class TrainingConfig:
     tolerance: float
     learning_rate: float
     n_samples: int
-    sample_seed: int
+    sample_seed: int | None
     fresh_inputs: bool
     loss_factor: float
     normalize_hidden: bool
