@@ -141,7 +141,8 @@ def composing(error: Exception) -> Exception:
 def one_line(error: Exception) -> str:
     """The first line of an error of Hydra or OmegaConf; with what exists, where a name is misspelt."""
     if not isinstance(error, HydraException | OmegaConfBaseException):  # such as a YAML file's, over several lines
-        return " ".join(str(error).split())
+        raised = re.findall(r"^(?:\w+\.)*(\w+: .*)$", str(error), re.MULTILINE) if "Traceback" in str(error) else []
+        return re.sub("^(UserError|RunError): ", "", raised[-1]) if raised else " ".join(str(error).split())
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     name = first.split("'")[-2].split("/")[0] if first.count("'") >= 2 else ""
     override = next((word for word in sys.argv[1:] if word.lstrip("+~").partition("=")[0] == name), name)

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from types import FrameType
@@ -35,6 +36,7 @@ def run(main: Callable[[], int | None], interrupted: str = "interrupted") -> int
     it ends without a word, with the exit code that SIGPIPE would give.
     """
     on_signal(_interrupt)
+    warnings.showwarning = lambda message, *_: _warn(message)
     _take_every_character()
     try:
         try:
@@ -122,6 +124,16 @@ def set_threads(count: int) -> None:
 
 def _interrupt(number: int, _: FrameType | None) -> None:
     raise Interrupted(number)
+
+
+def _warn(message: Warning | str) -> None:
+    """A warning as a line, without the place in the source, and each once."""
+    if str(message) not in _warned:
+        _warned.add(str(message))
+        print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+_warned: set[str] = set()
 
 
 def _take_every_character() -> None:

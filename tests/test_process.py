@@ -139,6 +139,11 @@ def test_an_error_is_a_line(error: str, code: int, line: str) -> None:
     assert end(begin(f"raise {error}", PYTHONUTF8="1")) == (code, b"", f"error: {line}\n".encode())
 
 
+def test_a_warning_is_a_line_once() -> None:
+    main = "import warnings\n    for i in range(3): warnings.warn('mean of\\nempty slice', RuntimeWarning, i + 1)"
+    assert end(begin(main)) == (0, b"", b"warning: mean of empty slice\n")
+
+
 def test_the_place_of_an_error_that_nobody_foresaw_is_shown_on_demand() -> None:
     code, _, err = end(begin("raise ValueError", TRACEBACK="1"))
     assert (code, err.splitlines()[0]) == (1, b"Traceback (most recent call last):")
