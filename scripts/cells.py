@@ -28,10 +28,25 @@ _ALONE = 0.4
 """A cell with more than this part of a worker's share of the work is computed alone, with all threads and memory."""
 
 
+Watch = Callable[["Cell[Any]", int, int], None]
+"""Is told each cell that is finished, how many are, and of how many."""
+
+
+def missing_cells(experiment: "Experiment[Any, Any]", config: "BaseConfig", store: "Store") -> "list[Cell[Any]]":
+    """Those of a config that are not stored yet. Raises UserError if the networks of one do not fit into memory."""
+    missing = store.missing(experiment.cells(config))
+    refuse_too_wide(experiment, missing, config.device)
+    return missing
+
+
 def compute_missing(
-    experiment: "Experiment[Any, Any]", config: "BaseConfig", store: "Store"
+    experiment: "Experiment[Any, Any]",
+    config: "BaseConfig",
+    store: "Store",
+    missing: "list[Cell[Any]]",
+    watch: Watch = lambda cell, done, total: None,
 ) -> tuple[int, list[str], float]:
-    """Compute and store the cells that are missing: how many were, a line for each that failed, the workers' peak.
+    """Compute and store the missing cells: how many were, a line for each that failed, the workers' peak.
 
     Cells that another run on the same store is computing are left to it, and waited for at the end. Side by side in
     worker processes where the config asks for several, then, one after the other with all threads, the cells that would
@@ -40,9 +55,7 @@ def compute_missing(
     """
     from tqdm import tqdm
 
-    cells = experiment.cells(config)
-    missing = store.missing(cells)
-    refuse_too_wide(experiment, missing, config.device)
+    total = len(experiment.cells(config))
     # A process with a GPU cannot be forked, and has work for all of it.
     together = config.device.startswith("cpu") and process.semaphores()
     most = (config.workers or sensible_workers(experiment, missing, config.threads)) if together else 1
@@ -56,18 +69,19 @@ def compute_missing(
             outcome = result()
         except RunError as error:
             failures.append(str(error))
-            outcome = False
+            return
         if outcome is None:
             elsewhere.append(cell)
         else:
             computed += outcome
+            watch(cell, total - len(missing) + computed, total)
 
     hidden = True if config.quiet else None  # None: where nobody looks, as in a file
     work = sum(cell.work for cell in missing)
     with tqdm(total=work, desc=experiment.name, bar_format=_LAYOUT, disable=hidden) as bar:
 
         def show(position: int) -> None:
-            bar.set_postfix_str(f" cell {len(cells) - len(missing) + position}/{len(cells)}")
+            bar.set_postfix_str(f" cell {total - len(missing) + position}/{total}")
 
         task = experiment.name, config.device, store
         if shared:
@@ -129,7 +143,7 @@ def computed(experiment: "Experiment[Any, Any]", config: "BaseConfig") -> "xr.Da
     from replication.study.store import Store
 
     store = Store(config.results)
-    _, failures, _ = compute_missing(experiment, config, store)
+    _, failures, _ = compute_missing(experiment, config, store, missing_cells(experiment, config, store))
     if failures:
         raise RunError("\n".join(failures))
     return gather(experiment, config, store)

@@ -10,12 +10,13 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hydra
 import process
-from cells import compute_missing, peak_memory
+from cells import compute_missing, missing_cells, peak_memory
 from compose import CONF, checked, composing, named, presets, typed
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -24,7 +25,10 @@ from omegaconf import DictConfig, OmegaConf
 from process import RunError, UserError
 
 if TYPE_CHECKING:
+    from replication.study.experiment import Cell, Experiment
     from replication.study.settings import BaseConfig
+    from replication.study.store import Store
+    from replication.study.tracking import Run
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -45,19 +49,13 @@ _failed: list[Exception] = []
 
 
 def run_experiment(composed: DictConfig) -> None:
-    """Compute what is missing, then draw, decide, track and print."""
-    start = time.perf_counter()
+    """Compute what is missing, then draw, decide and print; its record is open from the beginning."""
     experiment, config = typed(composed)
-    from replication.plots import draw
-    from replication.study.claims import decide
-    from replication.study.gather import gather
     from replication.study.machine import cores
-    from replication.study.report import Section, markdown, text, words
-    from replication.study.store import Store, UnwritableStoreError, write_dataset, write_file
+    from replication.study.store import Store, UnwritableStoreError
     from replication.study.tracking import TrackingError, check
     from replication.study.tracking import run as tracked
 
-    gc.freeze()  # what was imported stays: nothing to look through at the end, nothing for a worker to copy
     process.set_threads(config.threads or cores())
     store = Store(config.results)
     tags = [config.preset, *config.tracking.tags]
@@ -66,14 +64,52 @@ def run_experiment(composed: DictConfig) -> None:
         store.check_writable()
     except (TrackingError, UnwritableStoreError) as error:
         raise UserError(str(error)) from None
+    missing = missing_cells(experiment, config, store)
+    folder = run_folder(store.root, config)
+    try:
+        with tracked(
+            mode=config.tracking.mode,  # type: ignore[arg-type]
+            project=config.tracking.project,
+            entity=config.tracking.entity,
+            experiment=experiment.name,
+            job_type="run",
+            config=OmegaConf.to_container(composed, resolve=True),  # type: ignore[arg-type]
+            directory=folder,
+            tags=tags,
+        ) as run:
+            computed_and_drawn(experiment, config, store, missing, folder, run)
+    except TrackingError as error:
+        raise RunError(str(error)) from None
 
-    computed, failures, shared_peak = compute_missing(experiment, config, store)
+
+def computed_and_drawn(
+    experiment: "Experiment[Any, Any]",
+    config: "BaseConfig",
+    store: "Store",
+    missing: "list[Cell[Any]]",
+    folder: Path,
+    run: "Run",
+) -> None:
+    """A run of an experiment, told to its record as it goes on."""
+    start = time.perf_counter()
+    from replication.plots import draw
+    from replication.study.claims import decide
+    from replication.study.gather import gather
+    from replication.study.report import Section, markdown, text, words
+    from replication.study.store import write_dataset, write_file
+
+    def watch(cell: "Cell[Any]", done: int, total: int) -> None:
+        with suppress(Exception):  # the computing goes on; at the end the same error is told
+            if config.tracking.mode != "disabled" and (dataset := store.load(cell)) is not None:
+                run.cell(cell.label, dataset, done, total, peak_memory())
+
+    gc.freeze()  # what was imported stays: nothing to look through at the end, nothing for a worker to copy
+    computed, failures, shared_peak = compute_missing(experiment, config, store, missing, watch)
     if failures:
         raise RunError("\n".join([*failures, "the other cells are stored; nothing was drawn"]))
 
     dataset = gather(experiment, config, store)
     outcomes = decide(experiment.claims_of(config.claims), dataset)
-    folder = run_folder(store.root, config)
     try:
         figures, problem = draw(experiment.name, dataset, folder), ""
     except Exception as error:  # the claims are decided all the same
@@ -93,22 +129,12 @@ def run_experiment(composed: DictConfig) -> None:
     print(f"results    {store.root / experiment.cells(config)[0].folder} ({cells})")
     print(f"wall time  {wall_time:.1f} s, peak memory {peak:.2f} GiB")
     try:
-        with tracked(
-            mode=config.tracking.mode,  # type: ignore[arg-type]
-            project=config.tracking.project,
-            entity=config.tracking.entity,
-            experiment=experiment.name,
-            job_type="run",
-            config=OmegaConf.to_container(composed, resolve=True),  # type: ignore[arg-type]
-            directory=folder,
-            tags=tags,
-        ) as run:
-            run.metrics(experiment.metrics(dataset))
-            for name, path in figures.items():
-                run.figure(name, path)
-            run.claims([outcome.row() for outcome in outcomes])
-            run.summary({"wall_time": wall_time, "peak_memory_GiB": peak, "cells_computed": computed})
-    except (TrackingError, OSError) as error:
+        run.metrics(experiment.metrics(dataset))
+        for name, path in figures.items():
+            run.figure(name, path)
+        run.claims([outcome.row() for outcome in outcomes])
+        run.summary({"wall_time": wall_time, "peak_memory_GiB": peak, "cells_computed": computed})
+    except Exception as error:
         raise RunError(f"{process.reason(error)}; the figures and claims are in {folder}") from None
     if problem:
         raise RunError(problem)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from PIL import Image
 
 from replication.study import tracking
@@ -144,6 +145,24 @@ def test_offline_record(out: Path, capfd: pytest.CaptureFixture[str], caplog: py
     assert table["columns"] == ["id", "statement", "estimate", "interval", "verdict", "control"]
     assert table["data"][0] == ["fig1.inflation", "the NTK inflates", 0.3, "(0.25, 0.35)", "holds", None]
     assert [row[0] for row in table["data"]] == [claim["id"] for claim in CLAIMS]
+
+
+def test_cells_are_recorded_as_they_finish(out: Path) -> None:
+    """Their number, the memory, and what depends on time, averaged over all else; no variable without time."""
+    data = {"cost": (("network", "t"), [[4.0, 2.0, 1.0], [2.0, 0.0, 1.0]]), "steps": ("network", [3.0, 5.0])}
+    with tracking.run(**arguments(out)) as run:
+        (record,) = out.glob("wandb/offline-run-*/*.wandb")  # there to be watched, before anything is computed
+        run.cell("n64-seed0-1", xr.Dataset(data), 1, 3, 0.5)
+        run.cell("limit", xr.Dataset({"theta": ("angle", [1.0])}), 2, 3, 0.75)
+    rows = [row["item"] for row in records(out, "history")]
+    progress = [(row["cells_done"], row["cells"], row["memory_GiB"]) for row in rows if "cells" in row]
+    assert progress == [(1, 3, 0.5), (2, 3, 0.75)]
+    curve = [(row["training"], row["cost/n64-seed0-1"]) for row in rows if "training" in row]
+    assert curve == [(0, 3), (0.5, 1), (1, 1)]
+    steps = {metric["name"]: metric.get("step_metric") for metric in records(out, "metric")}
+    assert steps["cost/n64-seed0-1"] == "training"
+    assert not [name for row in rows for name in row if name.startswith(("steps", "theta"))]
+    assert record.exists()
 
 
 def test_nothing_private_is_recorded(out: Path) -> None:

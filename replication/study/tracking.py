@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+import xarray as xr
 
 Mode = Literal["offline", "online", "disabled"]
 
@@ -66,6 +68,21 @@ class Run:
                     self._metrics.add(name)
                 self._run.log({"t": float(t)} | {name: float(value) for name, value in values.items()})
 
+    def cell(self, label: str, dataset: xr.Dataset, done: int, total: int, memory: float) -> None:
+        """Record that a cell is finished: how many are, the memory so far in GiB, and its curves over its training.
+
+        `cost/<label>` and the like are the variables of the cell that depend on time, averaged over all else, against
+        `training`: the part of it that is done, from 0 to 1.
+        """
+        if self._run is not None:
+            self._run.log({"cells_done": done, "cells": total, "memory_GiB": memory})
+            for part, values in curves(dataset):
+                named = {f"{name}/{label}": value for name, value in values.items()}
+                for name in named.keys() - self._metrics:
+                    self._run.define_metric(name, step_metric="training")
+                    self._metrics.add(name)
+                self._run.log({"training": part} | named)
+
     def figure(self, name: str, path: Path | str) -> None:
         """Record a PNG file as the image `figures/name`."""
         if self._run is not None:
@@ -91,6 +108,16 @@ class Run:
         """Record final values."""
         if self._run is not None:
             self._run.summary.update(dict(values))
+
+
+def curves(dataset: xr.Dataset) -> Iterator[tuple[float, dict[str, float]]]:
+    """What of a cell depends on time, averaged over all else: rows of (part of the training, {variable: mean})."""
+    for dimension in ("t", "time"):
+        names = [name for name, values in dataset.items() if dimension in values.dims and values.dtype.kind == "f"]
+        means = {str(name): dataset[name].mean(set(dataset[name].dims) - {dimension}).values for name in names}
+        last = dataset.sizes.get(dimension, 0) - 1
+        for i in range(last + 1 if means else 0):
+            yield i / max(1, last), {name: float(values[i]) for name, values in means.items()}
 
 
 @contextmanager
@@ -139,7 +166,8 @@ def run(
             except wandb.Error as error:
                 raise TrackingError(f"Weights & Biases: {error}") from error
             except BaseException:
-                wandb_run.finish(exit_code=1)
+                with suppress(Exception):  # what ended the run is what has to be told
+                    wandb_run.finish(exit_code=1)
                 raise
             wandb_run.finish()
         finally:
