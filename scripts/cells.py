@@ -43,10 +43,10 @@ def compute_missing(
     experiment: "Experiment[Any, Any]",
     config: "BaseConfig",
     store: "Store",
-    missing: "list[Cell[Any]]",
+    missing: "list[Cell[Any]] | None" = None,
     watch: Watch = lambda cell, done, total: None,
 ) -> tuple[int, list[str], float]:
-    """Compute and store the missing cells: how many were, a line for each that failed, the workers' peak.
+    """Compute and store the cells that are missing: how many were, a line for each that failed, the workers' peak.
 
     Cells that another run on the same store is computing are left to it, and waited for at the end. Side by side in
     worker processes where the config asks for several, then, one after the other with all threads, the cells that would
@@ -55,7 +55,9 @@ def compute_missing(
     """
     from tqdm import tqdm
 
+    missing = missing_cells(experiment, config, store) if missing is None else missing
     total = len(experiment.cells(config))
+    stored = total - len(missing)
     # A process with a GPU cannot be forked, and has work for all of it.
     together = config.device.startswith("cpu") and process.semaphores()
     most = (config.workers or sensible_workers(experiment, missing, config.threads)) if together else 1
@@ -74,14 +76,14 @@ def compute_missing(
             elsewhere.append(cell)
         else:
             computed += outcome
-            watch(cell, total - len(missing) + computed, total)
+            watch(cell, stored + computed, total)
 
     hidden = True if config.quiet else None  # None: where nobody looks, as in a file
     work = sum(cell.work for cell in missing)
     with tqdm(total=work, desc=experiment.name, bar_format=_LAYOUT, disable=hidden) as bar:
 
         def show(position: int) -> None:
-            bar.set_postfix_str(f" cell {total - len(missing) + position}/{total}")
+            bar.set_postfix_str(f" cell {stored + position}/{total}")
 
         task = experiment.name, config.device, store
         if shared:
@@ -143,7 +145,7 @@ def computed(experiment: "Experiment[Any, Any]", config: "BaseConfig") -> "xr.Da
     from replication.study.store import Store
 
     store = Store(config.results)
-    _, failures, _ = compute_missing(experiment, config, store, missing_cells(experiment, config, store))
+    _, failures, _ = compute_missing(experiment, config, store)
     if failures:
         raise RunError("\n".join(failures))
     return gather(experiment, config, store)

@@ -97,13 +97,23 @@ def records(directory: Path, kind: str) -> list[dict[str, Any]]:
     return [line[kind] for line in lines if line["type"] == kind]
 
 
-def test_offline_record(out: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[logging.LogRecord]:
+    """What reaches the root logger. pytest's own caplog also listens to loggers that do not pass theirs on."""
+    heard: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = heard.append  # type: ignore[method-assign]
+    monkeypatch.setattr(logging.root, "handlers", [*logging.root.handlers, handler])
+    monkeypatch.setattr(logging.root, "level", logging.DEBUG)
+    return heard
+
+
+def test_offline_record(out: Path, capfd: pytest.CaptureFixture[str], logged: list[logging.LogRecord]) -> None:
     with tracking.run(**arguments(out)) as run:
         record_everything(run, out.parent / "figure.png")
         print("from the experiment")
     assert capfd.readouterr() == ("from the experiment\n", "")
-    assert not [record for record in caplog.records if record.name.startswith("wandb")]
+    assert not [record for record in logged if record.name.startswith("wandb")]
 
     summary = json.loads(inspect(out, "--summary"))
     assert summary["config"] == CONFIG
