@@ -101,7 +101,7 @@ def test_cells_of_another_run_are_waited_for(monkeypatch: pytest.MonkeyPatch, fa
     monkeypatch.setattr(cells, "compute", lambda cell, *_: outcomes[cell.label].pop(0))
     missing = [SimpleNamespace(label=label, work=1.0) for label in "ab"]
     experiment = SimpleNamespace(name="test", cells=lambda config: missing)
-    config = SimpleNamespace(device="cpu", workers=1, threads=1)
+    config = SimpleNamespace(device="cpu", workers=1, threads=1, quiet=True)
     store = SimpleNamespace(missing=lambda asked: asked)
     number, failures, _ = cells.compute_missing(experiment, config, store)
     assert (number, failures) == (1 + (fate == "gave up"), [])
