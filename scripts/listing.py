@@ -15,9 +15,11 @@ def listing() -> str:
     lines = ["Experiments, to run with: python scripts/run.py +exp=NAME", ""]
     for about in guide.values():
         for name, (minutes, memory) in about["cost"].items():
-            lines.append(f"  {name:17} {about['place']:16} {minutes:4g} min {memory:5.1f} GiB")
+            room = "" if memory is None else f"{memory:5.1f} GiB"
+            lines.append(f"  {name:17} {about['place']:16} {minutes:4g} min {room}".rstrip())
         lines.append(f"      {about['question']}")
     reduced = ", ".join(name for name in presets() if name.startswith("ci/"))
     lines += ["", f"Reduced, in half a minute or less: {reduced}"]
-    lines += ["Times are those of two idle cores. Every setting can be changed: +exp=NAME --cfg job shows them."]
+    lines += ["Times are those of two idle cores; memory is given where it was measured."]
+    lines += ["Every setting can be changed: +exp=NAME --cfg job shows them."]
     return "\n".join(lines)

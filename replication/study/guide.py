@@ -29,7 +29,7 @@ class Guide:
     done: str
     found: str
     answer: str
-    cost: Mapping[str, tuple[float, float]]
+    cost: Mapping[str, tuple[float, float | None]]
     captions: Mapping[str, str] = field(default_factory=dict)
 
 
