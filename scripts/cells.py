@@ -88,7 +88,7 @@ def compute_missing(
         task = experiment.name, config.device, store
         if shared:
             workers = min(most, len(shared))
-            with _workers(workers) as pool:
+            with worker_processes(workers) as pool:
                 futures = {pool.submit(compute, cell, *task): cell for cell in shared}
                 for i, future in enumerate(as_completed(futures), start=1):
                     settle(futures[future], future.result)
@@ -201,7 +201,7 @@ def compute(
 
 
 @contextmanager
-def _workers(count: int) -> Iterator[ProcessPoolExecutor]:
+def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
     """Processes that compute, which end with this one, however it ends."""
     # A forked process starts at once, with everything imported. That is safe on Linux for one that uses a single thread
     # (it has none of the parent's); elsewhere processes are started afresh, which takes seconds.

@@ -74,7 +74,7 @@ EXPERIMENT = Sums()
 
 def config(**changes: Any) -> Config:
     base = {"experiment": "sums", "preset": "sums", "draw": 0, "claims": None, "undecided": {}, "results": "r"}
-    machine = {"device": "cpu", "threads": None, "workers": 1, "tracking": TrackingConfig()}
+    machine = {"device": "cpu", "threads": None, "workers": 1, "quiet": False, "tracking": TrackingConfig()}
     return Config(**base | machine | {"widths": [20, 10], "seeds": [0, 1, 4]} | changes)
 
 

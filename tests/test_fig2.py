@@ -39,6 +39,7 @@ def config(**changes):
         "device": "cpu",
         "threads": 1,
         "workers": 1,
+        "quiet": False,
         "tracking": None,
         "network": NETWORK,
         "data": DATA,

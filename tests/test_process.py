@@ -31,6 +31,7 @@ def begin(main: str, *before: str, **environment: str) -> subprocess.Popen[bytes
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)} | environment,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # the tests may run under nohup
     )
 
 
@@ -72,7 +73,7 @@ def test_no_worker_finishes_its_tasks_after_a_signal() -> None:
     main = "\n    ".join(
         (
             "import cells",
-            "with cells._workers(1) as pool:",
+            "with cells.worker_processes(1) as pool:",
             "    tasks = [pool.submit(print, 'ready', flush=True), *(pool.submit(time.sleep, 600) for _ in range(4))]",
             "    tasks[1].result()",
         )
@@ -161,7 +162,7 @@ def test_a_worker_has_one_thread_of_every_library() -> None:
     main = "\n    ".join(
         (
             "import cells, numpy, torch",
-            "with cells._workers(1) as pool: print(pool.submit(threads).result())",
+            "with cells.worker_processes(1) as pool: print(pool.submit(threads).result())",
             "\ndef threads():",
             "import scipy.linalg, threadpoolctl",
             "return sorted((i['internal_api'], i['num_threads']) for i in threadpoolctl.threadpool_info())",
