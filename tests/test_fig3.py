@@ -117,8 +117,6 @@ def test_both_routes_to_principal_components():
     measured = initial(kernel, REFERENCE)
     expected = np.linalg.eigvalsh(kernel.numpy() / 24)[::-1][:3]
     np.testing.assert_allclose(measured["eigenvalues"], expected, rtol=1e-9)
-    np.testing.assert_allclose(measured["eigenvalues_power"], expected, rtol=1e-9)
-    np.testing.assert_allclose(measured["agreement"], 1, atol=1e-9)
     functions = torch.tensor(measured.functions.values).double()
     np.testing.assert_allclose(functions @ functions.T / 24, np.eye(3), atol=1e-5)
     # The sign is that of the limit's.
@@ -195,8 +193,7 @@ def made_up(
         )
     dataset = xr.concat(parts, dim="network").assign_coords(t=t)
     batches = np.exp(0.05 * rng.standard_normal((12, 3)))
-    limits = np.array([[0.0459, lambda2, lambda3], [0.0517, 0.00184, 0.00150]])
-    dataset["limit_eigenvalues"] = (("batch", "depth", "component"), limits * batches[:, None])
+    dataset["limit_eigenvalues"] = (("batch", "component"), batches * [0.0459, lambda2, lambda3])
     dataset["limit_eigenvalues_beta"] = (("batch", "component"), 6 * batches * [0.0459 * beta_gap, lambda2, lambda3])
     dataset["limit_eigenvalues_centred"] = (("batch", "component"), batches * [0.00125, 0.0008, 0.0007])
     dataset["limit_constant"] = (("batch", "component"), np.tile([constant, 0.05, 0.01], (12, 1)))
@@ -212,7 +209,7 @@ def made_up(
         curves = [np.interp(descent * times, t, curve) for curve in flows[name].values]
         dataset[f"descent_{name}"] = (("descent", "descent_t"), np.array(curves))
     dataset["descent_seed"] = ("descent", np.arange(6))
-    return dataset.assign_coords(depth=[5, 4], component=[1, 2, 3], descent_t=times).assign_attrs(
+    return dataset.assign_coords(component=[1, 2, 3], descent_t=times).assign_attrs(
         widths=[100, 1000, 10000],
         seeds=[0, 1],
         trend=[100, 300, 1000],
@@ -409,7 +406,6 @@ def test_another_draw_has_other_digits_and_other_networks(monkeypatch, same_digi
         (lambda: config(seeds=[0, 0]), "seeds"),
         (lambda: config(trend=SeedsPerWidth(widths=[16], seeds=[])), "trend.seeds"),
         (lambda: config(initial=SeedsPerWidth(widths=[0], seeds=[1])), "initial.widths"),
-        (lambda: config(network=replace(NETWORK, depth=2)), "network.depth"),
         (lambda: DescentConfig(width=9, seeds=[], learning_rate=3.0, t=10.0), "descent.t"),
         (lambda: DescentConfig(width=0, seeds=[], learning_rate=1.0, t=1.0), "descent.width"),
         (lambda: RatesConfig(widths=[], seeds=[], n=9, t=1.0, resolution=1.5), "rates.resolution"),

@@ -31,9 +31,9 @@ def _functions(dataset: xr.Dataset) -> Figure:
     figure = Figure(figsize=(5.6, 3.9))
     axes = figure.subplots()
     for color, width in zip(COLORS, dataset.attrs["widths"], strict=False):
-        for i, curve in enumerate(select(dataset, variant="main", width=width).f.values[: dataset.attrs["drawn"]]):
+        for i, curve in enumerate(dataset.curve.values[dataset.curve_width.values == width]):
             label = f"$n = {width}$" if i == 0 else None
-            axes.plot(dataset.angle, curve, color=color, lw=0.7, alpha=0.7, label=label)
+            axes.plot(dataset.curve_angle, curve, color=color, lw=0.7, alpha=0.7, label=label)
     limit = law(dataset)
     lines = [(limit.mean, limit.sd, "-", "black", r"$n = \infty$")]
     width = dataset.attrs["estimate"]

@@ -201,7 +201,7 @@ def _gaps(axes: Axes, dataset: xr.Dataset) -> None:
     """λ_1/λ_2 of the limit kernels of batches: as it is, centred, and with footnote 3's β."""
     own, other = dataset.attrs["network"]["beta"], dataset.attrs["beta"]
     kernels = {
-        rf"$\beta = {own:g}$": dataset.limit_eigenvalues.values[:, 0],
+        rf"$\beta = {own:g}$": dataset.limit_eigenvalues.values,
         "centred": dataset.limit_eigenvalues_centred.values,
         rf"$\beta = {other:g}$": dataset.limit_eigenvalues_beta.values,
     }

@@ -32,7 +32,9 @@ from .config import Config, DataConfig, TrainingConfig
 BATCHED, BLOCK_SIZES = 128, (100, 10)
 """Networks up to this width are one tensor program; networks of a cell, up to this width and above it."""
 EARLY = 0.01
-"""The part of the training time at which, for a control, training is looked at too."""
+"""The part of the training time at which training is looked at too."""
+THINNING = 2
+"""Of the angles at which the drawn networks are evaluated, the statistics take every so many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ class Figure2(Experiment[Config, Setting]):
     """Functions of trained networks (network), estimates of the limit from one network each (estimate), the limit."""
 
     name = "fig2"
-    version = 1
+    version = 2
     config = Config
     claims = CLAIMS
     constants: ClassVar = {"batched": BATCHED, "early": EARLY}
@@ -132,22 +134,36 @@ class Figure2(Experiment[Config, Setting]):
             device=device,
             weight=revealing() if cell.kind == "estimate" else DenseWeight.draw,
         )
-        return _estimate(problem, network) if cell.kind == "estimate" else _train(problem, network, setting.training)
+        return _estimate(problem, network) if cell.kind == "estimate" else train(problem, network, setting.training)
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """All networks along one dimension, the estimates along another, and the limit."""
+        """All networks along one dimension, the estimates along another, the drawn functions, and the limit.
+
+        curve (drawn, curve_angle): f_t of the networks that are drawn, on a finer grid than that of the statistics.
+        """
         limit = parts["limit"].isel(limit=0, drop=True).drop_vars("limit_seed", errors="ignore")
-        joined = parts["network"].merge(limit)
+        networks = parts["network"]
+        drawn = networks.isel(network=(networks.variant == "main") & (networks.seed < config.drawn))
+        curves = {
+            "curve": (("drawn", "curve_angle"), drawn.f.values),
+            "curve_width": ("drawn", drawn.width.values),
+            "curve_angle": limit.angle.values,
+        }
+        joined = networks.merge(limit)
         if "estimate" in parts:
             joined = joined.merge(parts["estimate"])
-        return joined.assign_attrs(
-            widths=sorted(config.widths),
-            drawn=config.drawn,
-            initial=sorted(config.initial.widths),
-            estimate=max(config.estimate.widths, default=0),
-            narrow_estimate=max(config.narrow_estimate.widths, default=0),
-            network=asdict(config.network),
-            training=asdict(config.training),
+        return (
+            joined.isel(angle=slice(None, None, THINNING))
+            .assign(curves)
+            .assign_attrs(
+                widths=sorted(config.widths),
+                drawn=config.drawn,
+                initial=sorted(config.initial.widths),
+                estimate=max(config.estimate.widths, default=0),
+                narrow_estimate=max(config.narrow_estimate.widths, default=0),
+                network=asdict(config.network),
+                training=asdict(config.training),
+            )
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
@@ -194,7 +210,7 @@ class Problem:
         return law.mean[self.n :, 0].numpy(), law.sd[self.n :, 0].numpy()
 
 
-def _train(problem: Problem, network: Network, training: TrainingConfig | None) -> xr.Dataset:
+def train(problem: Problem, network: Network, training: TrainingConfig | None) -> xr.Dataset:
     n = problem.n
     device = network.weights[0].device
     points, target = problem.points.to(device), problem.target.to(device)
@@ -242,25 +258,38 @@ def _limit(problem: Problem, setting: Setting) -> xr.Dataset:
 
     law_mean, law_sd (law, angle): of f_∞ in the limit (limit), and for controls before training (prior), of Bayesian
     inference (posterior), and of one layer more (deeper); stage_mean, stage_sd (stage, angle): of f_t in the limit;
+    decay (law, datum, start): e^{−tΘ/N} early, by which f_t − f* on the data comes from f_0 − f*, where there is one;
     extension (angle, datum): κ_xᵀK̃⁻¹, by which what is left on the data at time t is left on the circle.
     """
     flow, sigma = problem.flow(), problem.sigma()
+    deeper, deeper_sigma = problem.flow(1), problem.sigma(1)
     times = [0.0, EARLY * setting.t, setting.t]
     stages = [problem.on_circle(flow.law(t, sigma)) for t in times]
     laws = {
         "limit": problem.on_circle(flow.law(math.inf, sigma)),
         "prior": stages[0],
         "posterior": problem.on_circle(problem.posterior()),
-        "deeper": problem.on_circle(problem.flow(1).law(math.inf, problem.sigma(1))),
+        "deeper": problem.on_circle(deeper.law(math.inf, deeper_sigma)),
     }
-    extension = -flow.propagator(math.inf)[problem.n :, : problem.n]
+    n, early = problem.n, times[1]
+    decay = {
+        "limit": flow.propagator(early)[:n, :n].numpy(),
+        "prior": np.eye(n),
+        "posterior": np.full((n, n), math.nan),
+        "deeper": deeper.propagator(early)[:n, :n].numpy(),
+    }
+    extension = -flow.propagator(math.inf)[n:, :n]
     curves: dict[str, tuple[tuple[str, str], np.ndarray]] = {}
     for name, pairs in (("law", list(laws.values())), ("stage", stages)):
         curves[f"{name}_mean"] = ((name, "angle"), np.stack([mean for mean, _ in pairs]))
         curves[f"{name}_sd"] = ((name, "angle"), np.stack([sd for _, sd in pairs]))
     return xr.Dataset(
         curves
-        | {"extension": (("angle", "datum"), extension.numpy()), "target": ("datum", problem.target[:, 0].numpy())},
+        | {
+            "decay": (("law", "datum", "start"), np.stack([decay[name] for name in laws])),
+            "extension": (("angle", "datum"), extension.numpy()),
+            "target": ("datum", problem.target[:, 0].numpy()),
+        },
         coords={"angle": problem.angles.numpy(), "datum": setting.data.angles, "law": list(laws), "stage": times},
     )
 

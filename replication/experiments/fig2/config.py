@@ -54,7 +54,7 @@ class Config(BaseConfig):
 
     seeds: networks of each width; initial: more widths, at t = 0 only, for the trend of the kurtosis; estimate: wide
     networks, each of which gives an estimate of the limit; narrow_estimate: narrow ones, the negative control of that;
-    intervals: of the grid of angles.
+    intervals: of the grid of angles on which they are drawn, of which the statistics take every second.
     """
 
     network: NetworkConfig

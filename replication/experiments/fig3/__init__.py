@@ -20,7 +20,7 @@ from ...tangent import tangent_kernel
 from ...weights import DeferredWeight, DenseWeight
 from . import measure
 from .claims import CLAIMS
-from .measure import BRACKET, COMPONENTS, NEGLIGIBLE, TIMES
+from .measure import BRACKET, COMPONENTS, TIMES
 from .settings import Config, Descents, Initial, Setting, Spectrum, Trained
 from .statistics import drawn
 
@@ -52,10 +52,10 @@ class Fig3(Experiment[Config, Setting]):
     """
 
     name = "fig3"
-    version = 1
+    version = 2
     config = Config
     claims = CLAIMS
-    constants: ClassVar = {"times": TIMES, "components": COMPONENTS, "negligible": NEGLIGIBLE, "bracket": BRACKET}
+    constants: ClassVar = {"times": TIMES, "components": COMPONENTS, "bracket": BRACKET}
 
     def ensembles(self, config: Config) -> Iterator[Ensemble[Setting]]:
         network, data, descent, rates = config.network, config.data, config.descent, config.rates

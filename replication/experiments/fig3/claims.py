@@ -71,7 +71,7 @@ def _check_constant(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _check_gap(dataset: xr.Dataset) -> list[Statistic]:
-    plain, centred = dataset.limit_eigenvalues.values[:, 0], dataset.limit_eigenvalues_centred.values
+    plain, centred = dataset.limit_eigenvalues.values, dataset.limit_eigenvalues_centred.values
     return [
         ratio("λ_1/λ_2", [plain], lambda sample: gap(sample[0]), (10.0, math.inf)),
         ratio("λ_1/λ_2 of the centred kernel", [centred], lambda sample: gap(sample[0]), (0.99, 3.0)),
@@ -79,7 +79,7 @@ def _check_gap(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _check_footnote3(dataset: xr.Dataset) -> list[Statistic]:
-    pairs = np.stack([dataset.limit_eigenvalues_beta.values, dataset.limit_eigenvalues.values[:, 0]], axis=1)
+    pairs = np.stack([dataset.limit_eigenvalues_beta.values, dataset.limit_eigenvalues.values], axis=1)
     name = f"λ_1/λ_2 with β = {dataset.attrs['beta']:g} ÷ with β = {dataset.attrs['network']['beta']:g}"
     return [ratio(name, [pairs], lambda sample: gap(sample[0][:, 0]) - gap(sample[0][:, 1]), TEN)]
 

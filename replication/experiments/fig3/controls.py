@@ -49,15 +49,12 @@ def undone(dataset: xr.Dataset) -> xr.Dataset:
 def exchanged(dataset: xr.Dataset) -> xr.Dataset:
     """The eigenvalues of the centred kernels in the place of those of the others, and the reverse."""
     plain, centred = dataset.limit_eigenvalues, dataset.limit_eigenvalues_centred
-    return dataset.assign(
-        limit_eigenvalues=centred.broadcast_like(plain).transpose(*plain.dims),
-        limit_eigenvalues_centred=plain[:, 0].drop_vars("depth"),
-    )
+    return dataset.assign(limit_eigenvalues=centred, limit_eigenvalues_centred=plain)
 
 
 def same_beta(dataset: xr.Dataset) -> xr.Dataset:
     """The eigenvalues with the paper's β in the place of those with footnote 3's."""
-    return dataset.assign(limit_eigenvalues_beta=dataset.limit_eigenvalues[:, 0].drop_vars("depth"))
+    return dataset.assign(limit_eigenvalues_beta=dataset.limit_eigenvalues)
 
 
 def differences(dataset: xr.Dataset) -> xr.Dataset:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...costs import LeastSquares
 from ...kernels import PrincipalComponents, inner, norm, power_iteration, principal_components
-from ...limit import limit, theta_inf
+from ...limit import theta_inf
 from ...mnist import Digits
 from ...network import Network
 from ...study.settings import NetworkConfig
@@ -23,8 +23,6 @@ TIMES = 161
 """Points of the grid of times."""
 COMPONENTS = 3
 """Principal components that are followed, as in the paper."""
-NEGLIGIBLE = 1e-9
-"""Eigenvalues of a finite network's kernel below this part of the largest are rounding."""
 BRACKET = (0.5, 2.0)
 """Where the largest learning rate is sought, ÷ the bound 2/max_t λ₁(t)."""
 
@@ -55,53 +53,46 @@ def limit_of(digits: Digits, components: PrincipalComponents) -> xr.Dataset:
 def spectrum(x: Tensor, network: NetworkConfig, beta: float) -> xr.Dataset:
     """The limit kernels of a batch: what the paper says of its principal components.
 
-    limit_eigenvalues (depth, component), at depths L and L − 1: λ_i of Θ_∞/N; limit_eigenvalues_beta: with another β;
-    limit_eigenvalues_centred: of the kernel centred on the data, (I − 1/N) Θ_∞ (I − 1/N); limit_constant (component):
-    |⟨f⁽ⁱ⁾, 1⟩_{p^in}|, 1 for a constant function.
+    limit_eigenvalues (component): λ_i of Θ_∞/N; limit_eigenvalues_beta: with another β; limit_eigenvalues_centred: of
+    the kernel centred on the data, (I − 1/N) Θ_∞ (I − 1/N); limit_constant (component): |⟨f⁽ⁱ⁾, 1⟩_{p^in}|, 1 for a
+    constant function.
     """
 
     def components(kernel: Tensor) -> PrincipalComponents:
         return principal_components(kernel, count=COMPONENTS)
 
-    layers = limit(x, depth=network.depth, nonlinearity=network.nonlinearity, beta=network.beta).theta
-    kernel = layers[-1]
-    other = theta_inf(x, depth=network.depth, nonlinearity=network.nonlinearity, beta=beta)
+    kernel, other = (
+        theta_inf(x, depth=network.depth, nonlinearity=network.nonlinearity, beta=each) for each in (network.beta, beta)
+    )
     centred = kernel - kernel.mean(dim=0) - kernel.mean(dim=1, keepdim=True) + kernel.mean()
-    deep = components(kernel)
-    constant = deep.coefficients(torch.ones(len(x), 1, dtype=torch.float64)).abs()
-    shallower = components(layers[-2]).eigenvalues
+    own = components(kernel)
+    constant = own.coefficients(torch.ones(len(x), 1, dtype=torch.float64)).abs()
     return xr.Dataset(
         {
-            "limit_eigenvalues": (("depth", "component"), torch.stack([deep.eigenvalues, shallower]).numpy()),
+            "limit_eigenvalues": ("component", own.eigenvalues.numpy()),
             "limit_eigenvalues_beta": ("component", components(other).eigenvalues.numpy()),
             "limit_eigenvalues_centred": ("component", components(centred).eigenvalues.numpy()),
             "limit_constant": ("component", constant.numpy()),
-        },
-        coords={"depth": [network.depth, network.depth - 1]},
+        }
     )
 
 
 def initial(kernel: Tensor, reference: PrincipalComponents, stream: torch.Generator | None = None) -> xr.Dataset:
-    """One network's kernel on the batch, by diagonalization and by power iteration, as the paper.
+    """One network's kernel on the batch and its principal components, by power iteration, as in the paper.
 
-    eigenvalues, eigenvalues_power (component); overlap (component): |⟨f⁽ⁱ⁾, f_∞⁽ⁱ⁾⟩| with the limit's, agreement: with
-    those by diagonalization; functions (component, digit): by power iteration, with the sign of the limit's; rate_0:
-    λ₂(0) = ‖f_∞⁽²⁾‖²_Θ. stream: of the starts of power iteration.
+    eigenvalues (component); overlap (component): |⟨f⁽ⁱ⁾, f_∞⁽ⁱ⁾⟩| with the limit's; functions (component, digit), with
+    the sign of the limit's; rate_0: λ₂(0) = ‖f_∞⁽²⁾‖²_Θ. stream: of the starts of power iteration.
     """
     kernel = kernel.cpu()
     direction = reference.functions[1]
     shape = (len(kernel), 1)
-    exact = principal_components(kernel, count=COMPONENTS, tolerance=NEGLIGIBLE)
     power = power_iteration(lambda v: kernel @ v / len(kernel), shape, COMPONENTS, stream=stream)
     overlap = torch.stack([inner(f, g) for f, g in zip(power.functions, reference.functions, strict=True)])
-    agreement = torch.stack([inner(f, g).abs() for f, g in zip(power.functions, exact.functions, strict=True)])
     functions = power.functions[..., 0] * overlap.sign()[:, None]
     return xr.Dataset(
         {
-            "eigenvalues": ("component", exact.eigenvalues.numpy()),
-            "eigenvalues_power": ("component", power.eigenvalues.numpy()),
+            "eigenvalues": ("component", power.eigenvalues.numpy()),
             "overlap": ("component", overlap.abs().numpy()),
-            "agreement": ("component", agreement.numpy()),
             "functions": (("component", "digit"), functions.numpy().astype(np.float32)),
             "rate_0": ((), float(inner(direction, kernel @ direction / len(kernel)))),
         }

@@ -187,7 +187,6 @@ class Config(BaseConfig):
         require_distinct("seeds", self.seeds, 0)
         for key in ("trend", "initial", "rates"):
             getattr(self, key).check(key)
-        require(self.network.depth >= 3, "network.depth", self.network.depth, "must be ≥ 3: L − 1 is a control")
         total = size(self.data.path, name=self.data.name)
         require(self.spectrum.n <= total, "spectrum.n", self.spectrum.n, f"there are {total} digits")
         require(self.rates.n <= self.data.n, "rates.n", self.rates.n, f"must be ≤ data.n = {self.data.n}")
