@@ -2,6 +2,7 @@
 
     python scripts/confirm.py fig1          compute the confirming draws of a preset, which takes as long as two runs
     python scripts/confirm.py               of every published preset
+    python scripts/confirm.py --solver fig1 a few of its networks with half the tolerance, which --publish asks for
     python scripts/confirm.py --check       from git: each criterion was committed before its draw was computed
 
 Criteria, widths and numbers of networks are those in the committed figures/claims.json, and no others: publish draw 0,
@@ -33,7 +34,7 @@ def confirm(name: str, results: str) -> "Record":
     """
     from replication.study.claims import decide
     from replication.study.provenance import git_state, objections
-    from replication.study.record import confirming, unlike, update
+    from replication.study.record import confirming, solver_errors, unlike, update
 
     record = read()
     for draw in confirming(record[name]) if name in record else [1]:
@@ -44,13 +45,22 @@ def confirm(name: str, results: str) -> "Record":
             continue
         _, dirty = git_state()
         refuse(name, ["the tree has uncommitted changes, or is in no git repository"] if dirty is not False else [])
-        dataset = computed(experiment, config)
+        dataset = computed(experiment, config).assign_attrs(solver=solver_errors(record[name]))
         refuse(name, objections(dataset))
         outcomes = decide(experiment.claims_of(config.claims), dataset)
         refuse(name, unlike(record, name, config, outcomes))
         record = update(record, name, config, dataset.attrs, outcomes)
         write(record)
     return record
+
+
+def halve(name: str, results: str) -> None:
+    """Compute what ``solver.solver_errors`` needs of a preset on draw 0. Raises RunError for failed cells."""
+    from replication.study.solver import few_networks
+
+    experiment, config = typed(preset(name, f"results={results}"))
+    for half in (False, True):
+        computed(few_networks(experiment, half=half), config)
 
 
 def refuse(name: str, reasons: list[str]) -> None:
@@ -84,6 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("presets", nargs="*", metavar="PRESET", help="default: all that are published")
     parser.add_argument("--check", action="store_true", help="compute nothing; check the order of commits")
+    parser.add_argument("--solver", action="store_true", help="compute the solver's error")
     parser.add_argument("--results", default="results", help="folder of the results store (default: results)")
     arguments = parser.parse_args()
     names = arguments.presets or list(read())
@@ -101,6 +112,9 @@ def main() -> None:
         if late:
             raise RunError("\n".join(late))
         print(headline(record))
+    elif arguments.solver:
+        for name in names:
+            halve(name, arguments.results)
     else:
         from replication.study.record import confirming, verdict
 

@@ -36,16 +36,24 @@ def collect(name: str, results: str) -> None:
     """Copy the assembled data of a preset from the store to the published ones."""
     from replication.study.gather import MissingCellError, gather
     from replication.study.provenance import objections
+    from replication.study.solver import few_networks, solver_errors
     from replication.study.store import Store, write_dataset
 
     if name.startswith("ci/"):
         raise UserError(f"{name}: a reduced preset is not published")
     experiment, config = typed(preset(name))
+    store, command, reasons = Store(results), f"run.py +exp={name}", []
     try:
-        dataset = gather(experiment, config, Store(results))
+        dataset = gather(experiment, config, store)
+        plain, fine = (few_networks(experiment, half=half) for half in (False, True))
+        if plain.cells(config) != fine.cells(config):
+            command = f"confirm.py --solver {name}"
+            both = [gather(few, config, store) for few in (plain, fine)]
+            dataset = dataset.assign_attrs(solver=solver_errors(experiment.claims_of(config.claims), *both))
+            reasons = objections(both[1])
     except MissingCellError as error:
-        raise RunError(f"{error}: run `python scripts/run.py +exp={name}` first") from None
-    if reasons := objections(dataset):
+        raise RunError(f"{error}: run `python scripts/{command}` first") from None
+    if reasons := [*objections(dataset), *reasons]:
         raise RunError("\n".join(f"{name} cannot be published: {reason}" for reason in reasons))
     write_dataset(PUBLISHED / f"{name}.nc", dataset)
 

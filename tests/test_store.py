@@ -526,3 +526,11 @@ class TestCommittedFiles:
         assert (tmp_path / "a.nc").read_bytes() == (tmp_path / "b.nc").read_bytes()
         write_dataset(tmp_path / "b.nc", data.assign_attrs(none=0))
         assert (tmp_path / "a.nc").read_bytes() != (tmp_path / "b.nc").read_bytes()
+
+
+def test_many_strings_take_little_room(tmp_path):
+    names = np.array(["main", "ünequal-64-512", ""] * 20_000)
+    dataset = xr.Dataset({"variant": ("network", names)}, coords={"hidden": ("network", names[::-1])})
+    write_dataset(tmp_path / "a.nc", dataset)
+    assert read_dataset(tmp_path / "a.nc").identical(dataset)
+    assert (tmp_path / "a.nc").stat().st_size < 60_000

@@ -119,12 +119,22 @@ class Outcome:
 
 
 def decide(claims: Sequence[Claim], dataset: xr.Dataset) -> list[Outcome]:
-    """Every claim, and every negative control of it, on an experiment's data."""
+    """Every claim, and every negative control of it, on an experiment's data.
+
+    The attribute ``solver``, {claim: the solver's error of each statistic}, is added to the intervals if there is one.
+    """
+    solver = dataset.attrs.get("solver") or {}
+
+    def own(claim: Claim) -> Sequence[Statistic]:
+        statistics = claim.check(dataset)
+        errors = solver.get(claim.id, [0.0] * len(statistics))
+        return [statistic.widened(error) for statistic, error in zip(statistics, errors, strict=True)]
+
     with resampling(dataset.attrs.get("draw", 0)):
         return [
             Outcome(
                 claim,
-                claim.check(dataset),
+                own(claim),
                 {control.text: claim.check(control.data(dataset)) for control in claim.controls},
             )
             for claim in claims

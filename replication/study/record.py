@@ -50,12 +50,16 @@ class Line(TypedDict):
 
 
 class Entry(TypedDict):
-    """A claim: criterion as [statistic, lowest, highest allowed], what it was before, and draw → what came out."""
+    """A claim: criterion as [statistic, lowest, highest allowed], what it was before, and draw → what came out.
+
+    solver: the solver's error in each statistic's interval, null where it is not known.
+    """
 
     kind: str
     place: str
     statement: str
     criterion: list[list[Any]]
+    solver: list[float | None]
     earlier: list[str]
     history: list[Line]
     draws: dict[str, Decision]
@@ -115,6 +119,7 @@ def update(
             "place": claim.place,
             "statement": claim.statement,
             "criterion": new,
+            "solver": [_rounded(statistic.solver) for statistic in outcome.statistics],
             "earlier": list(claim.history),
             "history": history,
             "draws": dict(sorted(draws.items(), key=lambda item: int(item[0]))),
@@ -127,6 +132,15 @@ def update(
         "claims": claims,
     }
     return dict(sorted((record | {name: preset}).items()))
+
+
+def solver_errors(preset: Preset) -> dict[str, list[float]]:
+    """The solver's error of each statistic of each claim of a preset, as ``decide`` takes it."""
+    return {
+        claim: [math.nan if error is None else error for error in entry["solver"]]
+        for claim, entry in preset["claims"].items()
+        if "solver" in entry
+    }
 
 
 def confirming(preset: Preset) -> list[int]:

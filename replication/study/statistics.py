@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -28,7 +28,8 @@ Verdict = Literal["holds", "fails", "undecided"]
 class Statistic:
     """A number with its interval at ``LEVEL``, and the range that the claim allows it.
 
-    worst_of: of how many numbers it is the worst. low = high: the number has no spread of its own.
+    worst_of: of how many numbers it is the worst. low = high: the number has no spread of its own. solver: by how much
+    the interval was widened on both sides for the solver's error, NaN where that is not known.
     """
 
     name: str
@@ -37,6 +38,12 @@ class Statistic:
     high: float
     allowed: tuple[float, float]
     worst_of: int = 1
+    solver: float = 0.0
+
+    def widened(self, error: float) -> "Statistic":
+        """With the solver's error inside its interval."""
+        known = error if math.isfinite(error) else 0.0
+        return replace(self, low=self.low - known, high=self.high + known, solver=error)
 
     @property
     def verdict(self) -> Verdict:
@@ -61,6 +68,8 @@ class Statistic:
         if math.isinf(self.low) and math.isinf(self.high):
             return f"{self.title} = {self.estimate:.3g} (too few seeds for an interval; allowed: {words(self.allowed)})"
         interval = "" if self.exact else f" [{self.low:.3g}, {self.high:.3g}]"
+        if self.solver > 0.01 * (self.high - self.low):
+            interval = f"{interval[:-1]}, {number(self.solver, 2)} of it the solver's]"
         return f"{self.title} = {self.estimate:.3g}{interval} (allowed: {words(self.allowed)})"
 
 
@@ -69,8 +78,12 @@ def words(allowed: tuple[float, float]) -> str:
 
     >>> words((-math.inf, 0.02)), words((1.5, math.inf)), words((-0.3, 0.3)), words((0.76, 0.84))
     ('≤ 0.02', '≥ 1.5', 'within ±0.3', '0.76 to 0.84')
+    >>> words((1 - 1e-9, 1 + 1e-9))
+    '1 to within 1e−09'
     """
     low, high = (number(bound, 4) for bound in allowed)
+    if low == high:
+        return f"{low} to within {number((allowed[1] - allowed[0]) / 2, 1)}"
     if math.isinf(allowed[0]):
         return f"≤ {high}"
     if math.isinf(allowed[1]):

@@ -256,11 +256,14 @@ def _synchronize(path: Path) -> None:
 def _encoding(variable: xr.Variable) -> dict[str, Any]:
     if variable.dtype.kind in "mM":
         raise TypeError("dates and time spans would be read back as integers: store numbers")
+    compressed = {"zlib": True, "complevel": 4, "shuffle": True} if variable.nbytes >= _COMPRESS_FROM else {}
+    if variable.dtype.kind == "U" and compressed:
+        return compressed | {"dtype": "S1"}  # strings of variable length cannot be compressed
     if variable.dtype.kind not in "biufc":
         return {}
     # xarray marks NaN as missing in every float variable by default; here NaN is a number like the others.
     fill = {"_FillValue": None}
-    return fill | {"zlib": True, "complevel": 4, "shuffle": True} if variable.nbytes >= _COMPRESS_FROM else fill
+    return fill | compressed
 
 
 def _encode_attributes(attributes: Mapping[Any, Any]) -> dict[str, str]:

@@ -132,10 +132,17 @@ class Theorem1(Experiment[Config, Initialized]):
         return _measured(network, points(cell), cell.setting).isel(network=0)
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """All networks, or means of groups of narrow ones, along one dimension; diagonal (entry): where x_i = x_j."""
-        networks = parts["network"]
+        """All networks, or means of groups of narrow ones, along one dimension; diagonal (entry): where x_i = x_j.
+
+        Of the many networks of other depths only the diagonal is kept: a published file is to stay small.
+        """
         rows, columns = np.triu_indices(config.n_samples)
-        return networks.assign(diagonal=("entry", (rows == columns).astype(np.int8))).assign_attrs(
+        networks = parts["network"].assign(diagonal=("entry", (rows == columns).astype(np.int8)))
+        whole = ~networks.variant.isin(["deep", "biased"])
+        return networks.assign(
+            deviation=networks.deviation.where(whole | (networks.diagonal == 1)),
+            standard=networks.standard.where(whole).astype(np.float32),
+        ).assign_attrs(
             widths=sorted(config.main.widths),
             nonlinearities=config.nonlinearities,
             others=sorted(config.others.widths),
