@@ -32,7 +32,8 @@ class Setting:
 class Few:
     def ensembles(self, config):
         for width, block in ((10, 20), (1000, 1)):
-            yield Ensemble(labels={}, setting=Setting(width=width, training=Training(config.x)), seeds=range(30), block=block)
+            setting = Setting(width=width, training=Training(config.x))
+            yield Ensemble(labels={}, setting=setting, seeds=range(30), block=block)
 
 
 def claim(estimate=1.0, half_width=0.1):
