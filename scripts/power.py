@@ -51,7 +51,8 @@ def power(name: str, draws: int, overrides: Sequence[str]) -> dict[str, dict[str
 def calculated(name: str, overrides: Sequence[str]) -> dict[str, float]:
     """Claim → the probability that it holds in a fresh draw, by the normal law, were this draw the truth.
 
-    The least of its statistics; the standard error is an interval's half-width over the normal law's quantile.
+    The least of its statistics; the standard error is an interval's half-width over the normal law's quantile. A lowest
+    allowed 0 is never crossed: it is the bound of what cannot be negative.
     """
     from scipy.special import ndtr, ndtri
 
@@ -62,13 +63,12 @@ def calculated(name: str, overrides: Sequence[str]) -> dict[str, float]:
     for outcome in decided(name, overrides):
         least = 1.0
         for statistic in outcome.statistics:
-            half, (low, high) = (statistic.high - statistic.low) / 2, statistic.allowed
-            if not half > 0:  # compared as it is, or not a number
+            error, (low, high) = (statistic.high - statistic.low) / 2 / quantile, statistic.allowed
+            if not error > 0:  # compared as it is, or not a number
                 least = min(least, float(statistic.verdict == "holds"))
                 continue
-            error = half / quantile
-            rooms = (high - half - statistic.estimate) / error, (low + half - statistic.estimate) / error
-            least = min(least, max(0.0, float(ndtr(rooms[0]) - ndtr(rooms[1])))) if math.isfinite(half) else 0.0
+            rooms = (high - statistic.high) / error, (low - statistic.low) / error if low else -math.inf
+            least = min(least, max(0.0, float(ndtr(rooms[0]) - ndtr(rooms[1])))) if math.isfinite(error) else 0.0
         result[outcome.claim.id] = least
     return result
 
@@ -90,10 +90,10 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=20, help="how many fresh draws (default: 20)")
     parser.add_argument("--calculate", action="store_true", help="from the spread in draw 0 of the store instead")
     parser.add_argument("--results", default="results", help="folder of the results store (default: results)")
-    parser.add_argument("--workers", type=int, default="null", help="processes (default: all cores)")
+    parser.add_argument("--workers", type=int, help="processes (default: all cores)")
     parser.add_argument("--json", type=Path, help="write the counts to this file, too")
     arguments = parser.parse_args()
-    overrides = [f"results={arguments.results}", f"workers={arguments.workers}"]
+    overrides = [f"results={arguments.results}", f"workers={arguments.workers or 'null'}"]
     tables: dict[str, object] = {}
     for name in arguments.presets:
         if arguments.calculate:
