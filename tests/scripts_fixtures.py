@@ -138,21 +138,21 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def stored(results: Path) -> dict[str, xr.Dataset]:
     """The cells of a store, by file, without what differs between two computations of the same numbers."""
-    found = {}
+    actual = {}
     for path in sorted(results.glob("fig1/v*/*.nc")):
         dataset = read_dataset(path)
         del dataset.attrs["provenance"]
-        found[path.name] = dataset
-    return found
+        actual[path.name] = dataset
+    return actual
 
 
-def assert_same(found: dict[str, xr.Dataset], expected: dict[str, xr.Dataset], names: Sequence[str] = ()) -> None:
+def assert_same(actual: dict[str, xr.Dataset], expected: dict[str, xr.Dataset], names: Sequence[str] = ()) -> None:
     """Bit for bit the same cells (or those with the given names)."""
-    assert set(names) <= found.keys() & expected.keys()
+    assert set(names) <= actual.keys() & expected.keys()
     if not names:
-        assert found.keys() == expected.keys()
+        assert actual.keys() == expected.keys()
     for name in names or expected:
-        xr.testing.assert_identical(found[name], expected[name])
+        xr.testing.assert_identical(actual[name], expected[name])
 
 
 def cell_of(

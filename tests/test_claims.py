@@ -71,7 +71,7 @@ HOLDS, FAILS, UNDECIDED = statistic(), statistic(5, 4, 6), statistic(2, 1, 3)
 
 
 @pytest.mark.parametrize(
-    ("found", "verdict"),
+    ("own", "verdict"),
     [
         ([HOLDS, HOLDS], "holds"),
         ([HOLDS, UNDECIDED], "undecided"),
@@ -80,13 +80,13 @@ HOLDS, FAILS, UNDECIDED = statistic(), statistic(5, 4, 6), statistic(2, 1, 3)
         ([], "undecided"),
     ],
 )
-def test_a_claim_is_as_good_as_its_worst_statistic(found, verdict):
-    outcome = Outcome(claim(lambda _: found, [Control("c", lambda d: d)]), found)
+def test_a_claim_is_as_good_as_its_worst_statistic(own, verdict):
+    outcome = Outcome(claim(lambda _: own, [Control("c", lambda d: d)]), own)
     assert outcome.verdict == verdict
 
 
 @pytest.mark.parametrize(
-    ("found", "on_control", "verdict"),
+    ("own", "on_control", "verdict"),
     [
         (HOLDS, FAILS, "holds"),
         (HOLDS, UNDECIDED, "undecided"),
@@ -96,9 +96,9 @@ def test_a_claim_is_as_good_as_its_worst_statistic(found, verdict):
         (UNDECIDED, FAILS, "undecided"),
     ],
 )
-def test_a_claim_holds_only_while_its_control_is_rejected(found, on_control, verdict):
+def test_a_claim_holds_only_while_its_control_is_rejected(own, on_control, verdict):
     def check(dataset):
-        return [on_control if dataset.attrs.get("broken") else found]
+        return [on_control if dataset.attrs.get("broken") else own]
 
     control = Control("broken", lambda dataset: dataset.assign_attrs(broken=True))
     (outcome,) = decide([claim(check, [control])], xr.Dataset())
@@ -337,6 +337,6 @@ def test_fall_rate_and_mean_of_known_ensembles():
 def test_comparisons_without_seeds_or_widths_are_undecided(compare):
     few = [np.array([1.0, 1.1]), np.array([0.5, 0.6])]
     for widths, groups in (([10, 100], few), ([10], few[:1])):
-        found = compare("size", lambda sample: float(sample.mean()), widths, groups, (-10, 1000))
-        assert found.verdict == "undecided"
-        assert "too few seeds" in str(found)
+        comparison = compare("size", lambda sample: float(sample.mean()), widths, groups, (-10, 1000))
+        assert comparison.verdict == "undecided"
+        assert "too few seeds" in str(comparison)

@@ -158,8 +158,8 @@ def test_shifted_relu_is_that_of_the_scripts_and_its_expectations_those_of_sampl
 
 def test_early_stopped_power_iteration_tends_to_the_eigenvalues():
     matrix = torch.diag(torch.tensor([3.0, 2.0, 1.0, 0.1], dtype=torch.float64))
-    found = experiment.stopped_power_iteration(matrix, 200, torch.Generator().manual_seed(0))
-    np.testing.assert_allclose(found, [3, 2, 1], rtol=1e-9)
+    eigenvalues = experiment.stopped_power_iteration(matrix, 200, torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(eigenvalues, [3, 2, 1], rtol=1e-9)
     stopped = experiment.stopped_power_iteration(matrix, 2, torch.Generator().manual_seed(0))
     assert stopped[0] < 3
 

@@ -149,8 +149,8 @@ def trained(device, solver, cost, **options):
 def limits(sigma, device, depth=3, points=N):
     """Few points where each pair is integrated in two dimensions, by thousands of small operations."""
     x, settings = X[:points].to(device), {"depth": depth, "nonlinearity": sigma, "beta": 0.1}
-    found = limit(x, Y[:points].to(device), **settings)
-    return [found.sigma, found.sigma_dot, found.theta, sigma_inf(x, **settings)]
+    actual = limit(x, Y[:points].to(device), **settings)
+    return [actual.sigma, actual.sigma_dot, actual.theta, sigma_inf(x, **settings)]
 
 
 def descent(device, space):
@@ -238,9 +238,9 @@ SLOW = pytest.param("limit, kinks", marks=pytest.mark.slow)
 
 @pytest.mark.parametrize("case", [SLOW if case == "limit, kinks" else case for case in CASES])
 def test_the_same_numbers_on_the_device_of_the_inputs(case: str, device: str) -> None:
-    found, expected = tree_leaves(CASES[case](device)), tree_leaves(CASES[case]("cpu"))
-    assert len(found) == len(expected)
-    for value, other in zip(found, expected, strict=True):
+    actual, expected = tree_leaves(CASES[case](device)), tree_leaves(CASES[case]("cpu"))
+    assert len(actual) == len(expected)
+    for value, other in zip(actual, expected, strict=True):
         if isinstance(value, torch.Tensor):
             assert value.device.type == device
             torch.testing.assert_close(back(value), other, rtol=1e-8, atol=1e-8)

@@ -78,7 +78,7 @@ def test_targets_of_make_exist() -> None:
 
 def test_experiments_can_be_run_as_written() -> None:
     """Each command with run.py composes into a config of its experiment; of a sweep, its first job."""
-    found = 0
+    composed = 0
     for words in commands():
         if words[:2] != ["python", "scripts/run.py"] or len(words) == 2:
             continue
@@ -91,8 +91,8 @@ def test_experiments_can_be_run_as_written() -> None:
             first.append(override.input_line if value is None else f"{override.key_or_group}={value}")
         name = next(word for word in first if word.startswith("+exp=")).removeprefix("+exp=")
         compose.typed(compose.preset(name, *(word for word in first if not word.startswith("+exp="))))
-        found += 1
-    assert found >= 10
+        composed += 1
+    assert composed >= 10
 
 
 def test_scripts_and_their_presets_exist() -> None:

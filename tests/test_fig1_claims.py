@@ -68,9 +68,9 @@ def experiment(
     other = narrow.isel(network=slice(0, min(20, narrow_seeds))).copy(deep=True)
     other.theta[:, 1] = other.theta[:, 0] * (1 + alternative_growth)
     parts.append(other.assign_coords(variant=("network", ["rescaling"] * other.sizes["network"])))
-    found = xr.concat(parts, dim="network", join="exact")
-    found["theta_inf"] = (("depth", "angle"), np.stack([limit(4), limit(5)]))
-    return found.assign_coords(depth=[4, 5]).assign_attrs(
+    joined = xr.concat(parts, dim="network", join="exact")
+    joined["theta_inf"] = (("depth", "angle"), np.stack([limit(4), limit(5)]))
+    return joined.assign_coords(depth=[4, 5]).assign_attrs(
         widths=WIDTHS, trend=TREND, initial=INITIAL, alternatives=["rescaling"]
     )
 

@@ -15,12 +15,12 @@ class TestFollow:
 
     def test_is_the_dense_output_at_the_times(self):
         times = [0.0, 0.0, 0.123, 0.5, 1.0]
-        found = follow(self.states(), times)
-        assert found.shape == (5, N, 2)
-        torch.testing.assert_close(found[0], network([2, 8, 2])(X), **EXACT)
+        followed = follow(self.states(), times)
+        assert followed.shape == (5, N, 2)
+        torch.testing.assert_close(followed[0], network([2, 8, 2])(X), **EXACT)
         states = list(self.states())
-        torch.testing.assert_close(found[-1], states[-1].f, **EXACT)
-        for t, f in zip(times, found, strict=True):
+        torch.testing.assert_close(followed[-1], states[-1].f, **EXACT)
+        for t, f in zip(times, followed, strict=True):
             state = next(state for state in states if t <= state.t)
             torch.testing.assert_close(f, state.f_at(t), **EXACT)
 

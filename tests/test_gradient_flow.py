@@ -37,7 +37,7 @@ class Exact:
     def errors(self, net: Network) -> np.ndarray:
         """Largest deviations at the end: f on the data, f off the data, Θ."""
         pairs = (net(X), self.f[-1]), (net(PROBES), self.f_probes), (tangent_kernel(net, PROBES, X), self.theta)
-        return np.array([(found - exact).abs().max().item() for found, exact in pairs])
+        return np.array([(actual - exact).abs().max().item() for actual, exact in pairs])
 
 
 @pytest.fixture(scope="module", params=[("½", "tanh"), ("1", "erf"), ("cross-entropy", "erf")], ids=" ".join)

@@ -61,7 +61,7 @@ def edge_cases() -> tuple[torch.Tensor, torch.Tensor]:
 def test_relu_recursion_at_nearly_equal_opposite_and_radially_different_inputs(beta):
     """Within 1e-13 of the 60-digit recursion, relative to |K(x,x')| + √(K(x,x) K(x',x'))/1000."""
     x, x2 = edge_cases()
-    found = limit(x, x2, depth=6, nonlinearity="relu", beta=beta)
+    actual = limit(x, x2, depth=6, nonlinearity="relu", beta=beta)
     with mp.workdps(60):
         for i, other in enumerate(x2):
             between, first, second = (
@@ -69,7 +69,7 @@ def test_relu_recursion_at_nearly_equal_opposite_and_radially_different_inputs(b
             )
             for layer in range(6):
                 for kernel, exact, one, two in zip(
-                    (found.sigma, found.sigma_dot, found.theta),
+                    (actual.sigma, actual.sigma_dot, actual.theta),
                     between[layer],
                     first[layer],
                     second[layer],
@@ -86,12 +86,12 @@ def test_recursion_is_the_papers(name):
 
     choice, beta = nonlinearity(name), 0.3
     x, x2 = gaussian(3, 4), gaussian(2, 4, seed=1)
-    found = limit(x, x2, depth=3, nonlinearity=choice, beta=beta)
+    actual = limit(x, x2, depth=3, nonlinearity=choice, beta=beta)
     k12, k11, k22 = (p @ q.T / 4 + beta**2 for p, q in ((x, x2), (x, x), (x2, x2)))
     theta = k12
     for layer in range(3):
-        torch.testing.assert_close(found.sigma[layer], k12, rtol=1e-12, atol=1e-14)
-        torch.testing.assert_close(found.theta[layer], theta, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(actual.sigma[layer], k12, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(actual.theta[layer], theta, rtol=1e-12, atol=1e-14)
         pairs = GaussianPairs.from_covariance(k11.diagonal().unsqueeze(1), k12, k22.diagonal().unsqueeze(0))
         k12, slope = choice.expectations(pairs)
         k12 = k12 + beta**2
@@ -103,8 +103,8 @@ def test_recursion_is_the_papers(name):
 @pytest.mark.parametrize("beta", [0.0, 0.1])
 def test_zero_and_repeated_inputs_are_ordinary(name, beta):
     x = torch.cat([torch.zeros(1, 3, dtype=F64), gaussian(2, 3), gaussian(1, 3)])
-    found = limit(x, depth=3, nonlinearity=name, beta=beta)
-    for kernel in (found.sigma, found.sigma_dot, found.theta):
+    actual = limit(x, depth=3, nonlinearity=name, beta=beta)
+    for kernel in (actual.sigma, actual.sigma_dot, actual.theta):
         assert torch.isfinite(kernel).all()
         torch.testing.assert_close(kernel[:, 1], kernel[:, 3], rtol=1e-13, atol=1e-15)
         torch.testing.assert_close(kernel[:, 1, 1], kernel[:, 1, 3], rtol=1e-13, atol=1e-15)
@@ -128,15 +128,15 @@ def test_kernels_are_symmetric_and_do_not_depend_on_blocks(name):
 def test_blocks_at_once_give_the_numbers_of_one_after_another(x2):
     """To the last digit, but for the products of the inputs; what torch's threads are set to stays."""
     x, before = gaussian(400, 5), torch.get_num_threads()
-    found = []
+    actual = []
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
-            found.append(limit(x, x2, depth=3, nonlinearity="relu", beta=0.1))
+            actual.append(limit(x, x2, depth=3, nonlinearity="relu", beta=0.1))
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
-    torch.testing.assert_close(found[0].theta, found[1].theta, rtol=1e-14, atol=0)
+    torch.testing.assert_close(actual[0].theta, actual[1].theta, rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize("name", NONLINEARITIES)
@@ -145,9 +145,9 @@ def test_single_precision_on_request(name):
     x, d = gaussian(50, 5), gaussian(1, 5, seed=1)
     x = torch.cat([x, x[:1], -x[:1], x[:1] + 1e-4 * d])
     exact = limit(x, depth=4, nonlinearity=name, beta=0.1)
-    found = limit(x, depth=4, nonlinearity=name, beta=0.1, dtype=torch.float32)
+    actual = limit(x, depth=4, nonlinearity=name, beta=0.1, dtype=torch.float32)
     for kernel, expected in zip(
-        (found.sigma, found.sigma_dot, found.theta), (exact.sigma, exact.sigma_dot, exact.theta), strict=True
+        (actual.sigma, actual.sigma_dot, actual.theta), (exact.sigma, exact.sigma_dot, exact.theta), strict=True
     ):
         assert kernel.dtype == torch.float32
         assert torch.equal(kernel, kernel.mT)
@@ -184,18 +184,18 @@ def test_relu_by_quadrature_follows_the_closed_form_through_the_layers():
     relu = nonlinearity("relu")
     mine = from_function("mine", relu, relu.derivative, kinks=(0.0,))
     expected = limit(x, depth=3, nonlinearity=relu, beta=0.1)
-    found = limit(x, depth=3, nonlinearity=mine, beta=0.1)
-    torch.testing.assert_close(found.theta, expected.theta, rtol=1e-13, atol=1e-15)
-    torch.testing.assert_close(found.sigma_dot, expected.sigma_dot, rtol=1e-13, atol=1e-15)
+    actual = limit(x, depth=3, nonlinearity=mine, beta=0.1)
+    torch.testing.assert_close(actual.theta, expected.theta, rtol=1e-13, atol=1e-15)
+    torch.testing.assert_close(actual.sigma_dot, expected.sigma_dot, rtol=1e-13, atol=1e-15)
 
 
 def test_numpy_and_single_precision_inputs_are_taken():
     x = gaussian(3, 4).float()
     expected = theta_inf(x.double(), depth=3, nonlinearity="relu", beta=0.1)
     for inputs in (x, x.numpy(), np.asarray(x.tolist())):
-        found = theta_inf(inputs, depth=3, nonlinearity="relu", beta=0.1)
-        assert found.dtype == F64
-        assert torch.equal(found, expected)
+        actual = theta_inf(inputs, depth=3, nonlinearity="relu", beta=0.1)
+        assert actual.dtype == F64
+        assert torch.equal(actual, expected)
 
 
 @pytest.mark.parametrize(

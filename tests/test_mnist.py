@@ -10,12 +10,12 @@ from replication.mnist import SCALINGS, digits_at, mnist, size
 
 
 def test_bundled_digits() -> None:
-    found = mnist(5000, 0)
+    batch = mnist(5000, 0)
     assert size() == 5000
-    assert sorted(found.indices.tolist()) == list(range(5000))
-    assert torch.bincount(found.labels).tolist() == [500] * 10
-    assert (found.images.min(), found.images.max()) == (0, 1)
-    ones, zeros = (found.images[found.labels == label].mean(dim=0).reshape(28, 28) for label in (1, 0))
+    assert sorted(batch.indices.tolist()) == list(range(5000))
+    assert torch.bincount(batch.labels).tolist() == [500] * 10
+    assert (batch.images.min(), batch.images.max()) == (0, 1)
+    ones, zeros = (batch.images[batch.labels == label].mean(dim=0).reshape(28, 28) for label in (1, 0))
     assert ones[14, 14] > 0.6 > 0.1 > zeros[14, 14]  # upright: a stroke in the middle, and a hole
 
 

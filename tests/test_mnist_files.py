@@ -56,13 +56,13 @@ def rows(folder: Path) -> np.ndarray:
 
 
 def test_files_give_the_digits_in_their_order(folder: Path) -> None:
-    found = digits_at(torch.tensor([3, 39, 0]), path=folder)
-    assert found.images.dtype == torch.float64
-    np.testing.assert_array_equal(found.images * 255, rows(folder)[[3, 39, 0]])
+    loaded = digits_at(torch.tensor([3, 39, 0]), path=folder)
+    assert loaded.images.dtype == torch.float64
+    np.testing.assert_array_equal(loaded.images * 255, rows(folder)[[3, 39, 0]])
     np.testing.assert_array_equal(
-        found.labels, np.frombuffer((folder / LABELS).read_bytes(), np.uint8, offset=8)[[3, 39, 0]]
+        loaded.labels, np.frombuffer((folder / LABELS).read_bytes(), np.uint8, offset=8)[[3, 39, 0]]
     )
-    assert found.indices.tolist() == [3, 39, 0]
+    assert loaded.indices.tolist() == [3, 39, 0]
     assert size(folder) == 40
 
 
@@ -152,9 +152,9 @@ def test_every_data_set_is_found_among_all(sets: dict[str, Path], tmp_path: Path
     """Also where the files of one have the names of another's, as those of Fashion-MNIST have."""
     for name, where in sets.items():
         for root in (where, tmp_path):
-            found = digits_at(torch.arange(5), path=root, name=name)
+            loaded = digits_at(torch.arange(5), path=root, name=name)
             raw = np.frombuffer(next(where.glob("*images*")).read_bytes(), np.uint8, offset=16).reshape(-1, 784)
-            np.testing.assert_array_equal(found.images * 255, raw[:5])
+            np.testing.assert_array_equal(loaded.images * 255, raw[:5])
             assert size(root, name=name) == len(raw)
     assert {name: source(tmp_path, name=name) for name in sets} == {
         **{name: name for name in sets},
@@ -178,8 +178,8 @@ def test_a_data_set_that_is_not_known_is_read_when_it_is_asked_for(tmp_path: Pat
     assert size(kuzushiji, name="other") == 40
     stored(kuzushiji, 8, 10, "t10k")
     module.from_files.cache_clear()
-    found = digits_at(torch.arange(40), path=kuzushiji, name="other")
-    assert hashlib.sha256(idx((found.images * 255).byte().numpy().reshape(-1, 28, 28))).hexdigest() == images.sha256
+    loaded = digits_at(torch.arange(40), path=kuzushiji, name="other")
+    assert hashlib.sha256(idx((loaded.images * 255).byte().numpy().reshape(-1, 28, 28))).hexdigest() == images.sha256
     names = {source(path, name="other") for path in (kuzushiji, *sets.values())}
     assert len(names) == 5  # what is stored under one name is never another data set
     (kuzushiji / IMAGES).write_bytes((kuzushiji / IMAGES).read_bytes()[:-1])

@@ -62,10 +62,10 @@ def test_the_claim_holds_inside_its_range_and_fails_outside(inside, outside):
 
 def test_scalar_networks_are_drawn_apart_and_start_from_the_residuals():
     """Each of them trained apart, in one go."""
-    found, (at, target) = measured(), problem()
+    measurement, (at, target) = measured(), problem()
     x = at[:4]
     own = SETTING.network.draw(2, 30, 3, generator=generator("multi_output", 30, 0))(at).double()
-    np.testing.assert_allclose(found.f[0, 0], own, rtol=1e-6)
+    np.testing.assert_allclose(measurement.f[0, 0], own, rtol=1e-6)
     for k in range(3):
         one = SETTING.network.draw(2, 30, generator=generator("multi_output", "scalar", 30, 0, k))
         start = one(at).double()
@@ -74,16 +74,16 @@ def test_scalar_networks_are_drawn_apart_and_start_from_the_residuals():
         for _ in GradientFlow(SETTING.t, 1e-4).states(one, x, cost):
             pass
         change = (one(at).double() - start)[:, 0].numpy()
-        np.testing.assert_allclose(found.scalar[0, -1, :, k] - found.scalar[0, 0, :, k], change, atol=0.02)
+        np.testing.assert_allclose(measurement.scalar[0, -1, :, k] - measurement.scalar[0, 0, :, k], change, atol=0.02)
 
 
 @pytest.mark.parametrize("cost", experiment.COSTS)
 def test_distance_is_the_largest_over_time(cost):
-    found = measured(12, cost=cost)
-    gaps = np.sqrt(np.square(found.f - found.scalar).mean(("point", "output")))[0]
-    assert float(found.distance[0]) == pytest.approx(float(gaps.max()), rel=1e-5)
-    np.testing.assert_allclose(found.f[0, 0], found.scalar[0, 0])
-    assert found.sizes["point"] == 2 * SETTING.n_samples
+    measurement = measured(12, cost=cost)
+    gaps = np.sqrt(np.square(measurement.f - measurement.scalar).mean(("point", "output")))[0]
+    assert float(measurement.distance[0]) == pytest.approx(float(gaps.max()), rel=1e-5)
+    np.testing.assert_allclose(measurement.f[0, 0], measurement.scalar[0, 0])
+    assert measurement.sizes["point"] == 2 * SETTING.n_samples
 
 
 def test_the_coupled_cost_and_its_derivative():

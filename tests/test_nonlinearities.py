@@ -76,13 +76,13 @@ CLOSED = {
 def errors(name_or_nonlinearity, reference, triples, mixed=False) -> list[list[float]]:
     """Relative errors; at k12 ≤ 0, where most expectations have a zero, relative to |E| + √(E[σ(u)²]E[σ(v)²])/100."""
     choice = nonlinearity(name_or_nonlinearity) if isinstance(name_or_nonlinearity, str) else name_or_nonlinearity
-    found = choice.expectations(pairs_of(triples))
+    actual = choice.expectations(pairs_of(triples))
     out = []
     for i, (k11, k12, k22) in enumerate(triples):
         expected, one, two = reference(k11, k12, k22), reference(k11, k11, k11), reference(k22, k22, k22)
         row = []
         for which in (0, 1):
-            difference = abs(mp.mpf(float(found[which][i])) - expected[which])
+            difference = abs(mp.mpf(float(actual[which][i])) - expected[which])
             zero = mp.sqrt(abs(one[which] * two[which])) / 100 if k12 <= 0 or mixed else 0
             size = abs(expected[which]) + zero + mp.mpf("1e-300")
             row.append(float(difference / size))
@@ -99,11 +99,11 @@ def test_closed_forms_are_accurate_at_every_correlation_and_variance(name):
 def test_relu_is_relatively_accurate_up_to_exactly_opposite(name):
     """No zero inside (−1, 1): relative to the value itself, down to (π − θ)³ at θ = π."""
     triples = [t for t in covariances() if t[1] != 0]
-    found = nonlinearity(name).expectations(pairs_of(triples))
+    actual = nonlinearity(name).expectations(pairs_of(triples))
     for i, triple in enumerate(triples):
         with mp.workdps(90):
             expected = CLOSED[name](*triple)
-        for value, exact in zip(found, expected, strict=True):
+        for value, exact in zip(actual, expected, strict=True):
             assert abs(float(value[i]) - exact) <= 1e-13 * abs(exact) + 1e-40
 
 
@@ -149,11 +149,11 @@ def test_a_vanishing_variance_leaves_a_one_dimensional_mean(name):
     z = torch.linspace(-9, 9, 40000, dtype=torch.float64)  # an even number of nodes: symmetric about the kink at 0
     weight = torch.exp(-z * z / 2) / math.sqrt(2 * math.pi) * (18 / 39999)
     zero = torch.zeros(1, dtype=torch.float64)
-    for found, f in ((value, choice), (slope, choice.derivative)):
+    for actual, f in ((value, choice), (slope, choice.derivative)):
         mean = float((f(math.sqrt(2) * z) * weight).sum())
         at_zero = float(f(zero))
         expected = torch.tensor([at_zero**2, at_zero * mean, at_zero * mean], dtype=torch.float64)
-        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", NONLINEARITIES)
@@ -163,11 +163,11 @@ def test_derivative_is_that_of_the_function(name, dtype):
     x = torch.linspace(-5, 5, 200, dtype=dtype).requires_grad_()
     (expected,) = torch.autograd.grad(choice(x).sum(), x)
     before = x.detach().clone()
-    found = choice.derivative(x.detach())
-    assert found.dtype == choice(x).dtype == dtype
+    actual = choice.derivative(x.detach())
+    assert actual.dtype == choice(x).dtype == dtype
     assert torch.equal(x.detach(), before)
     torch.testing.assert_close(
-        found, expected, rtol=1e-5 if dtype == torch.float32 else 1e-13, atol=1e-6 if dtype == torch.float32 else 1e-15
+        actual, expected, rtol=1e-5 if dtype == torch.float32 else 1e-13, atol=1e-6 if dtype == torch.float32 else 1e-15
     )
 
 
@@ -196,8 +196,8 @@ def test_the_next_angle_is_accurate(slope, beta):
             for k in ((k11, k11, k11), (k11, k12, k22), (k22, k22, k22))
         )
         exact = mp.atan2(mp.sqrt(max(first * second - cross**2, 0)), cross)
-        found = float(following.acute_angle()[0][i])
-        assert found == pytest.approx(float(min(exact, mp.pi - exact)), abs=1e-15)
+        actual = float(following.acute_angle()[0][i])
+        assert actual == pytest.approx(float(min(exact, mp.pi - exact)), abs=1e-15)
 
 
 def test_determinants_are_rounded_once():

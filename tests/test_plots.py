@@ -84,8 +84,8 @@ def test_fig1_draws_each_network_once_at_each_time(figures: dict[str, Figure], d
             (theta,) = dataset.theta.values[main.values]
             expected += [(color, style, curve.tolist()) for style, curve in zip("-:", theta, strict=True)]
     assert len(expected) == 2 * 2 * 3  # widths, times, seeds: of the ten networks at n = 16, only the drawn ones
-    found = [(to_hex(line.get_color()), line.get_linestyle(), points(line)[:, 1].tolist()) for line in lines]
-    assert sorted(found) == sorted(expected)
+    drawn = [(to_hex(line.get_color()), line.get_linestyle(), points(line)[:, 1].tolist()) for line in lines]
+    assert sorted(drawn) == sorted(expected)
     assert all(np.array_equal(points(line)[:, 0], dataset.angle) for line in lines)
 
 

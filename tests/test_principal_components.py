@@ -27,13 +27,13 @@ def test_at_most_n_outputs_times_n_eigenvalues_are_positive(kernel, n_outputs):
     np.testing.assert_allclose(space.spectrum.numpy(), expected, rtol=1e-8, atol=1e-13)
 
 
-def assert_components(found: PrincipalComponents, space, tolerance):
+def assert_components(components: PrincipalComponents, space, tolerance):
     """Πf⁽ⁱ⁾ = λ_i f⁽ⁱ⁾, ⟨f⁽ⁱ⁾, f⁽ʲ⁾⟩ = δ_ij, λ descending."""
-    functions = found.functions
-    residual = norm(space.pi(functions) - found.eigenvalues[:, None, None] * functions)
-    assert (residual <= tolerance * found.eigenvalues).all()
+    functions = components.functions
+    residual = norm(space.pi(functions) - components.eigenvalues[:, None, None] * functions)
+    assert (residual <= tolerance * components.eigenvalues).all()
     torch.testing.assert_close(inner(functions[:, None], functions), torch.eye(len(functions), dtype=F64))
-    assert (found.eigenvalues.diff() <= 1e-12).all()
+    assert (components.eigenvalues.diff() <= 1e-12).all()
 
 
 def test_power_iteration_starts_where_its_stream_says():
@@ -100,9 +100,9 @@ def test_power_iteration_on_hard_spectra(spectrum, n_outputs):
     matrix = with_spectrum(spectrum, n_outputs)
     n = len(spectrum) // n_outputs
     space = KernelOnData(tabulated(matrix, n_outputs), torch.arange(n))
-    found = power_iteration(space.pi, (n, n_outputs), 5)
-    assert_components(found, space, 1.01e-8)
-    torch.testing.assert_close(found.eigenvalues, torch.tensor(spectrum[:5], dtype=F64), rtol=1e-9, atol=0)
+    components = power_iteration(space.pi, (n, n_outputs), 5)
+    assert_components(components, space, 1.01e-8)
+    torch.testing.assert_close(components.eigenvalues, torch.tensor(spectrum[:5], dtype=F64), rtol=1e-9, atol=0)
 
 
 def test_power_iteration_needs_products_only():
@@ -115,9 +115,9 @@ def test_power_iteration_needs_products_only():
         products += 1
         return factor @ (factor.T @ v) / 3000
 
-    found = power_iteration(pi, (3000, 1), 8)
+    components = power_iteration(pi, (3000, 1), 8)
     expected = torch.linalg.eigvalsh(factor.T @ factor / 3000).flip(0)
-    torch.testing.assert_close(found.eigenvalues, expected, rtol=1e-10, atol=0)
+    torch.testing.assert_close(components.eigenvalues, expected, rtol=1e-10, atol=0)
     assert products < 350  # 413 without deflation
     products = 0
     power_iteration(pi, (3000, 1), 3, tolerance=1e-2)
@@ -126,9 +126,9 @@ def test_power_iteration_needs_products_only():
 
 def test_power_iteration_on_rows_of_the_kernel_never_forms_the_matrix():
     space = KernelOnData(limit_kernel, data(20))
-    found = power_iteration(lambda v: space.pi(v, space.x), (20, 1), 2)
+    components = power_iteration(lambda v: space.pi(v, space.x), (20, 1), 2)
     assert "matrix" not in vars(space)
-    torch.testing.assert_close(found.eigenvalues, space.spectrum[:2])
+    torch.testing.assert_close(components.eigenvalues, space.spectrum[:2])
 
 
 def test_power_iteration_says_what_is_wrong():
@@ -160,19 +160,19 @@ def test_power_iteration_knows_what_rounding_leaves_it():
         power_iteration(lambda v: diagonal * v, (10, 1), 4)
     diagonal = torch.zeros(400, 1, dtype=F64)
     diagonal[:2, 0] = torch.tensor([1.0, 1e-12])
-    found = power_iteration(lambda v: diagonal * v, (400, 1), 2, tolerance=1e-2)
-    assert found.eigenvalues[1].item() == pytest.approx(1e-12, rel=1e-3)
+    components = power_iteration(lambda v: diagonal * v, (400, 1), 2, tolerance=1e-2)
+    assert components.eigenvalues[1].item() == pytest.approx(1e-12, rel=1e-3)
 
 
 @every_kernel
 def test_eigenfunctions_off_the_data(kernel, n_outputs):
     """At the data themselves the extension is the eigenfunction; elsewhere Πf⁽ⁱ⁾ = λ_i f⁽ⁱ⁾ holds too."""
     space, away = KernelOnData(kernel, data()), data(M, key="away")
-    found = principal_components(space.matrix, n_outputs, 4)
-    torch.testing.assert_close(space.extend(found, space.x), found.functions, rtol=1e-7, atol=1e-9)
-    extended = space.extend(found, away)
+    components = principal_components(space.matrix, n_outputs, 4)
+    torch.testing.assert_close(space.extend(components, space.x), components.functions, rtol=1e-7, atol=1e-9)
+    extended = space.extend(components, away)
     assert extended.shape == (4, M, n_outputs)
-    torch.testing.assert_close(found.eigenvalues[:, None, None] * extended, space.pi(found.functions, away))
+    torch.testing.assert_close(components.eigenvalues[:, None, None] * extended, space.pi(components.functions, away))
     f = normal(5, N, n_outputs)
     every = principal_components(space.matrix, n_outputs)
     back = torch.einsum("si,ink->snk", every.coefficients(f), every.functions)
@@ -184,9 +184,9 @@ def test_nystroem_extension_approaches_the_eigenfunctions_of_the_circle():
     angles = torch.arange(64, dtype=F64) * 2 * torch.pi / 64
     kernel = partial(theta_inf, depth=3, nonlinearity="relu", beta=0.1)
     space = KernelOnData(kernel, torch.stack([angles.cos(), angles.sin()], 1))
-    found = principal_components(space.matrix, count=3)
+    components = principal_components(space.matrix, count=3)
     middle = angles + torch.pi / 64
-    extended = space.extend(found, torch.stack([middle.cos(), middle.sin()], 1))[:, :, 0]
+    extended = space.extend(components, torch.stack([middle.cos(), middle.sin()], 1))[:, :, 0]
     torch.testing.assert_close(extended[0], torch.ones(64, dtype=F64), rtol=1e-3, atol=0)
     plane = torch.stack([middle.cos(), middle.sin()], 1)
     fit = torch.linalg.lstsq(plane, extended[1:].T)
@@ -196,9 +196,9 @@ def test_nystroem_extension_approaches_the_eigenfunctions_of_the_circle():
 
 def test_zero_eigenvalues_are_exactly_zero_and_do_not_extend():
     space = KernelOnData(linear, data())
-    found = principal_components(space.matrix)
-    assert (found.eigenvalues > 0).sum() == 3
-    assert (found.eigenvalues[3:] == 0).all()
-    torch.testing.assert_close(inner(found.functions[:, None], found.functions), torch.eye(N, dtype=F64))
+    components = principal_components(space.matrix)
+    assert (components.eigenvalues > 0).sum() == 3
+    assert (components.eigenvalues[3:] == 0).all()
+    torch.testing.assert_close(inner(components.functions[:, None], components.functions), torch.eye(N, dtype=F64))
     with pytest.raises(ValueError, match="λ_i > 0"):
-        space.extend(found, data(M, key="away"))
+        space.extend(components, data(M, key="away"))

@@ -21,18 +21,18 @@ def _digits():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tanh", "softplus"])
 def test_quadrature_is_accurate_at_every_correlation_and_variance(name):
-    found = nonlinearity(name).expectations(pairs_of(covariances()))
+    actual = nonlinearity(name).expectations(pairs_of(covariances()))
     for i, triple in enumerate(covariances()):
-        for value, expected in zip(found, integral(name, *triple), strict=True):
+        for value, expected in zip(actual, integral(name, *triple), strict=True):
             assert float(value[i]) == pytest.approx(expected, rel=1e-13, abs=1e-16), triple
 
 
 @pytest.mark.parametrize("name", ["tanh", "softplus"])
 def test_quadrature_is_accurate_for_large_variances(name):
     triples = covariances([(1e3, 1e3), (40.0, 0.02)], [1.0, 1 - 1e-5, -1.0])
-    found = nonlinearity(name).expectations(pairs_of(triples))
+    actual = nonlinearity(name).expectations(pairs_of(triples))
     for i, triple in enumerate(triples):
-        for value, expected in zip(found, integral(name, *triple), strict=True):
+        for value, expected in zip(actual, integral(name, *triple), strict=True):
             assert float(value[i]) == pytest.approx(expected, rel=1e-13, abs=0), triple
 
 
@@ -43,11 +43,11 @@ def test_a_kinked_function_by_quadrature_agrees_with_its_closed_form():
     relu = nonlinearity("relu")
     quadrature = from_function("mine", relu, kinks=(0.0,))
     pairs = pairs_of(KINKED)
-    for found, expected in zip(quadrature.expectations(pairs), relu.expectations(pairs), strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-16)
+    for actual, expected in zip(quadrature.expectations(pairs), relu.expectations(pairs), strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-13, atol=1e-16)
     a, b = (Moments.of(quadrature.root_mean_square(k), 0.1) for k in (pairs.k11, pairs.k22))
-    found, expected = (choice.propagate(pairs, a, b)[0] for choice in (quadrature, relu))
-    torch.testing.assert_close(found.acute_angle()[0], expected.acute_angle()[0], rtol=0, atol=1e-15)
+    actual, expected = (choice.propagate(pairs, a, b)[0] for choice in (quadrature, relu))
+    torch.testing.assert_close(actual.acute_angle()[0], expected.acute_angle()[0], rtol=0, atol=1e-15)
 
 
 def test_kinks_away_from_zero():
@@ -63,8 +63,8 @@ def test_kinks_away_from_zero():
 def test_a_smooth_function_by_quadrature_agrees_with_the_named_one():
     mine, named = from_function("mine", torch.tanh), nonlinearity("tanh")
     pairs = pairs_of(MODERATE)
-    for found, expected in zip(mine.expectations(pairs), named.expectations(pairs), strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-16)
+    for actual, expected in zip(mine.expectations(pairs), named.expectations(pairs), strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-13, atol=1e-16)
 
 
 def test_an_unnamed_kink_is_reported():
@@ -116,10 +116,10 @@ def test_a_function_that_grows_fast_is_accurate_or_refused(name):
     function, reference = GROWING[name]
     choice = from_function(name, function)
     triples = covariances([(1.0, 1.0), (1.0, 36.0), (16.0, 16.0), (90.0, 0.01)], [1.0, 0.99, 0.3, 0.0, -0.4, -0.9])
-    found = choice.expectations(pairs_of(triples))
+    actual = choice.expectations(pairs_of(triples))
     for i, triple in enumerate(triples):
         sizes = math.sqrt(reference(*[triple[0]] * 3)[0] * reference(*[triple[2]] * 3)[0])
-        for value, expected in zip(found, reference(*triple), strict=True):
+        for value, expected in zip(actual, reference(*triple), strict=True):
             zero = 0 if expected else 1e-16 * sizes  # E[sinh sinh] = 0 for independent u and v
             assert float(value[i]) == pytest.approx(float(expected), rel=1e-13, abs=zero), triple
     variance = torch.tensor([0.1, 36.0], dtype=torch.float64)
@@ -135,9 +135,9 @@ def test_a_function_that_grows_fast_is_accurate_or_refused(name):
 def test_a_function_with_a_kink_that_grows_fast_is_accurate():
     choice = from_function("relu exp", lambda x: x.clamp(min=0) * x.exp(), kinks=(0.0,))
     for variance in (1.0, 25.0):
-        found = choice.expectations(pairs_of([(variance, variance, variance)]))
+        actual = choice.expectations(pairs_of([(variance, variance, variance)]))
         expected = [float(part) for part in relu_times_exponential(variance, variance, variance)]
-        assert [float(part) for part in found] == pytest.approx(expected, rel=1e-13, abs=0)
+        assert [float(part) for part in actual] == pytest.approx(expected, rel=1e-13, abs=0)
 
 
 def test_a_second_moment_that_hardly_exists_is_reported_and_one_that_does_not_is_refused():
@@ -166,8 +166,8 @@ def test_a_function_that_overflows_where_nothing_matters_is_not_refused():
     """log(1 + eˣ), written without care, is infinite from x = 710 on, 22 standard deviations away."""
     choice = from_function("mine", lambda x: torch.log1p(torch.exp(x)), torch.sigmoid)
     pairs = pairs_of([(1e3, 3e2, 1e3)])
-    for found, expected in zip(choice.expectations(pairs), nonlinearity("softplus").expectations(pairs), strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-13, atol=0)
+    for actual, expected in zip(choice.expectations(pairs), nonlinearity("softplus").expectations(pairs), strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-13, atol=0)
 
 
 def test_a_kink_that_matters_at_the_smallest_variance_only_is_reported():

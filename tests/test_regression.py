@@ -120,9 +120,9 @@ def test_nearly_singular_kernel_against_200_digits():
             w = mpmath.lu_solve(gram, error - decayed)
             on = np.array([float(v) for v in decayed]) + target[:, 0].numpy()
             away = np.array([float(v) for v in start - cross * w])
-            found = flow.f(t, f_0)[:, 0].numpy()
-            np.testing.assert_allclose(found[:n], on, rtol=0, atol=1e-7)
-            np.testing.assert_allclose(found[n:], away, rtol=0, atol=1e-5)
+            values = flow.f(t, f_0)[:, 0].numpy()
+            np.testing.assert_allclose(values[:n], on, rtol=0, atol=1e-7)
+            np.testing.assert_allclose(values[n:], away, rtol=0, atol=1e-5)
     # Rounding errors of K̃ itself, of relative size 1e-16, move the answer as much.
     assert torch.isfinite(flow.f(math.inf, f_0)).all()
 

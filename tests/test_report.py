@@ -102,7 +102,7 @@ def test_guide_covers_the_presets_and_names_claims_that_exist() -> None:
     assert sorted(name for item in guide.GUIDE for name in item.cost) == presets
     for item in guide.GUIDE:
         ids = {claim.id for claim in compose.typed(compose.preset(item.preset))[0].claims}
-        named = set(re.findall(r"\{(\w+\.\w+)", item.answer + item.found))
+        named = set(re.findall(r"\{(\w+\.\w+)", item.answer + item.finding))
         assert named <= ids, item.preset
 
 

@@ -67,21 +67,21 @@ def trained_pair(tolerance, sigma, solver, width=48, depth=4, n_outputs=1):
     biases = [b.clone() for b in revealed.biases]
     revealed(points)
     steps = [state.t for state in solver.states(revealed, x, cost)]
-    found = revealed(points), tangent_kernel(revealed, points)
+    actual = revealed(points), tangent_kernel(revealed, points)
     other = dense(revealed, biases, trained=False)
     for w, values in zip(other.weights, first, strict=True):
         if values is not None:
             w.values.copy_(values)
     assert [state.t for state in solver.states(other, x, cost)] == pytest.approx(steps, rel=0.2)
-    return revealed, found, (other(points), tangent_kernel(other, points)), len(steps) - 1
+    return revealed, actual, (other(points), tangent_kernel(other, points)), len(steps) - 1
 
 
 @pytest.mark.parametrize("sigma", ["relu", "erf", "tanh"])
 @pytest.mark.parametrize("depth", [2, 3, 4, 5])
 @pytest.mark.parametrize("n_outputs", [1, 2])
 def test_trained_by_descent_it_is_the_dense_network_to_rounding(sigma, depth, n_outputs):
-    revealed, found, expected, _ = trained_pair(0.0, sigma, GradientDescent(0.5, 4), depth=depth, n_outputs=n_outputs)
-    for a, b in zip(found, expected, strict=True):
+    revealed, actual, expected, _ = trained_pair(0.0, sigma, GradientDescent(0.5, 4), depth=depth, n_outputs=n_outputs)
+    for a, b in zip(actual, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9)
     assert truncation(revealed.weights) < 1e-12
 
@@ -90,9 +90,9 @@ def test_trained_by_descent_it_is_the_dense_network_to_rounding(sigma, depth, n_
 def test_the_error_of_a_trained_network_falls_with_the_tolerance(sigma):
     errors, ranks = [], []
     for tolerance in (1e-1, 1e-2, 1e-3, 1e-4):
-        revealed, found, expected, _ = trained_pair(tolerance, sigma, GradientDescent(0.5, 8), width=200)
+        revealed, actual, expected, _ = trained_pair(tolerance, sigma, GradientDescent(0.5, 8), width=200)
         # One ReLU that changes sign moves Θ by about 1/n, however small the error: there, f alone.
-        compared = list(zip(found, expected, strict=True))[: 1 if sigma == "relu" else 2]
+        compared = list(zip(actual, expected, strict=True))[: 1 if sigma == "relu" else 2]
         errors.append(max(float((a - b).norm() / b.norm()) for a, b in compared))
         ranks.append(rank(revealed.weights))
         assert errors[-1] < tolerance
@@ -103,8 +103,8 @@ def test_the_error_of_a_trained_network_falls_with_the_tolerance(sigma):
 
 
 def test_gradient_flow_reveals_no_more_than_the_inputs_of_each_step():
-    revealed, found, expected, steps = trained_pair(0.0, "relu", GradientFlow(5, 5e-2), width=400)
-    for a, b in zip(found, expected, strict=True):
+    revealed, actual, expected, steps = trained_pair(0.0, "relu", GradientFlow(5, 5e-2), width=400)
+    for a, b in zip(actual, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
     n, probes = 10, 6
     # A rejected step evaluates the data once more.

@@ -50,8 +50,8 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
 def _answer(dataset: xr.Dataset) -> Figure:
     figure = Figure(figsize=(10.6, 3.9))
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.25))
-    found = every_hypothesis(dataset)
-    law = paper_law(dataset, found.groups, found.widths)
+    samples = every_hypothesis(dataset)
+    law = paper_law(dataset, samples.groups, samples.widths)
     typical = np.exp(law.mean)
     observed = dataset.observed.values
     depth, scaling, sigma = reference_index(dataset)
@@ -131,7 +131,7 @@ def _odds_table(axes: Axes, dataset: xr.Dataset, densities: np.ndarray) -> None:
 
 def _eigenvalues(dataset: xr.Dataset) -> Figure:
     figure = Figure(figsize=(8.6, 3.1))
-    found = reference_samples(dataset)
+    samples = reference_samples(dataset)
     observed, rounding = dataset.observed.values, dataset.rounding.values
     depths = dataset.depth.values
     for i, axes in enumerate(figure.subplots(1, 3)):
@@ -141,7 +141,7 @@ def _eigenvalues(dataset: xr.Dataset) -> Figure:
             (dataset.attrs["paper_width"], "tab:blue", 1.2, "and one network"),
             (math.inf, "black", 4, "digits"),
         ):
-            law = paper_law(dataset, found.groups, found.widths, width)
+            law = paper_law(dataset, samples.groups, samples.widths, width)
             reach = stats.t.ppf((1 + LEVEL) / 2, law.networks - 1) * np.sqrt(law.covariance[:, i, i])
             low, high = np.exp(law.mean[:, i] - reach), np.exp(law.mean[:, i] + reach)
             axes.vlines(depths, low, high, color=color, lw=thickness, alpha=0.8, label=label)

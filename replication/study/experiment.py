@@ -227,7 +227,7 @@ def part_of(setting: Any, kind: type[T]) -> T | None:
     if isinstance(setting, kind):
         return setting
     parts = [getattr(setting, item.name) for item in fields(setting)] if is_dataclass(setting) else []
-    return next((found for part in parts if (found := part_of(part, kind))), None)
+    return next((fitting for part in parts if (fitting := part_of(part, kind))), None)
 
 
 def blocks(seeds: Iterable[int], size: int) -> list[tuple[int, ...]]:

@@ -17,7 +17,7 @@ from .statistics import number
 class Guide:
     """A preset for people.
 
-    paper: what the paper says; found, answer: what came out, in a few words and in full; cost: (minutes, GiB) of the
+    paper: what the paper says; finding, answer: what came out, in a few words and in full; cost: (minutes, GiB) of the
     preset and of its variants; captions: of each figure, sentences that can stand alone.
     """
 
@@ -27,7 +27,7 @@ class Guide:
     question: str
     paper: str
     done: str
-    found: str
+    finding: str
     answer: str
     cost: Mapping[str, tuple[float, float | None]]
     captions: Mapping[str, str] = field(default_factory=dict)
@@ -50,7 +50,7 @@ _PLACEHOLDER = re.compile(r"\{(\w+\.\w+):([^{}]+)\}")
 def of(preset: str) -> Guide:
     """The guide of a preset; that of the same experiment for literal/ and wide/ ones; one of no words without one."""
     name = preset.split("/")[-1]
-    none = Guide(preset=name, place="", title=name, question="", paper="", done="", found="", answer="", cost={})
+    none = Guide(preset=name, place="", title=name, question="", paper="", done="", finding="", answer="", cost={})
     return {guide.preset: guide for guide in GUIDE}.get(name, none)
 
 

@@ -25,10 +25,10 @@ def _row(item: guide.Guide, record: Record) -> tuple[str, ...]:
     name, minutes = item.preset, item.cost[item.preset][0]
     if name not in record:
         return f"`{name}`", item.place, item.paper, "not published yet", "–", f"{minutes:g}"
-    found = guide.fill(item.found, guide.numbers(record[name]))
+    finding = guide.fill(item.finding, guide.numbers(record[name]))
     figure = f"[{name}](figures/{name}.png)"
     claims = f"[{held(record[name])}](docs/results.md#{name})"
-    return figure, item.place, item.paper, found, claims, f"{minutes:g}"
+    return figure, item.place, item.paper, finding, claims, f"{minutes:g}"
 
 
 def results(record: Record) -> str:

@@ -32,13 +32,13 @@ STOP = 0.25
 """Part of the way from the mean of ln λ₃ to the paper's up to which an early stop does not explain it."""
 
 
-def _odds_statistic(name: str, dataset: xr.Dataset, found: Samples, axis: int, index: int) -> Statistic:
+def _odds_statistic(name: str, dataset: xr.Dataset, samples: Samples, axis: int, index: int) -> Statistic:
     observed = np.log(dataset.observed.values)
 
     def odds(groups: Sequence[np.ndarray]) -> float:
-        return log_odds(paper_law(dataset, groups, found.widths).log_density(observed), axis, index)
+        return log_odds(paper_law(dataset, groups, samples.widths).log_density(observed), axis, index)
 
-    return Statistic(name, *interval(found.groups, odds), (math.log(ODDS), math.inf))
+    return Statistic(name, *interval(samples.groups, odds), (math.log(ODDS), math.inf))
 
 
 def _check_depth(dataset: xr.Dataset) -> list[Statistic]:
@@ -61,25 +61,25 @@ def _check_nonlinearity(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _check_compatible(dataset: xr.Dataset) -> list[Statistic]:
-    found = reference_samples(dataset).at_depth(reference_index(dataset)[0])
+    samples = reference_samples(dataset).at_depth(reference_index(dataset)[0])
     observed = np.log(dataset.observed.values)
 
     def log_ratio(groups: Sequence[np.ndarray]) -> float:
-        law = paper_law(dataset, groups, found.widths)
+        law = paper_law(dataset, groups, samples.widths)
         return math.log(float(law.distance2(observed)) / law.critical(LEVEL))
 
-    return [ratio(f"d² ÷ its {LEVEL:.1%} quantile", found.groups, log_ratio, (0.0, 1.0))]
+    return [ratio(f"d² ÷ its {LEVEL:.1%} quantile", samples.groups, log_ratio, (0.0, 1.0))]
 
 
 def _check_third(dataset: xr.Dataset) -> list[Statistic]:
-    found = reference_samples(dataset).at_depth(reference_index(dataset)[0])
+    samples = reference_samples(dataset).at_depth(reference_index(dataset)[0])
     observed = math.log(dataset.observed.values[-1])
-    width, limits = dataset.attrs["paper_width"], found.groups[0][:, -1]
+    width, limits = dataset.attrs["paper_width"], samples.groups[0][:, -1]
     stopped = np.log(dataset.stopped.values[:, -1].astype(float))
 
     def z(groups: Sequence[np.ndarray]) -> float:
         """Standard deviations between the paper's ln λ_3 and its mean, with the spread of the digits alone."""
-        law = paper_law(dataset, groups, found.widths, math.inf)
+        law = paper_law(dataset, groups, samples.widths, math.inf)
         return float((observed - law.mean[-1]) / math.sqrt(law.covariance[-1, -1]))
 
     def explained(groups: Sequence[np.ndarray]) -> float:
@@ -87,12 +87,12 @@ def _check_third(dataset: xr.Dataset) -> list[Statistic]:
         return float((end - limit) / (observed - limit))
 
     def log_share(groups: Sequence[np.ndarray]) -> float:
-        network = finite_width(groups[1], found.widths)[1][-1, -1] / width
+        network = finite_width(groups[1], samples.widths)[1][-1, -1] / width
         return math.log(network / covariances(groups[0])[-1, -1])
 
     return [
-        Statistic("z of λ₃, digits alone", *interval(found.groups, z), (-Z, Z)),
-        ratio("variance of ln λ₃, network ÷ digits", found.groups, log_share, (0.0, 1.0)),
+        Statistic("z of λ₃, digits alone", *interval(samples.groups, z), (-Z, Z)),
+        ratio("variance of ln λ₃, network ÷ digits", samples.groups, log_share, (0.0, 1.0)),
         Statistic(
             f"part of the distance that {dataset.attrs['power_steps']} power steps explain",
             *interval([np.stack([limits, stopped], axis=1)], explained),
@@ -166,13 +166,13 @@ def _wrong_depths(dataset: xr.Dataset) -> xr.Dataset:
 
 def _one_width_as_all(dataset: xr.Dataset) -> xr.Dataset:
     """The networks of the narrowest width stand for every width."""
-    samples = min(dataset.sizes["reference_seed"], dataset.sizes["sample"])
+    size = min(dataset.sizes["reference_seed"], dataset.sizes["sample"])
     narrow = dataset.reference_network.isel(width=[0] * dataset.sizes["width"]).values
     dims = ("sample", "depth", "component")
     return dataset.drop_dims("sample").assign(
         reference_network=(dataset.reference_network.dims, narrow),
-        held_out=(dims, narrow[:samples, 0]),
-        held_out_limit=(dims, dataset.reference_limit.values[:samples]),
+        held_out=(dims, narrow[:size, 0]),
+        held_out_limit=(dims, dataset.reference_limit.values[:size]),
     )
 
 

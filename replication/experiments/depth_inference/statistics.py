@@ -58,8 +58,8 @@ class Law:
     def p_value(self, logs: np.ndarray) -> np.ndarray:
         """Probability of a larger d² than that of ln λ."""
         m, p = self.networks, COMPONENTS
-        found: np.ndarray = stats.f.sf(self.distance2(logs) * (m - p) / (p * (m - 1)), p, m - p)
-        return found
+        probability: np.ndarray = stats.f.sf(self.distance2(logs) * (m - p) / (p * (m - 1)), p, m - p)
+        return probability
 
 
 def law(
@@ -98,8 +98,8 @@ def finite_width(deviations: np.ndarray, widths: np.ndarray) -> tuple[np.ndarray
 def covariances(samples: np.ndarray) -> np.ndarray:
     """Covariance of the components, (samples, …, 3) → (…, 3, 3)."""
     centred = samples - samples.mean(axis=0)
-    found: np.ndarray = np.einsum("b...i,b...j->...ij", centred, centred) / (len(samples) - 1)
-    return found
+    covariance: np.ndarray = np.einsum("b...i,b...j->...ij", centred, centred) / (len(samples) - 1)
+    return covariance
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,8 @@ def paper_law(dataset: xr.Dataset, groups: Sequence[np.ndarray], widths: np.ndar
 
 def held_out_law(dataset: xr.Dataset) -> Law:
     """The law of the held-out networks' eigenvalues, at every depth of the reference."""
-    found = reference_samples(dataset)
-    return law(*found.groups, found.widths, dataset.attrs["held_out_width"])
+    samples = reference_samples(dataset)
+    return law(*samples.groups, samples.widths, dataset.attrs["held_out_width"])
 
 
 def recovered(dataset: xr.Dataset) -> np.ndarray:
@@ -175,8 +175,8 @@ def recovered(dataset: xr.Dataset) -> np.ndarray:
 
 def networks_of(dataset: xr.Dataset) -> dict[int, np.ndarray]:
     """Width → ln λ_n − ln λ_∞ of the networks of the reference's scaling and nonlinearity, (seeds, depth, 3)."""
-    found = reference_samples(dataset)
-    networks = {int(width): found.groups[1][:, i] for i, width in enumerate(found.widths)}
+    samples = reference_samples(dataset)
+    networks = {int(width): samples.groups[1][:, i] for i, width in enumerate(samples.widths)}
     held_out = {dataset.attrs["held_out_width"]: _logs(dataset.held_out) - _logs(dataset.held_out_limit)}
     return dict(sorted((networks | held_out).items()))
 

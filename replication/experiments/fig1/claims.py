@@ -104,8 +104,8 @@ def _check_open_choices(dataset: xr.Dataset) -> list[Statistic]:
         group = select(dataset, variant=name)
         _, own, main = np.intersect1d(group.seed.values, narrow.seed.values, return_indices=True)
         growths = np.stack([_growth(group)[own], _growth(narrow)[main]], axis=1)
-        found = interval([growths], lambda sample: float(sample[0][:, 0].mean() / sample[0][:, 1].mean()))
-        statistics.append(Statistic(f"{name}: mean (inflation − 1) ÷ that of the main networks", *found, ALIKE))
+        ratio = interval([growths], lambda sample: float(sample[0][:, 0].mean() / sample[0][:, 1].mean()))
+        statistics.append(Statistic(f"{name}: mean (inflation − 1) ÷ that of the main networks", *ratio, ALIKE))
     return statistics or [undecided("no alternatives", ALIKE)]
 
 
