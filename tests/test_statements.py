@@ -5,7 +5,9 @@ import re
 import pytest
 
 from replication.experiments import available, load
+from replication.study.claims import Claim
 from replication.study.statements import STATEMENTS, Statement, table
+from replication.study.statements.statement import IDENTITY
 
 CITED = {claim for statement in STATEMENTS for claim in statement.claims}
 PLACES = {place for statement in STATEMENTS for place in statement.place.split("; ")}
@@ -17,9 +19,8 @@ PARTS = (
 )
 
 
-def claim_ids() -> list[str]:
-    """The id of every claim of every experiment."""
-    return [claim.id for name in available() for claim in load(name).claims]
+def every_claim() -> list[Claim]:
+    return [claim for name in available() for claim in load(name).claims]
 
 
 def cells(line: str) -> list[str]:
@@ -31,9 +32,25 @@ def test_cited_ids_are_well_formed() -> None:
 
 
 def test_every_claim_is_cited_and_every_cited_claim_exists() -> None:
-    ids = claim_ids()
+    ids = [claim.id for claim in every_claim()]
     assert len(ids) == len(set(ids))
     assert set(ids) == CITED
+
+
+def test_claims_that_a_note_names_exist() -> None:
+    ids = {claim.id for claim in every_claim()}
+    experiments = "|".join({name.partition(".")[0] for name in ids})
+    notes = [re.findall(rf"\b(?:{experiments})\.(?!py\b)\w+", statement.note) for statement in STATEMENTS]
+    assert any(notes)
+    assert {claim for named in notes for claim in named} <= ids
+
+
+def test_a_statement_whose_claim_is_an_identity_says_so() -> None:
+    identities = {claim.id for claim in every_claim() if claim.kind == "identity"}
+    assert identities
+    for statement in STATEMENTS:
+        if statement.claims:
+            assert (IDENTITY in statement.note) == bool(identities & set(statement.claims)), statement.text
 
 
 def test_statements_are_complete_and_distinct() -> None:
