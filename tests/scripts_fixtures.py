@@ -33,6 +33,7 @@ TINY = (
     "widths=[16,32]",
     "seeds=[0,1,2]",
     "narrow_seeds=10",
+    "wide_seeds=10",
     "trend={widths: [16,32,64], seeds: 10}",
     "initial={widths: [16,32,64], seeds: 10}",
     "mean_field={widths: [16,32], seeds: 10, tolerance: 0.5}",

@@ -48,6 +48,7 @@ REFUSED = {
     "negative seed": ([CI, "seeds=[-1]"], ["seeds=[-1]", "≥ 0"]),
     "no seeds": ([CI, "seeds=[]"], ["seeds=[]", "not be empty"]),
     "no narrow seeds": ([CI, "narrow_seeds=0"], ["narrow_seeds=0", "≥ 1"]),
+    "no wide seeds": ([CI, "wide_seeds=0"], ["wide_seeds=0", "≥ 1"]),
     "no seeds of a trend": ([CI, "trend.seeds=0"], ["trend.seeds=0", "≥ 1"]),
     "width 0 of a trend": ([CI, "trend.widths=[0]"], ["trend.widths=[0]", "≥ 1"]),
     "β < 0": ([CI, "network.beta=-1"], ["network.beta=-1", "≥ 0"]),

@@ -154,7 +154,7 @@ def test_drawn_files(dataset: xr.Dataset, tmp_path: Path) -> None:
 
 
 # Less than everything: what cannot be decided is undecided, and drawing goes on.
-COUNTS = ("narrow_seeds", "alternative_seeds", "initial.seeds", "trend.seeds", "mean_field.seeds")
+COUNTS = ("narrow_seeds", "wide_seeds", "alternative_seeds", "initial.seeds", "trend.seeds", "mean_field.seeds")
 LISTS = {
     "one width": ["widths=[16]"],
     "no trend": ["trend.widths=[]"],

@@ -21,9 +21,6 @@ def lease(path: Path) -> Iterator[bool]:
     both find it expired, costs their time alone: whatever they make must be put in place whole.
     """
     file = path.with_name(f".{path.name}.lease.tmp")
-    if not _taken(file):
-        yield False
-        return
     done = threading.Event()
 
     def renew() -> None:
@@ -32,14 +29,19 @@ def lease(path: Path) -> Iterator[bool]:
                 os.utime(file)
 
     renewal = threading.Thread(target=renew, daemon=True)
-    renewal.start()
-    try:
-        yield True
+    ours = False
+    try:  # from before the lease is taken, so that an interruption at any later moment gives it back
+        ours = _taken(file)
+        if ours:
+            renewal.start()
+        yield ours
     finally:
         done.set()
-        renewal.join()
-        with suppress(OSError):
-            file.unlink()
+        if ours:
+            if renewal.is_alive():
+                renewal.join()
+            with suppress(OSError):
+                file.unlink()
 
 
 def _taken(file: Path) -> bool:

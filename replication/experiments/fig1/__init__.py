@@ -147,6 +147,7 @@ def _seeds(config: Config) -> dict[tuple[str, int], set[int]]:
     seeds = {("main", width): set(config.seeds) for width in config.widths}
     for width in config.trend.widths:
         seeds["main", width] = seeds.get(("main", width), set()) | set(range(config.trend.seeds))
+    seeds["main", max(config.widths)] |= set(range(config.wide_seeds))
     seeds["main", narrow] |= set(range(config.narrow_seeds)) | alternative_seeds
     seeds |= {(name, narrow): alternative_seeds for name in config.alternatives}
     for variant, ensemble in (("initial", config.initial), ("mean_field", config.mean_field)):

@@ -70,10 +70,10 @@ class MeanField(SeedsAtWidths):
 class Config(BaseConfig):
     """Figure 1: ``widths`` × ``seeds`` are drawn; the rest are networks for the statistics.
 
-    narrow_seeds: networks of the narrowest width; trend: cheap widths for the exponents; initial: more networks for
-    what is seen at t = 0; alternatives: name → changes of ``training``, one for each choice that the paper leaves open,
-    for alternative_seeds networks of the narrowest width; mean_field: the negative control, in mean-field scaling;
-    intervals: of the grid of angles.
+    narrow_seeds, wide_seeds: networks of the narrowest and of the widest width; trend: cheap widths for the exponents;
+    initial: more networks for what is seen at t = 0; alternatives: name → changes of ``training``, one for each choice
+    that the paper leaves open, for alternative_seeds networks of the narrowest width; mean_field: the negative control,
+    in mean-field scaling; intervals: of the grid of angles.
     """
 
     network: NetworkConfig
@@ -81,6 +81,7 @@ class Config(BaseConfig):
     widths: list[int]
     seeds: list[int]
     narrow_seeds: int
+    wide_seeds: int
     trend: SeedsAtWidths
     initial: SeedsAtWidths
     alternatives: dict[str, dict[str, Any]]
@@ -97,7 +98,7 @@ class Config(BaseConfig):
             if ensemble.widths:  # none: the claims that need them stay undecided
                 require_distinct(f"{key}.widths", ensemble.widths, 1)
             require(ensemble.seeds >= 1, f"{key}.seeds", ensemble.seeds, "must be ≥ 1")
-        for key in ("narrow_seeds", "alternative_seeds"):
+        for key in ("narrow_seeds", "wide_seeds", "alternative_seeds"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "must be ≥ 1")
         require(
             0 < self.mean_field.tolerance < math.inf, "mean_field.tolerance", self.mean_field.tolerance, "must be > 0"
