@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from criteria_fixtures import assert_as_written
 from scipy import stats
 from scripts_fixtures import script
 
@@ -21,6 +22,9 @@ EXPERIMENT = experiment.EXPERIMENT
 CLAIM = {claim.id.removeprefix("depth_inference."): claim for claim in EXPERIMENT.claims}
 DEPTHS, SCALINGS, SIGMAS, WIDTHS = [4, 5, 6], ["unit_interval", "centred"], ["relu", "shifted_relu"], [150, 600]
 PAPER = np.log(statistics.OBSERVED)
+DEEPER, OTHERWISE = np.array([0.1, 0.5, 0.5]), np.array([-0.3, 0.6, 0.2])
+"""From L + 1 to L, and from one scaling to the other, in ``made_up``."""
+THIRD = np.array([0, 0, 0.1])
 
 
 def made_up(observed=PAPER, width_exponent=-0.5, bias_exponent=-1.0, stopped=0.0, held_out_shift=0.0) -> xr.Dataset:
@@ -74,6 +78,7 @@ def test_claims_hold_where_they_should_and_reject_their_controls(name):
     (outcome,) = decide([CLAIM[name]], made_up())
     assert outcome.verdict == "holds", outcome.statistics
     assert set(outcome.controls.values()) == {"fails"}
+    assert_as_written(outcome)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +97,31 @@ def test_claims_hold_where_they_should_and_reject_their_controls(name):
 def test_claims_fail_where_they_are_broken(name, broken):
     (outcome,) = decide([CLAIM[name]], made_up(**broken))
     assert outcome.verdict == "fails", outcome.statistics
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "inside", "outside"),
+    [
+        ("depth", 0, {"observed": PAPER - 0.2 * DEEPER}, {"observed": PAPER - 0.55 * DEEPER}),
+        ("depth", 1, {"observed": PAPER + 0.25 * DEEPER}, {"observed": PAPER + 0.65 * DEEPER}),
+        ("scaling", 0, {"observed": PAPER + 0.2 * OTHERWISE}, {"observed": PAPER + 0.65 * OTHERWISE}),
+        ("nonlinearity", 0, {"observed": PAPER + 0.4}, {"observed": PAPER + 0.95}),
+        ("compatible", 0, {"observed": PAPER + 0.1}, {"observed": PAPER + 0.2}),
+        ("third_eigenvalue", 0, {"observed": PAPER + THIRD}, {"observed": PAPER + 2 * THIRD}),
+        ("third_eigenvalue", 0, {"observed": PAPER}, {"observed": PAPER - 1.6 * THIRD}),
+        ("third_eigenvalue", 2, {"stopped": 0.006}, {"stopped": 0.03}),
+        ("third_eigenvalue", 2, {"stopped": -0.006}, {"stopped": -0.03}),
+        ("recovers", 1, {"held_out_shift": 0.12}, {"held_out_shift": 0.2}),
+        ("recovers", 3, {"held_out_shift": 0.07}, {"held_out_shift": 0.12}),
+        ("width", 0, {"width_exponent": -0.57}, {"width_exponent": -0.73}),
+        ("width", 0, {"width_exponent": -0.43}, {"width_exponent": -0.27}),
+        ("width", 1, {"bias_exponent": -1.2}, {"bias_exponent": -1.5}),
+    ],
+)
+def test_a_statistic_holds_inside_its_range_and_fails_outside(name, number, inside, outside):
+    """As near the edge as so few networks let it be decided."""
+    for data, verdict in ((inside, "holds"), (outside, "fails")):
+        assert CLAIM[name].check(made_up(**data))[number].verdict == verdict
 
 
 def test_finite_width_law_recovers_bias_and_covariance():

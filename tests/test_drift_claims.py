@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import xarray as xr
+from criteria_fixtures import assert_as_written
 from predicted_drift_fixtures import CLAIM
 
 from replication.experiments.drift import bias, measure
@@ -135,6 +136,7 @@ def test_claims_hold_where_they_should_and_reject_their_controls(name):
     (outcome,) = decide([CLAIM[name]], made_up())
     assert outcome.verdict == "holds", [str(statistic) for statistic in outcome.statistics]
     assert not outcome.objections
+    assert_as_written(outcome)
 
 
 @pytest.mark.parametrize(
@@ -163,3 +165,39 @@ def test_claims_hold_where_they_should_and_reject_their_controls(name):
 def test_claims_fail_where_they_are_broken(name, broken):
     (outcome,) = decide([CLAIM[name]], made_up(**broken))
     assert outcome.verdict == "fails", [str(statistic) for statistic in outcome.statistics]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "inside", "outside"),
+    [
+        ("drift.order", "order", -1.22, -1.28),
+        ("drift.order", "order", -0.78, -0.72),
+        ("drift.order", "dropped", -0.32, -0.38),
+        ("drift.order", "dropped", 0.32, 0.38),
+        ("drift.accuracy", "size", 9, 11),
+        ("drift.accuracy", "cost", 0.045, 0.056),
+        ("drift.accuracy", "coarse", 8e-5, 1.3e-4),
+        ("drift.accuracy", "solver", 4e-4, 7e-4),
+        ("drift.mean", "mean_error", 0.095, 0.105),
+        ("drift.mean", "mean_error", -0.095, -0.105),
+        ("drift.mean", "k3", -0.44, -0.37),
+        ("drift.mean", "k4", 0.66, 0.56),
+        ("drift.figure1", "inflation", 0.15, 0.25),
+        ("drift.figure1", "inflation", 0.15, 0.1),
+        ("drift.figure1", "matrix", 0.11, 0.085),
+        ("drift.figure1", "matrix", 0.42, 0.54),
+        ("drift.relu", "kinked", -0.13, -0.27),
+        ("drift.relu", "kinked", 0.35, 0.6),
+        ("drift.relu", "iterate", 0.06, 0.044),
+        ("drift.relu", "iterate", 0.6, 0.83),
+        ("drift.wide", "size", 1.7, 2.4),
+        ("initial.bias", "slope", 0.96, 0.9),
+        ("initial.bias", "slope", 1.04, 1.1),
+        ("initial.bias", "diagonal", 0.012, 0.018),
+        ("initial.bias", "diagonal", -0.012, -0.018),
+    ],
+)
+def test_a_statistic_holds_just_inside_its_range_and_fails_just_outside(name, key, inside, outside):
+    """Statistics that held are all that may fail."""
+    within, beyond = (CLAIM[name].check(made_up(**{key: value})) for value in (inside, outside))
+    assert any(a.verdict == "holds" and b.verdict == "fails" for a, b in zip(within, beyond, strict=True))

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import xarray as xr
+from criteria_fixtures import assert_as_written
 
 from replication.datasets import angle_grid
 from replication.experiments.fig1.claims import ALIKE, BAND, CLAIMS, FALL, INFLATION, RATE, SMOOTHER
@@ -99,6 +100,7 @@ def test_holds_where_the_paper_is_right(name, true):
     (outcome,) = decide([CLAIM[name]], true)
     assert outcome.verdict == "holds", outcome.row()
     assert set(outcome.controls.values()) == {"fails"}
+    assert_as_written(outcome)
 
 
 def rough(values):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from criteria_fixtures import assert_as_written
 from scripts_fixtures import cell_of
 
 from replication.experiments import fig2
@@ -116,6 +117,7 @@ def made_up(bias=0.0, scale=1.0, cubic=0.0, exponent=-1.0, on_data=1e-4, early=1
 def test_claims_hold_where_they_should(name):
     (outcome,) = decide([CLAIM[name]], made_up())
     assert {statistic.verdict for statistic in outcome.statistics} == {"holds"}
+    assert_as_written(outcome)
 
 
 @pytest.mark.parametrize("name", sorted(CLAIM.keys() - {"mean", "spread", "coverage", "narrow", "vanishes"}))

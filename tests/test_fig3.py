@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from criteria_fixtures import assert_as_written
 
 from replication.costs import LeastSquares
 from replication.experiments import fig3
@@ -232,6 +233,7 @@ def test_claims_hold_where_they_should_and_controls_are_rejected(name, true):
     (outcome,) = decide([CLAIM[name]], true)
     assert {str(statistic): statistic.verdict for statistic in outcome.statistics if statistic.verdict != "holds"} == {}
     assert set(outcome.controls.values()) == {"fails"}
+    assert_as_written(outcome)
 
 
 @pytest.mark.parametrize(
@@ -279,6 +281,20 @@ def test_claims_hold_just_inside_their_ranges_and_fail_just_outside(name, key, i
     outcomes = [decide([CLAIM[name]], made_up(**{key: value}))[0] for value in (inside, outside)]
     verdicts = [worst(outcome.statistics) for outcome in outcomes]
     assert verdicts == ["holds", "fails"], [outcome.statistics for outcome in outcomes]
+
+
+@pytest.mark.parametrize(
+    ("number", "variable", "inside", "outside"),
+    [
+        (0, "limit_eigenvalues", 0.3, 0.2),
+        (1, "limit_eigenvalues_centred", 1.6, 2.2),
+        (1, "limit_eigenvalues_centred", 0.72, 0.5),
+    ],
+)
+def test_the_gap_holds_just_inside_its_ranges_and_fails_just_outside(number, variable, inside, outside, true):
+    for factor, verdict in ((inside, "holds"), (outside, "fails")):
+        moved = true.assign({variable: true[variable] * [factor, 1, 1]})
+        assert CLAIM["gap"].check(moved)[number].verdict == verdict
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(1.45, "holds"), (1.55, "fails"), (0.7, "holds"), (0.63, "fails")])

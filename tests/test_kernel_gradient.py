@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from criteria_fixtures import assert_as_written
 from scipy.integrate import solve_ivp
 from scripts_fixtures import cell_of, script
 
@@ -63,6 +64,7 @@ def test_claims_hold_where_they_should_and_reject_their_controls(name):
     (outcome,) = decide([CLAIM[name]], networks())
     assert outcome.verdict == "holds"
     assert set(outcome.controls.values()) == {"fails"}
+    assert_as_written(outcome)
 
 
 @pytest.mark.parametrize(

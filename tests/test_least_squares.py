@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from criteria_fixtures import assert_as_written, tilted, verdict_at
 from scripts_fixtures import script
 
 from replication.experiments.least_squares import EXPERIMENT, limit, measure, statistics
@@ -104,6 +105,7 @@ def test_claims_hold_in_the_limit_and_reject_their_controls(name, dataset):
     (outcome,) = decide([CLAIM[name]], dataset)
     assert outcome.verdict == "holds", (outcome.statistics, outcome.objections)
     assert set(outcome.controls.values()) == {"fails"}
+    assert_as_written(outcome)
 
 
 @pytest.mark.parametrize(("name", "broken"), BROKEN_BY.items())
@@ -126,6 +128,65 @@ def test_claims_on_kernels_fail_where_they_are_broken(name, change, dataset):
     changed = change(dataset)
     (outcome,) = decide([CLAIM[name]], changed.transpose(*dataset.sizes))
     assert outcome.verdict == "fails"
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "variable", "power", "inside", "outside"),
+    [
+        *(("decay", i, "t", -1.0, 0.86, 0.84) for i in range(3)),
+        *(("decay", i, "t", -1.0, 1.14, 1.16) for i in range(3)),
+        *(("variance", i, "captured", 1.0, 1.06, 1.5) for i in range(4)),
+        *(("variance", i, "captured", 1.0, 0.9, 0.63) for i in range(4)),
+        ("infinity", 0, "gap", 1.0, 0.99, 1.01),
+        ("infinity", 1, "gap", 1.0, 0.99, 1.01),
+        ("early_stopping", 0, "t", 1.0, 1.0, 2.2),
+        ("early_stopping", 0, "t", 1.0, 1.0, 0.45),
+    ],
+)
+def test_a_statistic_holds_just_inside_its_range_and_fails_just_outside(
+    name, number, variable, power, inside, outside, dataset
+):
+    unit = float(dataset.gap_bound[number]) if name == "infinity" else 1.0
+    assert verdict_at(CLAIM[name], dataset, number, inside * unit, variable, power) == "holds"
+    assert verdict_at(CLAIM[name], dataset, number, outside * unit, variable, power) == "fails"
+
+
+def risen(d: xr.Dataset, part: float) -> xr.Dataset:
+    norm = d.norm.values.astype(float)
+    norm[:, -1] = norm[:, -2] + part * norm[:, 0]
+    return d.assign(norm=(d.norm.dims, norm))
+
+
+def shifted(d: xr.Dataset, part: float) -> xr.Dataset:
+    first = d.law_covariance.sel(reference="theta").values[0]
+    return d.assign(f=d.f + part * math.sqrt(np.diagonal(first).mean()))
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "change", "inside", "outside"),
+    [
+        ("width", 0, lambda d, x: tilted(d, "deviation", "width", x), 0.13, 0.35),
+        ("null_space", 0, lambda d, x: d.assign(rest=d.rest * np.linspace(1, 1 - x, d.sizes["t"])), 0.9e-5, 1.1e-5),
+        ("bounded", 0, risen, 0.9e-3, 1.1e-3),
+        ("bounded", 1, lambda d, x: tilted(d, "norm", "width", x), 0.03, 0.13),
+        ("gaussian", 0, shifted, 0.02, 0.45),
+        ("gaussian", 1, lambda d, x: d.assign(f=x * d.f), 1.01, 1.45),
+        ("gaussian", 2, lambda d, x: d.assign(f=x * d.f), 1.03, 1.12),
+        ("gaussian", 2, lambda d, x: d.assign(f=x * d.f), 0.96, 0.88),
+        ("gaussian", 6, shifted, 0.01, 0.5),
+        ("ridge", 0, lambda d, x: d.assign(ridge=d.ridge**x), 1.019, 1.021),
+        ("ridge", 0, lambda d, x: d.assign(ridge=d.ridge**x), 0.981, 0.979),
+        ("early_stopping", 1, lambda d, x: d.assign(error=d.error**x), 0.75, 0.3),
+        ("signal_to_noise", 0, lambda d, x: d.assign(noise=x * d.noise), 1.1, 1.4),
+        ("signal_to_noise", 0, lambda d, x: d.assign(noise=x * d.noise), 0.9, 0.6),
+    ],
+)
+def test_changed_data_hold_inside_a_range_and_fail_outside(name, number, change, inside, outside, dataset):
+    """As near the edge as so few networks let it be decided."""
+    for amount, verdict in ((inside, "holds"), (outside, "fails")):
+        moved = change(dataset, amount)
+        dims = {key: moved[key].transpose(*dataset[key].dims) for key in dataset.data_vars}
+        assert CLAIM[name].check(moved.assign(dims))[number].verdict == verdict
 
 
 def test_modes_are_eigenfunctions_of_the_limit_kernel():

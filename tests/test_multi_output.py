@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from criteria_fixtures import assert_as_written
 from scripts_fixtures import cell_of, script
 
 from replication.costs import Cost, LeastSquares
@@ -51,6 +52,7 @@ def test_the_claim_holds_where_it_should_and_rejects_its_control():
     (outcome,) = decide([CLAIM], made_up())
     assert outcome.verdict == "holds"
     assert set(outcome.controls.values()) == {"fails"}
+    assert_as_written(outcome)
 
 
 @pytest.mark.parametrize(("inside", "outside"), [(-0.61, -0.7), (-0.39, -0.3)])

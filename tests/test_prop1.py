@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import xarray as xr
+from criteria_fixtures import assert_as_written
 from scripts_fixtures import cell_of, script
 
 from replication.experiments import prop1 as experiment
@@ -77,6 +78,7 @@ def test_claims_hold_where_they_should_and_reject_their_controls(name):
     (outcome,) = decide([CLAIM[name]], made_up(narrow=80_000))
     assert outcome.verdict == "holds", (outcome.statistics, outcome.objections)
     assert set(outcome.controls.values()) == {"fails"}
+    assert_as_written(outcome)
 
 
 @pytest.mark.parametrize(

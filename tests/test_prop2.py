@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from criteria_fixtures import assert_as_written, verdict_at
 from scripts_fixtures import script
 
 from replication.experiments import prop2 as experiment
@@ -35,6 +36,7 @@ def test_claims_hold_and_reject_their_controls(name, dataset):
     (outcome,) = decide([CLAIM[name]], dataset)
     assert outcome.verdict == "holds", outcome.statistics
     assert set(outcome.controls.values()) == {"fails"}
+    assert_as_written(outcome)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,26 @@ def test_claims_hold_and_reject_their_controls(name, dataset):
 def test_claims_fail_where_they_are_broken(name, change, dataset):
     (outcome,) = decide([CLAIM[name]], change(dataset))
     assert outcome.verdict == "fails"
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "variable", "inside", "outside"),
+    [
+        ("sphere", 0, "smallest", 10.1, 9.9),
+        ("sphere", 1, "smallest", 10.1, 9.9),
+        ("off_sphere", 0, "smallest", 10.1, 9.9),
+        ("off_sphere", 1, "smallest", 10.1, 9.9),
+        ("antipodal", 0, "antipodal", 10.1, 9.9),
+        ("antipodal", 3, "antipodal", 0.99, 1.01),
+        ("ray", 0, "ray", 0.99, 1.01),
+        ("ray", 1, "ray", 10.1, 9.9),
+    ],
+)
+def test_a_statistic_holds_just_inside_its_range_and_fails_just_outside(
+    name, number, variable, inside, outside, dataset
+):
+    assert verdict_at(CLAIM[name], dataset, number, inside, variable) == "holds"
+    assert verdict_at(CLAIM[name], dataset, number, outside, variable) == "fails"
 
 
 def test_predicted_ranks():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from criteria_fixtures import assert_as_written, tilted, verdict_at
 from scripts_fixtures import cell_of, script
 
 from replication.costs import LeastSquares
@@ -25,6 +26,7 @@ from replication.training import DivergenceError, GradientDescent
 from replication.usual import descent_kernel, exact_rates, layer_kernels, one_rate
 
 compose = script("compose")
+CLAIM = {claim.id.removeprefix("remark1."): claim for claim in EXPERIMENT.claims}
 OURS = ("remark1.functions", "remark1.derivatives", "remark1.map")
 
 
@@ -112,12 +114,53 @@ def test_the_claims_hold_where_they_should_and_reject_their_controls():
     for outcome in decide(EXPERIMENT.claims, made_up()):
         assert outcome.verdict == "holds", outcome
         assert set(outcome.controls.values()) == {"fails"}, outcome
+        assert_as_written(outcome)
 
 
 @pytest.mark.parametrize("claim", EXPERIMENT.claims, ids=lambda claim: claim.id)
 def test_a_claim_fails_where_it_is_broken(claim):
     (outcome,) = decide([claim], BROKEN[claim.id](made_up()))
     assert outcome.verdict == "fails"
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "variable", "inside", "outside"),
+    [
+        ("functions", 0, "start", 0.9e-12, 1.1e-12),
+        ("derivatives", 0, "derivative", 0.9e-12, 1.1e-12),
+        ("map", 0, "exact", 0.9e-9, 1.1e-9),
+        *(("classical", i, "doublings", 0.8 * side, 1.2 * side) for i in (0, 3) for side in (-1, 1)),
+        *(("classical", i, "pace", 0.85 * side, 1.15 * side) for i in (1, 4) for side in (-1, 1)),
+        *(("classical", i, "distance", 0.245, 0.255) for i in (2, 5)),
+        ("biases", 0, "doublings", 1.05, 0.95),
+        ("inputs", 0, "doublings", -0.12, -0.08),
+        ("inputs", 1, "doublings", 0.11, 0.09),
+        *(("beta", i, "biases over", *pair) for i in (0, 1) for pair in ((1.09, 1.11), (0.91, 0.89))),
+    ],
+)
+def test_a_statistic_holds_just_inside_its_range_and_fails_just_outside(name, number, variable, inside, outside):
+    claim, data = CLAIM[name], made_up()
+    variable, power = ("share_inf", -1.0) if variable == "biases over" else (variable, 1.0)
+    assert verdict_at(claim, data, number, inside, variable, power) == "holds"
+    assert verdict_at(claim, data, number, outside, variable, power) == "fails"
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "variable", "power"),
+    [("balance", 0, "weights", 2), ("limit", 0, "largest", 1), ("limit", 1, "largest_usual", 1)],
+)
+@pytest.mark.parametrize("side", [-1, 1])
+def test_an_exponent_holds_just_inside_its_range_and_fails_just_outside(name, number, variable, power, side):
+    edge = 0.05 if name == "balance" else 0.1
+    for exponent, verdict in ((0.8 * edge, "holds"), (1.2 * edge, "fails")):
+        moved = tilted(made_up(), variable, "initial_width", side * power * exponent)
+        assert CLAIM[name].check(moved)[number].verdict == verdict
+
+
+@pytest.mark.parametrize(("weights", "verdict"), [(0.76, "holds"), (0.61, "fails")])
+def test_the_share_of_the_biases_is_little_up_to_a_tenth(weights, verdict):
+    data = made_up()
+    assert CLAIM["balance"].check(data.assign(weights=weights * data.weights))[1].verdict == verdict
 
 
 @pytest.mark.parametrize("claim", [c for c in EXPERIMENT.claims if c.id not in OURS], ids=lambda claim: claim.id)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from criteria_fixtures import assert_as_written
 from scripts_fixtures import cell_of, script
 
 from replication.experiments.theorem2 import EXPERIMENT, measure
@@ -106,6 +107,7 @@ def test_claims_hold_where_they_should_and_reject_their_controls(name):
     (outcome,) = decide([CLAIM[name]], made_up())
     assert outcome.verdict == "holds", (outcome.statistics, outcome.objections)
     assert set(outcome.controls.values()) == {"fails"}
+    assert_as_written(outcome)
 
 
 @pytest.mark.parametrize(

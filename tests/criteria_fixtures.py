@@ -1,0 +1,44 @@
+"""The ranges of the claims, written down a second time in criteria.yaml, and data that are moved to their edges."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+from omegaconf import OmegaConf
+
+from replication.study.claims import Claim, Outcome
+
+CRITERIA: Any = OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("criteria.yaml")))
+
+
+def assert_as_written(outcome: Outcome) -> None:
+    """The ranges of a claim's statistics are those of the file: none is another, and none of them is missing."""
+    written = CRITERIA[outcome.claim.id]["allowed"]
+    ranges = {statistic.allowed for statistic in outcome.statistics}
+    for one in ranges:
+        assert any(_same(one, other) for other in written), f"{outcome.claim.id} allows {one}, and not in criteria.yaml"
+    for other in written:
+        assert any(_same(one, other) for one in ranges), f"{outcome.claim.id} has no statistic that is allowed {other}"
+
+
+def _same(allowed: tuple[float, float], written: list[float | None]) -> bool:
+    """Whether two ranges agree; a bound that is None is computed from the data."""
+    return all(b is None or a == b or math.isclose(a, b, rel_tol=1e-12) for a, b in zip(allowed, written, strict=True))
+
+
+def verdict_at(claim: Claim, dataset: xr.Dataset, number: int, value: float, variable: str, power: float = 1.0) -> str:
+    """The verdict on a claim's statistic, with a variable scaled so that the statistic comes to a value.
+
+    number: of the statistic among the claim's; power: the statistic is proportional to the variable to this power.
+    """
+    factor = (value / claim.check(dataset)[number].estimate) ** (1 / power)
+    scaled = dataset.assign({variable: (dataset[variable].dims, dataset[variable].values * factor)})
+    moved = claim.check(scaled)[number]
+    assert math.isclose(moved.estimate, value, rel_tol=1e-2), (moved.estimate, value)
+    return moved.verdict
+
+
+def tilted(dataset: xr.Dataset, variable: str, widths: str, exponent: float) -> xr.Dataset:
+    """The dataset with a variable times n^exponent, n the width of each network."""
+    return dataset.assign({variable: dataset[variable] * dataset[widths].astype(float) ** exponent})
