@@ -35,10 +35,10 @@ figures: $(INSTALLED) # redraw every figure, the claims and the report into resu
 report: figures # the same: results/figures/report.html
 
 test: $(INSTALLED) # the tests that take seconds
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "not slow"
 
 test-all: $(INSTALLED) # all tests
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 golden: $(INSTALLED) # write the kept numbers that are missing (tests/golden.json)
 	$(BIN)/python tests/golden.py --write

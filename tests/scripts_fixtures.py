@@ -18,7 +18,9 @@ import torch
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
+from replication.study.claims import Outcome
 from replication.study.experiment import Cell, Experiment
+from replication.study.settings import BaseConfig
 from replication.study.store import read_dataset
 
 ROOT = Path(__file__).parents[1]
@@ -154,6 +156,15 @@ def assert_same(actual: dict[str, xr.Dataset], expected: dict[str, xr.Dataset], 
         assert actual.keys() == expected.keys()
     for name in names or expected:
         xr.testing.assert_identical(actual[name], expected[name])
+
+
+def assert_decided_as_listed(outcomes: Sequence[Outcome], config: BaseConfig) -> None:
+    """No claim fails; each that a reduced preset does not list as undecided holds, and rejects every control."""
+    for outcome in outcomes:
+        too_few = outcome.claim.id in config.undecided
+        allowed = {"holds", "undecided"} if too_few else {"holds"}
+        assert outcome.verdict in allowed, [str(statistic) for statistic in outcome.statistics]
+        assert set(outcome.controls.values()) <= ({"fails", "undecided"} if too_few else {"fails"}), outcome.claim.id
 
 
 def cell_of(
