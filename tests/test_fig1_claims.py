@@ -272,7 +272,7 @@ class TestStatistics:
         kernels = limit(4) + 0.1 * np.cos(3 * ANGLES + phases)
         h = 3 * (ANGLES[1] - ANGLES[0]) / 2
         expected = 0.1 * 3 / math.sqrt(2) * math.sin(h) / h
-        assert roughness(kernels, limit(4), ANGLES) == pytest.approx(expected, rel=1e-10)
+        assert roughness(limit(4), ANGLES)(kernels) == pytest.approx(expected, rel=1e-10)
 
     def test_change_is_the_largest_move_relative_to_the_largest_kernel(self, true):
         dataset = select(true, variant="main", width=500)

@@ -83,7 +83,8 @@ def _widths(dataset: xr.Dataset) -> Figure:
     trend(left, widths, [kernels[width] for width in widths], spread, -0.5)
     left.set(title="variance at $t = 0$", ylabel=r"sd of $\Theta$ over seeds (rms over $\gamma$)")
 
-    ratios = [roughness(kernels[width], limit, angles) / spread(kernels[width]) for width in widths]
+    rough = roughness(limit, angles)
+    ratios = [rough(kernels[width]) / spread(kernels[width]) for width in widths]
     middle.loglog(widths, ratios, "o", color="black", ms=4)
     middle.set(title="smoothness at $t = 0$", ylabel=r"rms slope of $\Theta - \Theta_\infty$ ÷ sd")
     middle.set_yticks([0.5, 1, 2, 4], labels=["0.5", "1", "2", "4"])

@@ -15,6 +15,8 @@ from typing import Literal
 import numpy as np
 from scipy.special import stdtrit
 
+from .measures import MeanOf, Measure, resampled
+
 LEVEL = 0.999
 MIN_SEEDS = 5
 """Fewer independent networks than this give no interval, hence no verdict."""
@@ -172,14 +174,20 @@ def simultaneous_band(
 
 def exponent(widths: Sequence[int], values: Sequence[float], seeds: Sequence[int]) -> float:
     """Exponent a of value ∝ n^a: weighted least squares of ln value on ln n, weights ∝ seeds; NaN for one width."""
-    if len(widths) < 2:
-        return math.nan
-    return float(np.polyfit(np.log(widths), np.log(values), 1, w=np.sqrt(seeds))[0])
+    return float(_slope(widths, seeds) @ np.log(values)) if len(widths) > 1 else math.nan
+
+
+def _slope(widths: Sequence[int], seeds: Sequence[int]) -> np.ndarray:
+    """The slope of that fit as a linear function of the ln value."""
+    x = np.log(widths)
+    centred = x - np.average(x, weights=seeds)
+    weights: np.ndarray = seeds * centred / (seeds * centred**2).sum()
+    return weights
 
 
 def fall(
     quantity: str,
-    measure: Callable[[np.ndarray], float],
+    measure: Measure,
     widths: Sequence[int],
     groups: Sequence[np.ndarray],
     allowed: tuple[float, float],
@@ -195,13 +203,14 @@ def fall(
     if len(widths) < 2:
         return undecided(f"fall of {quantity}", allowed)
     name = f"{quantity}({variable}={widths[0]})/{quantity}({variable}={widths[-1]})"
-    ends = [groups[0], groups[-1]]
-    return ratio(name, ends, lambda pair: math.log(measure(pair[0]) / measure(pair[1])), allowed)
+    first, last = (resampled(measure, group) for group in (groups[0], groups[-1]))
+    indices = [np.arange(len(group)) for group in (groups[0], groups[-1])]
+    return ratio(name, indices, lambda pair: math.log(first(pair[0]) / last(pair[1])), allowed)
 
 
 def rate(
     quantity: str,
-    measure: Callable[[np.ndarray], float],
+    measure: Measure,
     widths: Sequence[int],
     groups: Sequence[np.ndarray],
     allowed: tuple[float, float],
@@ -213,7 +222,12 @@ def rate(
     if len(widths) < 2:
         return undecided(f"exponent of {quantity}", allowed)
     seeds = [len(group) for group in groups]
-    bounds = interval(groups, lambda sample: exponent(widths, [measure(group) for group in sample], seeds))
+    slope, values = _slope(widths, seeds), [resampled(measure, group) for group in groups]
+
+    def fitted(indices: Sequence[np.ndarray]) -> float:
+        return float(slope @ np.log([value(chosen) for value, chosen in zip(values, indices, strict=True)]))
+
+    bounds = interval([np.arange(count) for count in seeds], fitted)
     return Statistic(f"exponent of {quantity}, {variable}={widths[0]}…{widths[-1]}", *bounds, allowed)
 
 
@@ -240,14 +254,15 @@ def exactly(name: str, value: float, allowed: tuple[float, float], *, worst_of: 
     return Statistic(name, value, value, value, allowed, worst_of)
 
 
-def geometric(values: np.ndarray) -> float:
-    """The geometric mean: the mean on the scale of exponents and ratios. 0 counts as 10⁻³⁰⁰."""
-    return math.exp(float(np.log(np.maximum(values, 1e-300)).mean()))
+def _rest(values: np.ndarray) -> tuple[int, ...]:
+    return tuple(range(1, values.ndim))
 
 
-def rms(values: np.ndarray) -> float:
-    """Root mean square."""
-    return math.sqrt(np.square(values).mean())
+geometric = MeanOf(lambda values: np.log(np.maximum(values, 1e-300)).mean(axis=_rest(values)), math.exp)
+"""The geometric mean: the mean on the scale of exponents and ratios. 0 counts as 10⁻³⁰⁰."""
+
+rms = MeanOf(lambda values: np.square(values).mean(axis=_rest(values)), math.sqrt)
+"""Root mean square."""
 
 
 def mean(name: str, values: np.ndarray, allowed: tuple[float, float]) -> Statistic:

@@ -1,13 +1,14 @@
 """The claims of Figure 1 (paper §6.1), their criteria and their negative controls."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 
 from ...study.claims import Claim, Control
 from ...study.experiment import select
+from ...study.measures import Measure, Quotient
 from ...study.statistics import Statistic, fall, interval, mean, rate, simultaneous_band, undecided
 from .statistics import change, initial_kernels, roughness, spread
 
@@ -43,14 +44,13 @@ def _check_smoother(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _check_smoothness_is_variance(dataset: xr.Dataset) -> list[Statistic]:
-    trend, rough = dataset.attrs["initial"], _roughness(dataset)
+    trend = dataset.attrs["initial"]
     groups = [initial_kernels(dataset, width) for width in trend]
-    return [rate("roughness/sd", lambda group: rough(group) / spread(group), trend, groups, (-0.1, 0.1))]
+    return [rate("roughness/sd", Quotient(_roughness(dataset), spread), trend, groups, (-0.1, 0.1))]
 
 
-def _roughness(dataset: xr.Dataset) -> Callable[[np.ndarray], float]:
-    limit, angles = dataset.theta_inf.values[0], dataset.angle.values
-    return lambda kernels: roughness(kernels, limit, angles)
+def _roughness(dataset: xr.Dataset) -> Measure:
+    return roughness(dataset.theta_inf.values[0], dataset.angle.values)
 
 
 def _distance(

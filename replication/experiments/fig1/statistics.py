@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from ...study.experiment import select
+from ...study.measures import MeanOf, Measure, VarianceOf
 
 
 def initial_kernels(dataset: xr.Dataset, width: int) -> np.ndarray:
@@ -20,16 +21,19 @@ def initial_kernels(dataset: xr.Dataset, width: int) -> np.ndarray:
     return kernels
 
 
-def spread(kernels: np.ndarray) -> float:
-    """sd over seeds, rms over γ and the turns; NaN for one seed."""
-    if len(kernels) < 2:
-        return math.nan
-    return math.sqrt(kernels.var(axis=0, ddof=1).mean())
+spread = VarianceOf(math.sqrt)
+"""sd over seeds, rms over γ and the turns; NaN for one seed."""
 
 
-def roughness(kernels: np.ndarray, limit: np.ndarray, angles: np.ndarray) -> float:
+def roughness(limit: np.ndarray, angles: np.ndarray) -> Measure:
     """rms over seeds, turns and γ of ∂_γ(Θ − Θ_∞), by differences between neighbouring angles."""
-    return math.sqrt(np.square(np.diff(kernels - limit, axis=-1) / np.diff(angles)).mean())
+
+    def squares(kernels: np.ndarray) -> np.ndarray:
+        slopes = np.diff(kernels - limit, axis=-1) / np.diff(angles)
+        mean: np.ndarray = np.square(slopes).mean(axis=(1, 2))
+        return mean
+
+    return MeanOf(squares, math.sqrt)
 
 
 def change(dataset: xr.Dataset, width: int, variant: str = "main") -> np.ndarray:

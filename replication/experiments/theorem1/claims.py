@@ -8,6 +8,7 @@ import xarray as xr
 
 from ...study.claims import Claim, Control
 from ...study.experiment import select
+from ...study.measures import VarianceOf, resampled
 from ...study.statistics import Statistic, interval, rate, rms
 
 DEPTH = 0.1
@@ -21,9 +22,8 @@ def relative(networks: xr.Dataset) -> np.ndarray:
     return deviations
 
 
-def variance(networks: np.ndarray) -> float:
-    """Variance over networks, (seeds, …), the mean over the rest."""
-    return float(networks.var(axis=0, ddof=1).mean())
+variance = VarianceOf(float)
+"""Variance over networks, (seeds, …), the mean over the rest."""
 
 
 def bias(values: np.ndarray) -> float:
@@ -82,7 +82,7 @@ def _check_convergence(dataset: xr.Dataset) -> list[Statistic]:
     groups = [relative(select(dataset, variant="main", width=width)) for width in widths]
     exponents = [
         rate("‖Θ − Θ_∞‖", rms, widths, groups, (-0.55, -0.45)),
-        rate("sd of Θ", lambda group: math.sqrt(variance(group)), widths, groups, (-0.55, -0.45)),
+        rate("sd of Θ", VarianceOf(math.sqrt), widths, groups, (-0.55, -0.45)),
     ]
     last = interval([groups[-1]], lambda sample: rms(sample[0]))
     return [*exponents, Statistic(f"rms of ‖Θ − Θ_∞‖ ÷ ‖Θ_∞‖ (n={widths[-1]})", *last, (0.0, 0.03))]
@@ -135,17 +135,21 @@ def _check_depth(dataset: xr.Dataset) -> list[Statistic]:
 
 def _check_unequal(dataset: xr.Dataset) -> list[Statistic]:
     sums, groups = arrangements(dataset)
+    variances = [resampled(variance, group) for group in groups]
+    indices = [np.arange(len(group)) for group in groups]
+
+    def of(sample: Sequence[np.ndarray]) -> np.ndarray:
+        return np.log([value(chosen) for value, chosen in zip(variances, sample, strict=True)])
 
     def power(sample: Sequence[np.ndarray]) -> float:
-        return float(np.polyfit(np.log(sums), np.log([variance(group) for group in sample]), 1)[0])
+        return float(np.polyfit(np.log(sums), of(sample), 1)[0])
 
     def scatter(sample: Sequence[np.ndarray]) -> float:
-        ratios = np.array([variance(group) / value for group, value in zip(sample, sums, strict=True)])
-        return float(np.log(ratios).std())
+        return float((of(sample) - np.log(sums)).std())
 
     return [
-        Statistic("exponent of Var Θ in Σ 1/n_l", *interval(groups, power), (0.8, 1.2)),
-        Statistic("scatter of ln(Var Θ ÷ Σ 1/n_l)", *interval(groups, scatter), (-math.inf, 0.4)),
+        Statistic("exponent of Var Θ in Σ 1/n_l", *interval(indices, power), (0.8, 1.2)),
+        Statistic("scatter of ln(Var Θ ÷ Σ 1/n_l)", *interval(indices, scatter), (-math.inf, 0.4)),
     ]
 
 

@@ -1,0 +1,79 @@
+"""Numbers of a group of independent networks, and the fast way to take them again and again of resampled networks."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+Measure = Callable[[np.ndarray], float]
+"""A number of a group of networks, (seeds, …)."""
+
+
+def resampled(measure: Measure, group: np.ndarray) -> Measure:
+    """A measure of those networks of a group that have the given indices, some of them more than once.
+
+    A measure that knows a faster way than to copy their data has a method ``resampled`` itself.
+    """
+    own: Callable[[np.ndarray], Measure] | None = getattr(measure, "resampled", None)
+    return own(group) if own else lambda indices: measure(group[indices])
+
+
+@dataclass(frozen=True)
+class MeanOf:
+    """A measure that is a function of the mean over networks of a number of each, (seeds, …) → (seeds,)."""
+
+    number: Callable[[np.ndarray], np.ndarray]
+    function: Callable[[float], float]
+
+    def __call__(self, group: np.ndarray) -> float:
+        return self.function(float(self.number(group).mean()))
+
+    def resampled(self, group: np.ndarray) -> Measure:
+        """From the numbers alone."""
+        numbers = self.number(group)
+        return lambda indices: self.function(float(numbers[indices].mean()))
+
+
+@dataclass(frozen=True)
+class VarianceOf:
+    """A measure that is a function of the variance over networks, the mean over all else; NaN for one network.
+
+    0 counts as 10⁻³⁰⁰, as in a geometric mean.
+    """
+
+    function: Callable[[float], float]
+
+    def __call__(self, group: np.ndarray) -> float:
+        return self.resampled(group)(np.arange(len(group)))
+
+    def resampled(self, group: np.ndarray) -> Measure:
+        """From Σ_i c_i ‖x_i‖² and ‖Σ_i c_i x_i‖², where network i is there c_i times."""
+        if len(group) < 2:
+            return lambda indices: math.nan
+        rows = (group - group.mean(axis=0)).reshape(len(group), -1)
+        squares = np.square(rows).sum(axis=1)
+
+        def value(indices: np.ndarray) -> float:
+            count = len(indices)
+            total = np.bincount(indices, minlength=len(rows)) @ rows
+            sum_of_squares = float(squares[indices].sum() - total @ total / count)
+            return self.function(float(np.maximum(sum_of_squares / ((count - 1) * rows.shape[1]), 1e-300)))
+
+        return value
+
+
+@dataclass(frozen=True)
+class Quotient:
+    """One measure over another."""
+
+    over: Measure
+    under: Measure
+
+    def __call__(self, group: np.ndarray) -> float:
+        return self.over(group) / self.under(group)
+
+    def resampled(self, group: np.ndarray) -> Measure:
+        """Each in its own way."""
+        over, under = resampled(self.over, group), resampled(self.under, group)
+        return lambda indices: over(indices) / under(indices)
