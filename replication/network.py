@@ -1,7 +1,7 @@
 """The fully connected network in the NTK parametrization: forward pass, backward pass, parameter update (paper §2)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, pairwise
 from typing import Literal, Self
@@ -14,6 +14,7 @@ from .shapes import require_shape
 from .weights import NOTHING_SAVED, DenseWeight, Weight, WeightDraw
 
 Parametrization = Literal["ntk", "standard"]
+_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -175,14 +176,26 @@ class Network:
     @torch.no_grad()
     def forward(self, x: Tensor) -> Forward:
         """f_θ(x) with everything that the backward pass needs. Raises ValueError for a wrong shape."""
-        activations = [self._input(x)]
-        slopes = []
+        *layers, (output, _) = self.propagate(x, self.nonlinearity.derivative)
+        slopes = [slope for _, slope in layers if slope is not None]
+        return Forward([activation for activation, _ in layers], slopes, output)
+
+    @torch.no_grad()
+    def propagate(self, x: Tensor, derivative: Callable[[Tensor], Tensor]) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """(α⁽⁰⁾, None), (α⁽¹⁾, σ̇(α̃⁽¹⁾)), …, (f, None), one after the other, for those who need not keep them all.
+
+        σ̇ is as ``derivative`` has it. Raises ValueError for a wrong shape.
+        """
+        activation = self._input(x)
+        yield activation, None
         for l in range(self.depth - 1):
-            preactivation = self._affine(l, activations[l])
-            activations.append(self.nonlinearity(preactivation))
-            slopes.append(self.nonlinearity.derivative(preactivation))
-        output = self.output_scale * self._affine(self.depth - 1, activations[-1])
-        return Forward(activations, slopes, output)
+            preactivation = self._affine(l, activation)
+            activation = self.nonlinearity(preactivation)
+            slope = derivative(preactivation)
+            del preactivation
+            yield activation, slope
+            del slope
+        yield self.output_scale * self._affine(self.depth - 1, activation), None
 
     @torch.no_grad()
     def backward(self, forward: Forward, cotangent: Tensor | None = None) -> list[Tensor]:
@@ -192,7 +205,14 @@ class Network:
         each δ⁽ˡ⁾ is (N n_L, n_l), row i n_L + k being ∂f_k(x_i)/∂α̃⁽ˡ⁾.
         Raises ValueError for a c of another shape than f.
         """
-        output = forward.output
+        return list(self.backpropagate(forward.output, list(forward.slopes), cotangent))[::-1]
+
+    @torch.no_grad()
+    def backpropagate(self, output: Tensor, slopes: list[Tensor], cotangent: Tensor | None = None) -> Iterator[Tensor]:
+        """δ⁽ᴸ⁾, …, δ⁽¹⁾ as in ``backward``, one after the other, from the output and σ̇ of all layers, the first first.
+
+        Each σ̇ is taken off the list when it was used; one may be given as booleans.
+        """
         n_outputs = output.shape[-1]
         copies = 1
         if cotangent is None:
@@ -202,15 +222,21 @@ class Network:
         elif cotangent.shape != output.shape:  # one for each network of an ensemble, or one for all
             require_shape("the cotangent", cotangent.shape, "the output", output.shape[-2:])
             require_shape("the output", output.shape, "the cotangent", cotangent.shape)
-        derivatives = [self.output_scale * cotangent.to(output.dtype)]
+        delta = self.output_scale * cotangent.to(output.dtype)
+        yield delta
         for l in range(self.depth - 1, 0, -1):
-            weight = self.weights[l]
-            slope = forward.slopes[l - 1]
+            delta = self.weights[l].apply_transpose(delta)
+            slope = slopes.pop()
             if copies > 1:
                 slope = slope.repeat_interleave(copies, dim=-2)
-            delta = weight.apply_transpose(derivatives[-1])
-            derivatives.append(delta.mul_(slope).mul_(self.fans[l] ** -0.5))
-        return derivatives[::-1]
+            if slope.dtype == torch.bool:  # that of few rows at a time is made numbers
+                for rows, factors in zip(*(torch.split(part, _ROWS, dim=-2) for part in (delta, slope)), strict=True):
+                    rows.mul_(factors.to(rows.dtype))
+            else:
+                delta.mul_(slope)
+            delta.mul_(self.fans[l] ** -0.5)
+            del slope
+            yield delta
 
     @torch.no_grad()
     def update(self, forward: Forward, derivatives: Sequence[Tensor], scale: float) -> None:

@@ -37,6 +37,10 @@ class Nonlinearity(ABC):
     def derivative(self, x: Tensor) -> Tensor:
         """σ̇(x), elementwise, in the dtype of x."""
 
+    def compact_derivative(self, x: Tensor) -> Tensor:
+        """σ̇(x) to be kept: as booleans where it is 0 or 1, else as ``derivative``."""
+        return self.derivative(x)
+
     @abstractmethod
     def expectations(self, pairs: GaussianPairs) -> tuple[Tensor, Tensor]:
         """E[σ(u)σ(v)] and E[σ̇(u)σ̇(v)].
@@ -89,6 +93,9 @@ class PiecewiseLinear(Nonlinearity):
         if self.negative_slope == 0:
             return positive
         return positive.mul_(1 - self.negative_slope).add_(self.negative_slope)
+
+    def compact_derivative(self, x: Tensor) -> Tensor:
+        return x.detach() > 0 if self.negative_slope == 0 else self.derivative(x)
 
     def expectations(self, pairs: GaussianPairs) -> tuple[Tensor, Tensor]:
         psi, _, _ = pairs.acute_angle()

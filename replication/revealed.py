@@ -38,17 +38,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .blocks import Rows, combined, inner, mixed, singular, subtract
 from .randomness import generator as stream
 from .weights import NOTHING_SAVED, DenseWeight, Weight, WeightDraw
 
 # Relative size up to which the new part of a vector may be rounding, in units of the dtype's ε.
 _ROUNDING = 64.0
-# Rows of a block of the bases: as few as make products with a block efficient.
-_BLOCK_ROWS = 64
 SMALL = 16
 """Matrices with so few rows or columns are held as tensors: there is no square to avoid."""
-# Inner products are summed over so many entries at a time, in cache, and over these in float64.
-_CHUNK = 8192
 
 
 class RevealedWeight:
@@ -150,14 +147,14 @@ class RevealedWeight:
         if not _finite(v):
             return v.new_full((len(v), other.size), torch.nan)
         coefficients, dropped = self._express(side, v)
-        product = _combine(coefficients, side.images, other.size, self)
+        product = combined(coefficients, side.images, other.size, self.dtype)
         known = coefficients @ (self._core if side is self._left else self._core.mT)  # what training added
         if self.tolerance > 0:
             # Of W r, r what was dropped, D Zᵀ r is known. A vector moves in training along the very Z that Wᵀ answered
             # with, so that this part can be √n times as large as the rest, (I − D Dᵀ) g ‖r‖, which is left out.
-            known += _inner(dropped, other.images)
+            known += inner(dropped, other.images)
         if known.any():
-            product += _combine(known, other.basis, other.size, self)
+            subtract(product, -known, other.basis)
         return product
 
     def _coefficients(self, side: "_Side", v: Tensor) -> Tensor:
@@ -219,8 +216,8 @@ class _Side:
         self.size = size
         self.image_size = image_size
         self.weight = weakref.proxy(weight)  # a cycle would keep gigabytes until the next garbage collection
-        self.basis = _Rows()
-        self.images = _Rows()
+        self.basis = Rows()
+        self.images = Rows()
 
     @property
     def rank(self) -> int:
@@ -235,54 +232,47 @@ class _Side:
     def express(self, v: Tensor, other: "_Side") -> tuple[Tensor, Tensor]:
         """Rows v in the basis, (N, rank), grown by the part that is new; and, if tolerance > 0, the rest, (N, size)."""
         norms = torch.linalg.vector_norm(v, dim=1, keepdim=True, dtype=torch.float64)
-        unit = v / torch.where(norms > 0, norms, 1.0).to(v.dtype)
-        coefficients = _inner(unit, self.basis)
-        residual = self._outside(unit, coefficients)
+        scale = 1 / torch.where(norms > 0, norms, 1.0).to(v.dtype)
+        residual = v * scale
+        coefficients = inner(residual, self.basis)
+        subtract(residual, coefficients, self.basis)
         self.weight._products += 1
+        exact = self.weight.tolerance == 0
         if self.rank < self.size:
-            new, shares_of_rows = self._directions(residual)
+            new, shares_of_rows = self._directions(residual, in_place=exact)
             if len(new):
                 self._reveal(new, shares_of_rows, other)
-                shares = _inner(unit, [new])
+                shares = inner(v, [new], scale)
                 coefficients = torch.cat([coefficients, shares], dim=1)
-                if self.weight.tolerance > 0:
-                    residual = residual - shares.to(new.dtype) @ new
-        return coefficients * norms, residual * norms.to(v.dtype) if self.weight.tolerance > 0 else residual
+                if not exact:
+                    residual.addmm_(shares.to(new.dtype), new, alpha=-1)
+        return coefficients * norms, residual if exact else residual * norms.to(v.dtype)
 
-    def _outside(self, v: Tensor, coefficients: Tensor) -> Tensor:
-        if not self.basis:
-            return v
-        outside: Tensor = v - _combine(coefficients, self.basis, self.size, self.weight)
-        return outside
-
-    def _directions(self, residual: Tensor) -> tuple[Tensor, Tensor]:
+    def _directions(self, residual: Tensor, in_place: bool) -> tuple[Tensor, Tensor]:
         """Orthonormal rows Q, orthogonal to the basis, of which every row of R is made up to the tolerance; and Uᵀ.
 
-        R, the residual, is U S Q up to the tolerance; Uᵀ (count, N) has orthonormal rows.
+        R, the residual, is U S Q up to the tolerance; Uᵀ (count, N) has orthonormal rows. Q may take the place of R.
         """
         tolerance = max(self.weight.tolerance, _ROUNDING * torch.finfo(residual.dtype).eps)
         largest = torch.linalg.vector_norm(residual, dim=1).max()
         if largest <= tolerance:
             self._truncated(largest)
             return residual[:0], residual[:0]
-        # Triangular factors, chunk by chunk: a Gram matrix would hide directions below √ε in its rounding.
-        factors = [torch.linalg.qr(part.mT, mode="r").R for part in torch.split(residual, _CHUNK, dim=1)]
-        _, s, vh = torch.linalg.svd(torch.cat(factors).double(), full_matrices=False)  # of Rᵀ: the rows of vh are Uᵀ
+        s, vh = singular(residual)
         # Singular directions are taken, the largest first, until each row is left with no more than the tolerance.
         shares = (s[:, None] * vh).square()
         left = torch.cat([shares.flip(0).cumsum(0).flip(0), torch.zeros_like(shares[:1])]).amax(dim=1).sqrt()
         count = min(int((left > tolerance).sum()), self.size - self.rank)
         self._truncated(left[count])
-        new = (vh[:count] / s[:count, None]).to(residual.dtype) @ residual
+        new = mixed(vh[:count] / s[:count, None], residual, in_place)
         # Where s is small, these are orthonormal, and orthogonal to the basis, only up to ε / s: once more. By Gram and
         # Schmidt in the order of s (a Cholesky factor of a Gram matrix near Id), so that the first ones stay as exact.
-        new = self._outside(new, _inner(new, self.basis))
-        lower, info = torch.linalg.cholesky_ex(_inner(new, [new]))
+        subtract(new, inner(new, self.basis), self.basis)
+        lower, info = torch.linalg.cholesky_ex(inner(new, [new]))
         sound = lower.diagonal() > 0.5  # all, unless what seemed new was rounding
         sound[int(info) - 1 if info else count :] = False
         count = int(sound.cumprod(0).sum())
-        inverse = torch.linalg.inv(lower[:count, :count])
-        return inverse.to(new.dtype) @ new[:count], vh[:count]
+        return mixed(torch.linalg.inv(lower[:count, :count]), new[:count], in_place=True), vh[:count]
 
     def _truncated(self, part: Tensor) -> None:
         self.weight.truncation = max(self.weight.truncation, float(part))
@@ -291,52 +281,11 @@ class _Side:
         """W q = g + D (Zᵀq − Dᵀg) for the rows q of ``new``, where g = UᵀG for one row of fresh numbers G a vector."""
         generator = stream("revealed", self.weight._seed, self.weight._products)
         fresh = torch.randn(shares_of_rows.shape[1], self.image_size, generator=generator, dtype=new.dtype).to(new)
-        images = shares_of_rows.to(new.dtype) @ fresh
+        images = mixed(shares_of_rows, fresh, in_place=True)
         if other.basis:
-            missing = _inner(new, other.images) - _inner(images, other.basis)
-            images += _combine(missing, other.basis, self.image_size, self.weight)
+            subtract(images, inner(images, other.basis) - inner(new, other.images), other.basis)
         self.basis.grow(new)
         self.images.grow(images)
-
-
-class _Rows(list[Tensor]):
-    """Rows in blocks, the last one with room for more, so that growth copies nothing."""
-
-    _buffer: Tensor
-
-    def grow(self, rows: Tensor) -> None:
-        filled = len(self[-1]) if self else 0
-        if self and filled + len(rows) <= len(self._buffer):
-            self._buffer[filled : filled + len(rows)] = rows
-            self[-1] = self._buffer[: filled + len(rows)]
-        elif self:
-            # Room is reserved; what is not written to takes no memory (on a GPU it does).
-            self._buffer = rows.new_empty(max(len(rows), _BLOCK_ROWS), rows.shape[1])
-            self._buffer[: len(rows)] = rows
-            self.append(self._buffer[: len(rows)])
-        else:  # at initialization it may be all there ever is
-            self._buffer = rows
-            self.append(rows)
-
-
-def _inner(v: Tensor, blocks: list[Tensor]) -> Tensor:
-    """V Bᵀ for the rows B of the blocks, (N, rank), float64."""
-    out = torch.zeros(len(v), sum(map(len, blocks)), dtype=torch.float64, device=v.device)
-    for block, columns in zip(blocks, torch.split(out, [len(block) for block in blocks], dim=1), strict=True):
-        for part, rows in zip(torch.split(v, _CHUNK, dim=1), torch.split(block, _CHUNK, dim=1), strict=True):
-            columns += part @ rows.mT
-    return out
-
-
-def _combine(coefficients: Tensor, blocks: list[Tensor], size: int, weight: RevealedWeight) -> Tensor:
-    """C B for the rows B of the blocks, (N, size), in the weight's dtype."""
-    if not blocks:
-        return torch.zeros(len(coefficients), size, dtype=weight.dtype, device=weight.device)
-    first, *parts = torch.split(coefficients.to(weight.dtype), [len(block) for block in blocks], dim=1)
-    out = first @ blocks[0]
-    for block, part in zip(blocks[1:], parts, strict=True):
-        out.addmm_(part, block)
-    return out
 
 
 def _finite(v: Tensor) -> bool:

@@ -75,18 +75,10 @@ class Tangent:
         require_shape("the widths of one network", self.network.widths, "those of the other", other.network.widths)
         if self.network.parametrization != other.network.parametrization:
             raise ValueError("two networks of different parametrizations have no kernel in common")
-        beta2 = self.network.beta**2
         n_outputs = self.forward.output.shape[-1]
-        for l, fan in enumerate(self.network.fans):
-            alpha = _gram(self.forward.activations[l], other.forward.activations[l]) / fan + beta2
-            left, right = self.derivatives[l], other.derivatives[l]
-            if average:  # Σ_k δ_k(x)·δ_k(x') is a product of rows that hold all outputs
-                left, right = (d.reshape(*d.shape[:-2], -1, n_outputs * d.shape[-1]) for d in (left, right))
-                yield alpha * _gram(left, right) / n_outputs
-                continue
-            if n_outputs > 1:
-                alpha = alpha.repeat_interleave(n_outputs, dim=-2).repeat_interleave(n_outputs, dim=-1)
-            yield alpha * _gram(left, right)
+        for l, (alpha, other_alpha) in enumerate(zip(self.forward.activations, other.forward.activations, strict=True)):
+            activations = _of_activations(self.network, l, alpha, other_alpha)
+            yield _layer(activations, self.derivatives[l], other.derivatives[l], n_outputs, average)
 
     def move(self, coefficients: Tensor) -> None:
         """θ ← θ + Jᵀc in place for c of shape (N, n_L): one low-rank update of each weight, no gradient buffer.
@@ -120,6 +112,8 @@ def tangent_kernel(
     for inputs in (x, x if x2 is None else x2):
         if inputs.ndim < 2:
             raise ValueError(f"inputs must be (N, {network.widths[0]}), not {tuple(inputs.shape)}")
+    if x2 is None and x.shape[-2] <= block:
+        return _in_two_passes(network, x, average)
     rows = torch.split(x, block, dim=-2)
     columns = rows if x2 is None else torch.split(x2, block, dim=-2)
     blocks: list[list[Tensor]] = [[] for _ in rows]
@@ -135,6 +129,36 @@ def tangent_kernel(
             right = left if x2 is None and i == j else Tangent(network, columns[j])
             blocks[i].append(left.average_with(right) if average else left.kernel_with(right))
     return torch.cat([torch.cat(row, dim=-1) for row in blocks], dim=-2)
+
+
+def _in_two_passes(network: Network, x: Tensor, average: bool) -> Tensor:
+    """The kernel on N inputs at once, keeping no layer's activations or derivatives longer than the next needs them."""
+    activations, slopes, values = [], [], x
+    for l, (values, slope) in enumerate(network.propagate(x, network.nonlinearity.compact_derivative)):
+        if l < network.depth:
+            activations.append(_of_activations(network, l, values, values))
+        if slope is not None:
+            slopes.append(slope)
+    layers = []
+    for delta in network.backpropagate(values, slopes):
+        layers.append(_layer(activations.pop(), delta, delta, values.shape[-1], average))
+    return torch.stack(layers[::-1]).sum(dim=0)
+
+
+def _of_activations(network: Network, l: int, alpha: Tensor, other: Tensor) -> Tensor:
+    """α⁽ˡ⁾(x)·α⁽ˡ⁾(x')/n_l + β²."""
+    return _gram(alpha, other) / network.fans[l] + network.beta**2
+
+
+def _layer(activations: Tensor, left: Tensor, right: Tensor, n_outputs: int, average: bool) -> Tensor:
+    """A layer's part of the kernel, from ``_of_activations`` and the derivatives of both sides."""
+    if average:  # Σ_k δ_k(x)·δ_k(x') is a product of rows that hold all outputs
+        own = left.reshape(*left.shape[:-2], -1, n_outputs * left.shape[-1])
+        other = own if right is left else right.reshape(*right.shape[:-2], -1, n_outputs * right.shape[-1])
+        return activations * _gram(own, other) / n_outputs
+    if n_outputs > 1:
+        activations = activations.repeat_interleave(n_outputs, dim=-2).repeat_interleave(n_outputs, dim=-1)
+    return activations * _gram(left, right)
 
 
 def _gram(a: Tensor, b: Tensor) -> Tensor:
