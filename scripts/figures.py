@@ -12,7 +12,6 @@ all stored. One figure is that of a benchmark: `scripts/benchmark.py revealed --
 
 import argparse
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,32 +68,24 @@ def redraw(target: Path, tracking: str) -> None:
     from replication.study.store import read_dataset, write_file
     from replication.study.tracking import run as tracked
 
-    record, decided, failures = read(), [], []
-    with ThreadPoolExecutor(1) as pool:  # a process forked from here may wait for ever for a lock of the linear algebra
-        for path in sorted(PUBLISHED.rglob("*.nc"), key=lambda path: (len(path.parts), path)):
-            name = path.relative_to(PUBLISHED).with_suffix("").as_posix()
-            try:
-                dataset = read_dataset(path)
-                experiment = load(dataset.attrs.get("experiment", "none"))
-                if "version" not in dataset.attrs:  # published before provenance was kept: by the first engine
-                    version = UNMARKED.get(experiment.name, experiment.version)
-                    dataset = dataset.assign_attrs(version=version, engine=1, draw=0, provenance=[])
-                if dataset.attrs["version"] != experiment.version:
-                    print(f"{path} is left as it is: of version {dataset.attrs['version']}, not {experiment.version}")
-                    continue
-                outcomes = decide(experiment.claims_of(dataset.attrs.get("claims")), dataset)
-                record = update(record, name, typed(preset(name))[1], dataset.attrs, outcomes)
-            except Exception as error:  # the other files are drawn, whatever is wrong with this one
-                failures.append(f"{path} cannot be drawn: {process.reason(error)}")
-                continue
-            drawing = pool.submit(draw, experiment.name, dataset, (target / name).parent)
-            decided.append((path, name, dataset, outcomes, drawing))
-    sections = []
-    for path, name, dataset, outcomes, drawing in decided:
+    record, sections, failures = read(), [], []
+    # Not side by side: a process forked from here may wait for ever for a lock of the linear algebra.
+    for path in sorted(PUBLISHED.rglob("*.nc"), key=lambda path: (len(path.parts), path)):
+        name = path.relative_to(PUBLISHED).with_suffix("").as_posix()
         try:
-            figures = drawing.result()
+            dataset = read_dataset(path)
+            experiment = load(dataset.attrs.get("experiment", "none"))
+            if "version" not in dataset.attrs:  # published before provenance was kept: by the first engine
+                version = UNMARKED.get(experiment.name, experiment.version)
+                dataset = dataset.assign_attrs(version=version, engine=1, draw=0, provenance=[])
+            if dataset.attrs["version"] != experiment.version:
+                print(f"{path} is left as it is: of version {dataset.attrs['version']}, not {experiment.version}")
+                continue
+            outcomes = decide(experiment.claims_of(dataset.attrs.get("claims")), dataset)
+            record = update(record, name, typed(preset(name))[1], dataset.attrs, outcomes)
+            figures = draw(experiment.name, dataset, (target / name).parent)
             sections.append(Section(name, dataset.attrs, outcomes, figures, interactive(name, dataset)))
-        except Exception as error:
+        except Exception as error:  # the other files are drawn, whatever is wrong with this one
             failures.append(f"{path} cannot be drawn: {process.reason(error)}")
     for section in sections:
         with tracked(

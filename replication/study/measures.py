@@ -1,7 +1,7 @@
 """Numbers of a group of independent networks, and the fast way to take them again and again of resampled networks."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,15 @@ def resampled(measure: Measure, group: np.ndarray) -> Measure:
     """
     own: Callable[[np.ndarray], Measure] | None = getattr(measure, "resampled", None)
     return own(group) if own else lambda indices: measure(group[indices])
+
+
+def of_groups(
+    measure: Measure, groups: Sequence[np.ndarray]
+) -> tuple[list[np.ndarray], Callable[[Sequence[np.ndarray]], np.ndarray]]:
+    """What to resample in the place of groups of networks, their indices; and the measures of those that are chosen."""
+    measures = [resampled(measure, group) for group in groups]
+    indices = [np.arange(len(group)) for group in groups]
+    return indices, lambda chosen: np.array([value(some) for value, some in zip(measures, chosen, strict=True)])
 
 
 @dataclass(frozen=True)

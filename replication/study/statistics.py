@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import stdtrit
 
-from .measures import MeanOf, Measure, resampled
+from .measures import MeanOf, Measure, of_groups
 
 LEVEL = 0.999
 MIN_SEEDS = 5
@@ -203,9 +203,13 @@ def fall(
     if len(widths) < 2:
         return undecided(f"fall of {quantity}", allowed)
     name = f"{quantity}({variable}={widths[0]})/{quantity}({variable}={widths[-1]})"
-    first, last = (resampled(measure, group) for group in (groups[0], groups[-1]))
-    indices = [np.arange(len(group)) for group in (groups[0], groups[-1])]
-    return ratio(name, indices, lambda pair: math.log(first(pair[0]) / last(pair[1])), allowed)
+    indices, values = of_groups(measure, (groups[0], groups[-1]))
+
+    def log_fall(chosen: Sequence[np.ndarray]) -> float:
+        first, last = values(chosen).tolist()
+        return math.log(first / last)
+
+    return ratio(name, indices, log_fall, allowed)
 
 
 def rate(
@@ -221,13 +225,8 @@ def rate(
     _require_as_many(widths, groups)
     if len(widths) < 2:
         return undecided(f"exponent of {quantity}", allowed)
-    seeds = [len(group) for group in groups]
-    slope, values = _slope(widths, seeds), [resampled(measure, group) for group in groups]
-
-    def fitted(indices: Sequence[np.ndarray]) -> float:
-        return float(slope @ np.log([value(chosen) for value, chosen in zip(values, indices, strict=True)]))
-
-    bounds = interval([np.arange(count) for count in seeds], fitted)
+    slope, (indices, values) = _slope(widths, [len(group) for group in groups]), of_groups(measure, groups)
+    bounds = interval(indices, lambda chosen: float(slope @ np.log(values(chosen))))
     return Statistic(f"exponent of {quantity}, {variable}={widths[0]}…{widths[-1]}", *bounds, allowed)
 
 

@@ -8,7 +8,7 @@ import xarray as xr
 
 from ...study.claims import Claim, Control
 from ...study.experiment import select
-from ...study.measures import VarianceOf, resampled
+from ...study.measures import VarianceOf, of_groups
 from ...study.statistics import Statistic, interval, rate, rms
 
 DEPTH = 0.1
@@ -135,17 +135,13 @@ def _check_depth(dataset: xr.Dataset) -> list[Statistic]:
 
 def _check_unequal(dataset: xr.Dataset) -> list[Statistic]:
     sums, groups = arrangements(dataset)
-    variances = [resampled(variance, group) for group in groups]
-    indices = [np.arange(len(group)) for group in groups]
+    indices, variances = of_groups(variance, groups)
 
-    def of(sample: Sequence[np.ndarray]) -> np.ndarray:
-        return np.log([value(chosen) for value, chosen in zip(variances, sample, strict=True)])
+    def power(chosen: Sequence[np.ndarray]) -> float:
+        return float(np.polyfit(np.log(sums), np.log(variances(chosen)), 1)[0])
 
-    def power(sample: Sequence[np.ndarray]) -> float:
-        return float(np.polyfit(np.log(sums), of(sample), 1)[0])
-
-    def scatter(sample: Sequence[np.ndarray]) -> float:
-        return float((of(sample) - np.log(sums)).std())
+    def scatter(chosen: Sequence[np.ndarray]) -> float:
+        return float((np.log(variances(chosen)) - np.log(sums)).std())
 
     return [
         Statistic("exponent of Var Θ in Σ 1/n_l", *interval(indices, power), (0.8, 1.2)),
