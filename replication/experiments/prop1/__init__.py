@@ -106,11 +106,13 @@ class Prop1(Experiment[Config, Outputs]):
         """All networks along one dimension; sigma (depth, entry): Σ; diagonal (entry): where x_i = x_j."""
         networks, limits = parts["network"], parts["limit"]
         rows, columns = np.triu_indices(config.n_samples)
+        diagonal = xr.DataArray(rows == columns, dims="entry")
         return (
-            networks.assign(
-                f=networks.f.where((networks.variant != "main") | (networks.width >= JOINT)),  # what is compared
+            networks.assign(  # NaN, which takes no room in a file, for what no claim and no figure looks at
+                q=networks.q.where((networks.variant != "outputs") | diagonal),
+                f=networks.f.where((networks.variant != "main") | (networks.width >= JOINT)),
                 sigma=(("depth", "entry"), limits.sigma.values),
-                diagonal=("entry", (rows == columns).astype(np.int8)),
+                diagonal=diagonal.astype(np.int8),
             )
             .assign_coords(depth=limits.limit_L.values)
             .assign_attrs(
