@@ -120,6 +120,7 @@ Y = torch.randn(M, 3, generator=generator("devices", "y"), dtype=F64)
 F = torch.randn(N, 2, generator=generator("devices", "f"), dtype=F64)
 LABELS = torch.arange(N) % 2
 KERNEL = partial(theta_inf, depth=2, nonlinearity="relu", beta=0.3)
+COUPLING = torch.tensor([[1.0, 0.3], [0.3, 0.5]], dtype=F64)
 
 
 class Quartic(Cost):
@@ -164,13 +165,19 @@ def descent(device, space):
     ]
 
 
+def coupled(x, x2=None):
+    """A kernel for two outputs whose eigenvalues are simple: K ⊗ Id's are double, and any basis of a pair is right."""
+    return torch.kron(KERNEL(x, x2), COUPLING.to(x.device))
+
+
 def functions_of_kernels(device):
     x, y, f = (value.to(device) for value in (X, Y, F))
-    space = KernelOnData(tensor_identity(KERNEL, 2), x)
+    space = KernelOnData(coupled, x)
     components = principal_components(space.matrix, 2, 3)
     values = [inner(f, f), space.inner(f, f), space.phi(f), space.phi(f, y), space.gradient(LeastSquares(F), f)]
     values += [space.gradient(CrossEntropy(LABELS, 2), f, y), space.spectrum, components.coefficients(f)]
     values += [components.eigenvalues, space.extend(components, y)]
+    values += [tensor_identity(KERNEL, 2)(x, y)]
     assert space.is_positive_definite()
     scalar = KernelOnData(KERNEL, x)
     power = power_iteration(scalar.pi, (N, 1), 3, device=device)

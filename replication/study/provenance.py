@@ -31,11 +31,17 @@ def provenance(*, device: str, wall_time: float) -> dict[str, Any]:
         "packages": _packages(),
         "platform": platform.platform(),
         "cpu": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
-        "device": device,
+        "device": _device(device),
         "threads": torch.get_num_threads(),
         "wall_time": wall_time,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _device(device: str) -> str:
+    """The device of the config; for a GPU with its model: "cuda, NVIDIA H200"."""
+    gpu = torch.device(device).type == "cuda"
+    return f"{device}, {torch.cuda.get_device_name(device)}" if gpu else device
 
 
 def summary(cells: Iterable[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
