@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -57,12 +58,9 @@ def _inside(dataset: xr.Dataset, quantity: str, measure: Measure) -> list[Statis
     statistics = []
     for width in predicted(dataset):
         prediction, name = predict(dataset, measure, width), f"{quantity} in its prediction (±1), n={width}"
-        if not prediction.half_width <= WIDTH:
-            statistics.append(undecided(name, INSIDE))
-            continue
         position = prediction.position(measure(drawn(dataset, width)))
-        worst = float(position[np.abs(position).argmax()])
-        statistics.append(exactly(name, worst, INSIDE, worst_of=len(position)))
+        worst = exactly(name, float(position[np.abs(position).argmax()]), INSIDE, worst_of=len(position))
+        statistics.append(worst if prediction.half_width <= WIDTH else replace(worst, low=-math.inf, high=math.inf))
     return statistics or [undecided(f"{quantity} in its prediction", INSIDE)]
 
 
