@@ -36,7 +36,7 @@ def confirm(name: str, results: str) -> "Record":
     """
     from replication.study.claims import decide
     from replication.study.provenance import git_state, objections
-    from replication.study.record import pending, solver_errors, unlike, update
+    from replication.study.record import pending, settings, solver_errors, unlike, update
 
     record = read()
     refuse(name, unlike(record, name, typed(preset(name))[1]))
@@ -48,7 +48,7 @@ def confirm(name: str, results: str) -> "Record":
         refuse(name, objections(dataset))
         outcomes = decide(experiment.claims_of(claims), dataset)
         refuse(name, unlike(record, name, config, outcomes))
-        record = update(record, name, config, dataset.attrs, outcomes)
+        record = update(record, name, settings(config), dataset.attrs, outcomes)
         write(record)
     return record
 

@@ -15,6 +15,7 @@ from replication.study.record import (
     headline,
     pending,
     precedes,
+    settings,
     text,
     unlike,
     update,
@@ -49,7 +50,7 @@ def attrs(draw: int = 0, version: int = 1, commit: str = "c") -> dict[str, Any]:
 def record(*draws: tuple[int, str], **of_outcome: Any) -> Record:
     result: Record = {}
     for draw, came in draws:
-        result = update(result, "p", CONFIG, attrs(draw), [outcome(came, **of_outcome)])
+        result = update(result, "p", settings(CONFIG), attrs(draw), [outcome(came, **of_outcome)])
     return result
 
 
@@ -75,7 +76,7 @@ def test_a_change_is_a_line_of_the_history_and_asks_for_fresh_draws(change: str)
         config.seeds += 1  # type: ignore[attr-defined]
     allowed = (0.6, 2.0) if change == "criterion" else (0.5, 2.0)
     changed = outcome(allowed=allowed, wrong="another" if change == "control" else "wrong")
-    after = update(before, "p", config, attrs(), [changed])
+    after = update(before, "p", settings(config), attrs(), [changed])
     entry = after["p"]["claims"]["a.b"]
     (line,) = entry["history"]
     assert line["verdicts"] == {"0": "holds", "1": "holds", "2": "fails"}
@@ -89,19 +90,21 @@ def test_a_change_is_a_line_of_the_history_and_asks_for_fresh_draws(change: str)
 def test_a_changed_claim_alone_is_decided_on_fresh_draws() -> None:
     whole: Record = {}
     for draw in (0, 1):
-        whole = update(whole, "p", CONFIG, attrs(draw), [outcome(name="a.a"), outcome(name="a.b")])
-    whole = update(whole, "p", CONFIG, attrs(), [outcome(name="a.a"), outcome(name="a.b", wrong="another")])
+        whole = update(whole, "p", settings(CONFIG), attrs(draw), [outcome(name="a.a"), outcome(name="a.b")])
+    whole = update(whole, "p", settings(CONFIG), attrs(), [outcome(name="a.a"), outcome(name="a.b", wrong="another")])
     assert pending(whole["p"]) == {2: ["a.a", "a.b"], 3: ["a.b"]}
-    whole = update(whole, "p", CONFIG, attrs(2), [outcome(name="a.a"), outcome(name="a.b", wrong="another")])
-    whole = update(whole, "p", CONFIG, attrs(3), [outcome("fails", name="a.b", wrong="another")])
+    whole = update(whole, "p", settings(CONFIG), attrs(2), [outcome(name="a.a"), outcome(name="a.b", wrong="another")])
+    whole = update(whole, "p", settings(CONFIG), attrs(3), [outcome("fails", name="a.b", wrong="another")])
     assert pending(whole["p"]) == {}
     assert verdicts(whole) == {"a.a": "holds in 2 of 2", "a.b": "holds in 1 of 2, fails in 1"}
-    assert update(whole, "p", CONFIG, attrs(), [outcome(name="a.b", wrong="another")])["p"]["claims"].keys() == {"a.b"}
+    assert update(whole, "p", settings(CONFIG), attrs(), [outcome(name="a.b", wrong="another")])["p"][
+        "claims"
+    ].keys() == {"a.b"}
 
 
 def test_another_version_forgets_the_draws_and_asks_for_the_same_ones() -> None:
     before = record((0, "holds"), (1, "holds"))
-    after = update(before, "p", CONFIG, attrs(version=2), [outcome()])
+    after = update(before, "p", settings(CONFIG), attrs(version=2), [outcome()])
     assert (list(after["p"]["claims"]["a.b"]["draws"]), after["p"]["claims"]["a.b"]["history"]) == (["0"], [])
     assert confirming(after["p"]["claims"]["a.b"]) == [1, 2]
 
@@ -146,8 +149,8 @@ def test_headline_counts_claims_by_their_confirming_draws_and_identities_apart()
     table = {"a": ("holds", "holds"), "b": ("holds", "fails"), "c": ("fails", "undecided"), "d": ("holds", "holds")}
     for draw in (0, 1, 2):
         outcomes = [outcome(came[draw - 1] if draw else "holds", name=f"x.{name}") for name, came in table.items()]
-        whole = update(whole, "p", CONFIG, attrs(draw), [*outcomes, outcome(name="x.i", kind="identity")])
-    whole = update(whole, "literal/p", CONFIG, attrs(), [outcome("fails", name="x.a")])
+        whole = update(whole, "p", settings(CONFIG), attrs(draw), [*outcomes, outcome(name="x.i", kind="identity")])
+    whole = update(whole, "literal/p", settings(CONFIG), attrs(), [outcome("fails", name="x.a")])
     assert headline(whole) == (
         "4 claims: 2 hold in every confirming draw, 1 in one of two, 1 in none; 1 identity verified"
     )

@@ -97,15 +97,17 @@ def controls(entry: Entry) -> list[str]:
 
 
 def update(
-    record: Record, name: str, config: BaseConfig, attrs: Mapping[str, Any], outcomes: Iterable[Outcome]
+    record: Record, name: str, now: dict[str, Any], attrs: Mapping[str, Any], outcomes: Iterable[Outcome]
 ) -> Record:
-    """The record with the outcomes of one draw of a preset; attrs: those of the dataset of ``gather``.
+    """The record with the outcomes of one draw of a preset.
+
+    now: the ``settings`` that the data were computed with; attrs: those of the dataset of ``gather``.
 
     Where the criterion, the controls or the settings are others than before, what was there becomes a line of the
     history. A new version of the experiment or of the engine only forgets the draws of the old one. Claims that are not
     among the outcomes of draw 0 are dropped; those of another draw may be a part of the claims.
     """
-    old, now = record.get(name), settings(config)
+    old = record.get(name)
     made_by = (attrs["version"], attrs["engine"])
     claims: dict[str, Entry] = dict(old["claims"]) if old and attrs["draw"] != 0 else {}
     for outcome in outcomes:
