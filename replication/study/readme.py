@@ -63,8 +63,8 @@ def beside(name: str, record: Record) -> str:
     """Each claim of a preset by gradient flow and by the paper's own steps, both on draw 0, as a table."""
     flow, steps = (record[preset]["claims"] for preset in (name, f"literal/{name}"))
     lines = [
-        f"The paper's own steps (`python scripts/run.py +exp=literal/{name}`) beside gradient flow, by the first statistic "
-        "of each claim.\n",
+        f"The paper's own steps (`python scripts/run.py +exp=literal/{name}`) beside gradient flow, by the first "
+        "statistic of each claim.\n",
         "| Claim | Its first statistic | By gradient flow | By the paper's steps |",
         "| --- | --- | --- | --- |",
     ]
