@@ -30,26 +30,25 @@ CLAIMS = ROOT / "figures" / "claims.json"
 def confirm(name: str, results: str) -> "Record":
     """The committed record with the confirming draws of a preset, each written to the file as soon as it is decided.
 
+    Each draw decides the claims that it has still to confirm, and no others.
+
     Raises RunError if the tree is not clean, if the preset or a criterion is not the committed one, if a cell fails.
     """
     from replication.study.claims import decide
     from replication.study.provenance import git_state, objections
-    from replication.study.record import confirming, solver_errors, unlike, update
+    from replication.study.record import pending, settings, solver_errors, unlike, update
 
     record = read()
-    for draw in confirming(record[name]) if name in record else [1]:
+    refuse(name, unlike(record, name, typed(preset(name))[1]))
+    for draw, claims in pending(record[name]).items():
         experiment, config = typed(preset(name, f"draw={draw}", f"results={results}"))
-        refuse(name, unlike(record, name, config))
-        claims = record[name]["claims"].values()
-        if all(str(draw) in entry["draws"] for entry in claims):
-            continue
         _, dirty = git_state()
         refuse(name, ["the tree has uncommitted changes, or is in no git repository"] if dirty is not False else [])
         dataset = computed(experiment, config).assign_attrs(solver=solver_errors(record[name]))
         refuse(name, objections(dataset))
-        outcomes = decide(experiment.claims_of(config.claims), dataset)
+        outcomes = decide(experiment.claims_of(claims), dataset)
         refuse(name, unlike(record, name, config, outcomes))
-        record = update(record, name, config, dataset.attrs, outcomes)
+        record = update(record, name, settings(config), dataset.attrs, outcomes)
         write(record)
     return record
 
@@ -116,12 +115,12 @@ def main() -> None:
         for name in names:
             halve(name, arguments.results)
     else:
-        from replication.study.record import confirming, verdict
+        from replication.study.record import verdict
 
         for name in names:
             record = confirm(name, arguments.results)
             for claim, entry in record[name]["claims"].items():
-                print(f"{claim:34} {verdict(entry, confirming(record[name]))}")
+                print(f"{claim:34} {verdict(entry)}")
 
 
 if __name__ == "__main__":

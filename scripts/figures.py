@@ -12,6 +12,7 @@ all stored. One figure is that of a benchmark: `scripts/benchmark.py revealed --
 
 import argparse
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,12 +59,12 @@ def collect(name: str, results: str) -> None:
     write_dataset(PUBLISHED / f"{name}.nc", dataset)
 
 
-def redraw(target: Path, tracking: str) -> None:
-    """Every figure, CLAIMS.md and report.html from the published data."""
+def redraw(target: Path, tracking: str, collected: Collection[str] = ()) -> None:
+    """Every figure, CLAIMS.md and report.html from the published data; collected: the presets whose data are new."""
     from replication.experiments import load
     from replication.plots import draw, interactive
     from replication.study.claims import decide
-    from replication.study.record import text, update
+    from replication.study.record import settings, text, update
     from replication.study.report import Section, markdown, page
     from replication.study.store import read_dataset, write_file
     from replication.study.tracking import run as tracked
@@ -82,7 +83,11 @@ def redraw(target: Path, tracking: str) -> None:
                 print(f"{path} is left as it is: of version {dataset.attrs['version']}, not {experiment.version}")
                 continue
             outcomes = decide(experiment.claims_of(dataset.attrs.get("claims")), dataset)
-            record = update(record, name, typed(preset(name))[1], dataset.attrs, outcomes)
+            if name in collected or name not in record:
+                now = settings(typed(preset(name))[1])
+            else:  # the preset may be another one since the data were computed
+                now = record[name]["settings"]
+            record = update(record, name, now, dataset.attrs, outcomes)
             figures = draw(experiment.name, dataset, (target / name).parent)
             sections.append(Section(name, dataset.attrs, outcomes, figures, interactive(name, dataset)))
         except Exception as error:  # the other files are drawn, whatever is wrong with this one
@@ -164,7 +169,7 @@ def main() -> None:
     else:
         for name in arguments.presets:
             collect(name, arguments.results)
-        redraw(target, arguments.tracking)
+        redraw(target, arguments.tracking, arguments.presets)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python scripts/power.py ci/theorem1 ci/theorem2      20 draws of each, computed where they are not stored
     python scripts/power.py --draws 5 prop2              fewer draws
-    python scripts/power.py --calculate theorem1         from the spread in one draw of a dear preset: no new networks
+    python scripts/power.py --calculate theorem1         from the published spread of a dear preset: no new networks
 
 A claim is decided well if it holds in 99 of 100 independent replications. Draws 0, 1 and 2 are not among those used:
 criteria are chosen on draw 0, and verdicts are those of draws 1 and 2, which nobody looks at before.
@@ -13,16 +13,22 @@ import json
 import math
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import process
 from cells import computed
 from compose import preset, typed
+from confirm import read
+from process import UserError
 
 if TYPE_CHECKING:
     from replication.study.claims import Outcome
+    from replication.study.record import Preset
+
+Numbers = Sequence[float | None]
+Range = tuple[float | None, float | None]
 
 FIRST = 100
 """The first of the draws: 0 is the one that criteria are chosen on, the next ones confirm."""
@@ -48,29 +54,60 @@ def power(name: str, draws: int, overrides: Sequence[str]) -> dict[str, dict[str
     return table
 
 
-def calculated(name: str, overrides: Sequence[str]) -> dict[str, float]:
-    """Claim → the probability that it holds in a fresh draw, by the normal law, were this draw the truth.
+def calculated(published: "Preset") -> dict[str, float]:
+    """Claim → the probability that it holds in a fresh draw, by the normal law, were its published draw 0 the truth.
 
-    The least of its statistics; the standard error is an interval's half-width over the normal law's quantile. A lowest
-    allowed 0 is never crossed: it is the bound of what cannot be negative.
+    The least of the probabilities that a statistic is in its range, that a control is rejected by one of them, and that
+    a statistic is rejected on one of the controls.
     """
-    from scipy.special import ndtr, ndtri
+    result = {}
+    for claim, entry in published["claims"].items():
+        ranges, own = [(low, high) for _, low, high in entry["criterion"]], entry["draws"]["0"]
+        rejected = [list(map(outside, numbers, ranges)) for numbers in own["controls"].values()]
+        result[claim] = min(
+            *map(inside, own["statistics"], ranges),
+            *(max(row) for row in rejected),
+            *(max(column) for column in zip(*rejected, strict=True)),
+            1.0,
+        )
+    return result
+
+
+def inside(numbers: Numbers, allowed: Range) -> float:
+    """The probability that a statistic's interval comes to lie in its range.
+
+    A lowest allowed 0 at which the interval ends is never crossed: there, it is the bound of what cannot be negative.
+    """
+    low = -math.inf if allowed[0] is None or allowed[0] == numbers[1] == 0 else allowed[0]
+    high = math.inf if allowed[1] is None else allowed[1]
+    return chance(numbers, lambda error, first, last: _phi((high - last) / error) - _phi((low - first) / error))
+
+
+def outside(numbers: Numbers, allowed: Range) -> float:
+    """The probability that a statistic's whole interval comes to lie out of its range."""
+    low = -math.inf if allowed[0] is None else allowed[0]
+    high = math.inf if allowed[1] is None else allowed[1]
+    return chance(numbers, lambda error, first, last: _phi((low - last) / error) + _phi((first - high) / error))
+
+
+def chance(numbers: Numbers, probability: Callable[[float, float, float], float]) -> float:
+    """A probability by the standard error of [estimate, low, high], half of the interval over the normal quantile.
+
+    0 where there is no interval. What is compared as it is has the least standard error, so it comes out 0 or 1.
+    """
+    from scipy.special import ndtri
 
     from replication.study.statistics import LEVEL
 
-    quantile = float(ndtri((1 + LEVEL) / 2))
-    result = {}
-    for outcome in decided(name, overrides):
-        least = 1.0
-        for statistic in outcome.statistics:
-            error, (low, high) = (statistic.high - statistic.low) / 2 / quantile, statistic.allowed
-            if not error > 0:  # compared as it is, or not a number
-                least = min(least, float(statistic.verdict == "holds"))
-                continue
-            rooms = (high - statistic.high) / error, (low - statistic.low) / error if low else -math.inf
-            least = min(least, max(0.0, float(ndtr(rooms[0]) - ndtr(rooms[1])))) if math.isfinite(error) else 0.0
-        result[outcome.claim.id] = least
-    return result
+    _, first, last = numbers
+    if first is None or last is None:
+        return 0.0
+    error = (last - first) / 2 / float(ndtri((1 + LEVEL) / 2))
+    return max(0.0, probability(max(error, sys.float_info.min), first, last))
+
+
+def _phi(value: float) -> float:
+    return (1 + math.erf(value / math.sqrt(2))) / 2
 
 
 def show(name: str, table: dict[str, dict[str, Counter[str]]]) -> None:
@@ -88,7 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("presets", nargs="+", metavar="PRESET")
     parser.add_argument("--draws", type=int, default=20, help="how many fresh draws (default: 20)")
-    parser.add_argument("--calculate", action="store_true", help="from the spread in draw 0 of the store instead")
+    parser.add_argument("--calculate", action="store_true", help="from the published spread of draw 0 instead")
     parser.add_argument("--results", default="results", help="folder of the results store (default: results)")
     parser.add_argument("--workers", type=int, help="processes (default: all cores)")
     parser.add_argument("--json", type=Path, help="write the counts to this file, too")
@@ -97,7 +134,9 @@ def main() -> None:
     tables: dict[str, object] = {}
     for name in arguments.presets:
         if arguments.calculate:
-            tables[name] = probabilities = calculated(name, overrides)
+            if name not in (record := read()):
+                raise UserError(f"{name}: there are published claims of {', '.join(record) or 'no preset'}")
+            tables[name] = probabilities = calculated(record[name])
             print(f"\n{name}: probability to hold in a fresh draw")
             for claim, probability in probabilities.items():
                 print(f"  {claim:34} {probability:.4f}")

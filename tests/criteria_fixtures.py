@@ -22,9 +22,9 @@ def assert_as_written(outcome: Outcome) -> None:
         assert any(_same(one, other) for one in ranges), f"{outcome.claim.id} has no statistic that is allowed {other}"
 
 
-def _same(allowed: tuple[float, float], written: list[float | None]) -> bool:
-    """Whether two ranges agree; a bound that is None is computed from the data."""
-    return all(b is None or a == b or math.isclose(a, b, rel_tol=1e-12) for a, b in zip(allowed, written, strict=True))
+def _same(allowed: tuple[float, float], written: list[float]) -> bool:
+    """Whether two ranges agree."""
+    return all(a == b or math.isclose(a, b, rel_tol=1e-12) for a, b in zip(allowed, written, strict=True))
 
 
 def verdict_at(claim: Claim, dataset: xr.Dataset, number: int, value: float, variable: str, power: float = 1.0) -> str:

@@ -9,7 +9,19 @@ import pytest
 from scripts_fixtures import script
 
 from replication.study.claims import Claim, Control, Outcome
-from replication.study.record import Record, confirming, headline, precedes, text, unlike, update, verdict, verdicts
+from replication.study.record import (
+    Record,
+    confirming,
+    headline,
+    pending,
+    precedes,
+    settings,
+    text,
+    unlike,
+    update,
+    verdict,
+    verdicts,
+)
 from replication.study.statistics import Statistic
 
 compose = script("compose")
@@ -17,13 +29,17 @@ CONFIG = compose.typed(compose.preset("ci/multi_output"))[1]
 
 
 def outcome(
-    verdict: str = "holds", allowed: tuple[float, float] = (0.5, 2.0), name: str = "a.b", kind: Any = "measured"
+    verdict: str = "holds",
+    allowed: tuple[float, float] = (0.5, 2.0),
+    name: str = "a.b",
+    kind: Any = "measured",
+    wrong: str = "wrong",
 ):
     estimate = {"holds": 1.0, "fails": 9.0, "undecided": math.nan}[verdict]
-    control = Control("wrong", lambda dataset: dataset)
+    control = Control(wrong, lambda dataset: dataset)
     claim = Claim(name, "§1", "It is so.", "so", "", "a", lambda _: [], [control], kind=kind, history=("was so",))
     rejected = [Statistic("r", -1.0, -1.0, -1.0, allowed)]
-    return Outcome(claim, [Statistic("r", estimate, estimate, estimate, allowed)], {"wrong": rejected})
+    return Outcome(claim, [Statistic("r", estimate, estimate, estimate, allowed)], {wrong: rejected})
 
 
 def attrs(draw: int = 0, version: int = 1, commit: str = "c") -> dict[str, Any]:
@@ -34,7 +50,7 @@ def attrs(draw: int = 0, version: int = 1, commit: str = "c") -> dict[str, Any]:
 def record(*draws: tuple[int, str], **of_outcome: Any) -> Record:
     result: Record = {}
     for draw, came in draws:
-        result = update(result, "p", CONFIG, attrs(draw), [outcome(came, **of_outcome)])
+        result = update(result, "p", settings(CONFIG), attrs(draw), [outcome(came, **of_outcome)])
     return result
 
 
@@ -42,7 +58,7 @@ def test_draws_gather_and_the_verdict_is_that_of_the_confirming_ones() -> None:
     assert verdicts(record((0, "holds"))) == {"a.b": "holds, not confirmed yet"}
     both = record((0, "holds"), (1, "holds"), (2, "undecided"))
     assert list(both["p"]["claims"]["a.b"]["draws"]) == ["0", "1", "2"]
-    assert confirming(both["p"]) == [1, 2]
+    assert confirming(both["p"]["claims"]["a.b"]) == [1, 2]
     assert verdicts(both) == {"a.b": "holds in 1 of 2, undecided in 1"}
     assert both["p"]["claims"]["a.b"]["earlier"] == ["was so"]
     decision = both["p"]["claims"]["a.b"]["draws"]["1"]
@@ -52,29 +68,45 @@ def test_draws_gather_and_the_verdict_is_that_of_the_confirming_ones() -> None:
     assert (decision["statistics"], decision["controls"]) == ([[1.0, 1.0, 1.0]], {"wrong": [[-1.0, -1.0, -1.0]]})
 
 
-@pytest.mark.parametrize("change", ["criterion", "seeds"])
+@pytest.mark.parametrize("change", ["criterion", "control", "seeds"])
 def test_a_change_is_a_line_of_the_history_and_asks_for_fresh_draws(change: str) -> None:
     before = record((0, "holds"), (1, "holds"), (2, "fails"))
     config = copy.deepcopy(CONFIG)
     if change == "seeds":
         config.seeds += 1  # type: ignore[attr-defined]
-    changed = outcome(allowed=(0.6, 2.0) if change == "criterion" else (0.5, 2.0))
-    after = update(before, "p", config, attrs(), [changed])
+    allowed = (0.6, 2.0) if change == "criterion" else (0.5, 2.0)
+    changed = outcome(allowed=allowed, wrong="another" if change == "control" else "wrong")
+    after = update(before, "p", settings(config), attrs(), [changed])
     entry = after["p"]["claims"]["a.b"]
     (line,) = entry["history"]
     assert line["verdicts"] == {"0": "holds", "1": "holds", "2": "fails"}
-    assert line["criterion"] == [["r", 0.5, 2.0]]
-    assert line["settings"] == ({} if change == "criterion" else {"seeds": CONFIG.seeds})  # type: ignore[attr-defined]
+    assert (line["criterion"], line["controls"]) == ([["r", 0.5, 2.0]], ["wrong"])
+    assert line["settings"] == ({"seeds": CONFIG.seeds} if change == "seeds" else {})  # type: ignore[attr-defined]
     assert list(entry["draws"]) == ["0"]
-    assert confirming(after["p"]) == [3, 4]
-    assert verdict(entry, [3, 4]) == "holds, not confirmed yet"
+    assert confirming(entry) == [3, 4]
+    assert verdict(entry) == "holds, not confirmed yet"
+
+
+def test_a_changed_claim_alone_is_decided_on_fresh_draws() -> None:
+    whole: Record = {}
+    for draw in (0, 1):
+        whole = update(whole, "p", settings(CONFIG), attrs(draw), [outcome(name="a.a"), outcome(name="a.b")])
+    whole = update(whole, "p", settings(CONFIG), attrs(), [outcome(name="a.a"), outcome(name="a.b", wrong="another")])
+    assert pending(whole["p"]) == {2: ["a.a", "a.b"], 3: ["a.b"]}
+    whole = update(whole, "p", settings(CONFIG), attrs(2), [outcome(name="a.a"), outcome(name="a.b", wrong="another")])
+    whole = update(whole, "p", settings(CONFIG), attrs(3), [outcome("fails", name="a.b", wrong="another")])
+    assert pending(whole["p"]) == {}
+    assert verdicts(whole) == {"a.a": "holds in 2 of 2", "a.b": "holds in 1 of 2, fails in 1"}
+    assert update(whole, "p", settings(CONFIG), attrs(), [outcome(name="a.b", wrong="another")])["p"][
+        "claims"
+    ].keys() == {"a.b"}
 
 
 def test_another_version_forgets_the_draws_and_asks_for_the_same_ones() -> None:
     before = record((0, "holds"), (1, "holds"))
-    after = update(before, "p", CONFIG, attrs(version=2), [outcome()])
+    after = update(before, "p", settings(CONFIG), attrs(version=2), [outcome()])
     assert (list(after["p"]["claims"]["a.b"]["draws"]), after["p"]["claims"]["a.b"]["history"]) == (["0"], [])
-    assert confirming(after["p"]) == [1, 2]
+    assert confirming(after["p"]["claims"]["a.b"]) == [1, 2]
 
 
 def test_unlike_names_what_is_not_frozen() -> None:
@@ -84,7 +116,8 @@ def test_unlike_names_what_is_not_frozen() -> None:
     assert unlike(frozen, "p", CONFIG, [outcome()]) == []
     (line,) = unlike(frozen, "p", config)
     assert line == f"seeds is 7, and was {CONFIG.seeds} when criteria were frozen"  # type: ignore[attr-defined]
-    assert unlike(frozen, "p", CONFIG, [outcome(allowed=(0.4, 2.0))]) == ["a.b: its criterion is not the frozen one"]
+    for changed in (outcome(allowed=(0.4, 2.0)), outcome(wrong="another")):
+        assert unlike(frozen, "p", CONFIG, [changed]) == ["a.b: its criterion is not the frozen one"]
     assert "publish draw 0" in unlike(frozen, "q", CONFIG)[0]
 
 
@@ -93,7 +126,8 @@ def test_unlike_names_what_is_not_frozen() -> None:
     [
         (record((0, "holds")), None),
         (None, "there is no criterion"),
-        (record((0, "holds"), allowed=(0.1, 2.0)), "the criterion or the settings are others"),
+        (record((0, "holds"), allowed=(0.1, 2.0)), "the criterion, a control or a setting is another"),
+        (record((0, "holds"), wrong="another"), "the criterion, a control or a setting is another"),
         (record((0, "holds"), (1, "holds")), "it was decided before"),
     ],
 )
@@ -115,8 +149,8 @@ def test_headline_counts_claims_by_their_confirming_draws_and_identities_apart()
     table = {"a": ("holds", "holds"), "b": ("holds", "fails"), "c": ("fails", "undecided"), "d": ("holds", "holds")}
     for draw in (0, 1, 2):
         outcomes = [outcome(came[draw - 1] if draw else "holds", name=f"x.{name}") for name, came in table.items()]
-        whole = update(whole, "p", CONFIG, attrs(draw), [*outcomes, outcome(name="x.i", kind="identity")])
-    whole = update(whole, "literal/p", CONFIG, attrs(), [outcome("fails", name="x.a")])
+        whole = update(whole, "p", settings(CONFIG), attrs(draw), [*outcomes, outcome(name="x.i", kind="identity")])
+    whole = update(whole, "literal/p", settings(CONFIG), attrs(), [outcome("fails", name="x.a")])
     assert headline(whole) == (
         "4 claims: 2 hold in every confirming draw, 1 in one of two, 1 in none; 1 identity verified"
     )

@@ -15,7 +15,7 @@ from scripts_fixtures import script
 from replication.study import guide
 from replication.study.claims import Claim, Control, Outcome
 from replication.study.picture import picture
-from replication.study.record import Record, update
+from replication.study.record import Record, settings, update
 from replication.study.report import Section, markdown, page, words
 from replication.study.statistics import Statistic
 
@@ -50,7 +50,7 @@ def results(tmp_path: Path) -> tuple[list[Section], Record]:
     entry = {"commit": COMMIT, "cpu": "x86_64", "from": "a", "to": "b", "cells": {"main": 1.0}}
     for draw in (0, 1, 2):
         attrs = ATTRS | {"draw": draw, "provenance": [entry]}
-        record = update(record, "multi_output", CONFIG, attrs, [outcome(draw)])
+        record = update(record, "multi_output", settings(CONFIG), attrs, [outcome(draw)])
     return [Section("multi_output", ATTRS, [outcome(0)], {"multi_output": path}, plot)], record
 
 

@@ -1,8 +1,8 @@
 """claims.json: of every published preset, each claim's criterion, its history, and what came out in each draw.
 
 Draw 0 is the one that criteria, widths and numbers of networks were chosen on. Then they are committed, and two draws
-that nobody has looked at, computed once, confirm them or not. A changed criterion, width or number of networks starts
-anew: the old ones become a line of the history, and two fresh draws confirm.
+that nobody has looked at, computed once, confirm them or not. A changed criterion, control, width or number of networks
+starts anew: the old ones become a line of the history, and two fresh draws confirm.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from .claims import Outcome
 from .settings import BaseConfig
@@ -42,9 +42,10 @@ class Decision(TypedDict):
 
 
 class Line(TypedDict):
-    """What a claim once was: its criterion, the settings that have changed since, and its verdict in each draw."""
+    """What a claim once was: its criterion, its controls, the settings that have changed since, and each verdict."""
 
     criterion: list[list[Any]]
+    controls: NotRequired[list[str]]
     settings: dict[str, Any]
     verdicts: dict[str, str]
 
@@ -90,27 +91,42 @@ def criterion(outcome: Outcome) -> list[list[Any]]:
     return [[statistic.title, *map(_bound, statistic.allowed)] for statistic in outcome.statistics]
 
 
-def update(
-    record: Record, name: str, config: BaseConfig, attrs: Mapping[str, Any], outcomes: Iterable[Outcome]
-) -> Record:
-    """The record with the outcomes of one draw of a preset; attrs: those of the dataset of ``gather``.
+def controls(entry: Entry) -> list[str]:
+    """The negative controls that a claim was decided with; they belong to its criterion."""
+    return [text for decision in list(entry["draws"].values())[:1] for text in decision["controls"]]
 
-    Where the criterion or the settings are others than before, what was there becomes a line of the history. A new
-    version of the experiment or of the engine only forgets the draws of the old one.
+
+def update(
+    record: Record, name: str, now: dict[str, Any], attrs: Mapping[str, Any], outcomes: Iterable[Outcome]
+) -> Record:
+    """The record with the outcomes of one draw of a preset.
+
+    now: the ``settings`` that the data were computed with; attrs: those of the dataset of ``gather``.
+
+    Where the criterion, the controls or the settings are others than before, what was there becomes a line of the
+    history. A new version of the experiment or of the engine only forgets the draws of the old one. Claims that are not
+    among the outcomes of draw 0 are dropped; those of another draw may be a part of the claims.
     """
-    old, now = record.get(name), settings(config)
+    old = record.get(name)
     made_by = (attrs["version"], attrs["engine"])
-    claims: dict[str, Entry] = {}
+    claims: dict[str, Entry] = dict(old["claims"]) if old and attrs["draw"] != 0 else {}
     for outcome in outcomes:
         claim, new = outcome.claim, criterion(outcome)
         before = old["claims"].get(claim.id) if old else None
         history = list(before["history"]) if before else []
         draws: dict[str, Decision] = {}
         if old and before:
-            if before["criterion"] != new or old["settings"] != now:
+            was = controls(before)
+            if before["criterion"] != new or was != list(outcome.on_controls) or old["settings"] != now:
                 changed = {key: value for key, value in old["settings"].items() if now.get(key) != value}
                 verdicts = {draw: decision["verdict"] for draw, decision in before["draws"].items()}
-                history.append({"criterion": before["criterion"], "settings": changed, "verdicts": verdicts})
+                line: Line = {
+                    "criterion": before["criterion"],
+                    "controls": was,
+                    "settings": changed,
+                    "verdicts": verdicts,
+                }
+                history.append(line)
             elif (old["version"], old["engine"]) == made_by:
                 draws = dict(before["draws"])
         draws[str(attrs["draw"])] = _decision(outcome, attrs["provenance"])
@@ -143,12 +159,21 @@ def solver_errors(preset: Preset) -> dict[str, list[float]]:
     }
 
 
-def confirming(preset: Preset) -> list[int]:
-    """The draws that confirm a preset: the first two after all that its claims' earlier criteria were tried on."""
-    lines = [line for entry in preset["claims"].values() for line in entry["history"]]
-    used = [int(draw) for line in lines for draw in line["verdicts"]]
+def confirming(entry: Entry) -> list[int]:
+    """The draws that confirm a claim: the first two after all that its earlier criteria were tried on."""
+    used = [int(draw) for line in entry["history"] for draw in line["verdicts"]]
     first = max(used, default=0) + 1
     return list(range(first, first + CONFIRMING))
+
+
+def pending(preset: Preset) -> dict[int, list[str]]:
+    """Draw → the claims of a preset that it has still to confirm."""
+    result: dict[int, list[str]] = {}
+    for claim, entry in preset["claims"].items():
+        for draw in confirming(entry):
+            if str(draw) not in entry["draws"]:
+                result.setdefault(draw, []).append(claim)
+    return dict(sorted(result.items()))
 
 
 def unlike(record: Record, name: str, config: BaseConfig, outcomes: Iterable[Outcome] = ()) -> list[str]:
@@ -163,7 +188,7 @@ def unlike(record: Record, name: str, config: BaseConfig, outcomes: Iterable[Out
     ]
     for outcome in outcomes:
         entry = frozen["claims"].get(outcome.claim.id)
-        if entry is None or entry["criterion"] != criterion(outcome):
+        if entry is None or _frozen(entry) != (criterion(outcome), list(outcome.on_controls)):
             lines.append(f"{outcome.claim.id}: its criterion is not the frozen one")
     return lines
 
@@ -172,7 +197,8 @@ def precedes(record: Record, name: str, file_at: Callable[[str], str | None]) ->
     """What speaks against a preset's criteria having been committed before its confirming draws, a line each.
 
     file_at: the text of this record's file in a commit, None where there is none. In the commit that a cell was
-    computed with, each criterion and all settings have to be those of today, and its draw not to be decided.
+    computed with, each criterion, its controls and all settings have to be those of today, and its draw not to be
+    decided.
     """
     now, lines = record[name], []
     for claim, entry in now["claims"].items():
@@ -186,8 +212,8 @@ def precedes(record: Record, name: str, file_at: Callable[[str], str | None]) ->
                 then = json.loads(text).get(name) if text else None
                 if then is None or claim not in then["claims"]:
                     lines.append(f"{where} there is no criterion")
-                elif then["claims"][claim]["criterion"] != entry["criterion"] or then["settings"] != now["settings"]:
-                    lines.append(f"{where} the criterion or the settings are others")
+                elif _frozen(then["claims"][claim]) != _frozen(entry) or then["settings"] != now["settings"]:
+                    lines.append(f"{where} the criterion, a control or a setting is another")
                 elif draw in then["claims"][claim]["draws"] and then["version"] == now["version"]:
                     lines.append(f"{where} it was decided before")
     return lines
@@ -202,9 +228,9 @@ def text(record: Record) -> str:
 _LISTS = re.compile(r"\[([^][{}]*)\]")
 
 
-def verdict(entry: Entry, draws: Iterable[int]) -> str:
+def verdict(entry: Entry) -> str:
     """What came of a claim, in words: of its confirming draws if they were computed, else of draw 0."""
-    decided = [entry["draws"][str(draw)]["verdict"] for draw in draws if str(draw) in entry["draws"]]
+    decided = [decision["verdict"] for decision in _confirmed(entry)]
     own = entry["draws"].get("0")
     if entry["kind"] == "identity":
         return "verified" if own and own["verdict"] == "holds" else "not verified"
@@ -218,9 +244,7 @@ def verdict(entry: Entry, draws: Iterable[int]) -> str:
 def verdicts(record: Record) -> dict[str, str]:
     """``verdict`` of each claim; that of a preset in a folder, such as literal/fig1, where no other decides it."""
     ordered = sorted(record.items(), key=lambda item: "/" not in item[0])
-    return {
-        claim: verdict(entry, confirming(preset)) for _, preset in ordered for claim, entry in preset["claims"].items()
-    }
+    return {claim: verdict(entry) for _, preset in ordered for claim, entry in preset["claims"].items()}
 
 
 def headline(record: Record) -> str:
@@ -231,9 +255,9 @@ def headline(record: Record) -> str:
             continue
         for entry in preset["claims"].values():
             if entry["kind"] == "identity":
-                counts[f"identities {verdict(entry, [])}"] += 1
+                counts[f"identities {verdict(entry)}"] += 1
                 continue
-            draws = [entry["draws"][str(draw)] for draw in confirming(preset) if str(draw) in entry["draws"]]
+            draws = _confirmed(entry)
             held = sum(decision["verdict"] == "holds" for decision in draws)
             if len(draws) < CONFIRMING:
                 own = entry["draws"].get("0")
@@ -252,12 +276,21 @@ def headline(record: Record) -> str:
 
 def held(preset: Preset) -> str:
     """How many claims of a preset hold, such as ``6 of 7``: in every confirming draw, or else ``6 of 7 (draw 0)``."""
-    claims = [entry["draws"] for entry in preset["claims"].values() if entry["kind"] != "identity"]
-    fresh = [str(draw) for draw in confirming(preset)]
-    confirmed = all(draw in draws for draws in claims for draw in fresh)
-    needed = fresh if confirmed else ["0"]
-    count = sum(all(draw in draws and draws[draw]["verdict"] == "holds" for draw in needed) for draws in claims)
+    claims = [entry for entry in preset["claims"].values() if entry["kind"] != "identity"]
+    confirmed = all(len(_confirmed(entry)) == CONFIRMING for entry in claims)
+    draws = [_confirmed(entry) if confirmed else [entry["draws"]["0"]] for entry in claims]
+    count = sum({decision["verdict"] for decision in decisions} == {"holds"} for decisions in draws)
     return f"{count} of {len(claims)}" + ("" if confirmed else " (draw 0)")
+
+
+def _confirmed(entry: Entry) -> list[Decision]:
+    """What came out in the confirming draws that were computed."""
+    return [entry["draws"][str(draw)] for draw in confirming(entry) if str(draw) in entry["draws"]]
+
+
+def _frozen(entry: Entry) -> tuple[list[list[Any]], list[str]]:
+    """What has to be committed before a claim's confirming draws are computed."""
+    return entry["criterion"], controls(entry)
 
 
 _HELD = ("hold in every confirming draw", "in one of two", "in none")

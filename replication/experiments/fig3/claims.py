@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -57,12 +58,9 @@ def _inside(dataset: xr.Dataset, quantity: str, measure: Measure) -> list[Statis
     statistics = []
     for width in predicted(dataset):
         prediction, name = predict(dataset, measure, width), f"{quantity} in its prediction (±1), n={width}"
-        if not prediction.half_width <= WIDTH:
-            statistics.append(undecided(name, INSIDE))
-            continue
         position = prediction.position(measure(drawn(dataset, width)))
-        worst = float(position[np.abs(position).argmax()])
-        statistics.append(exactly(name, worst, INSIDE, worst_of=len(position)))
+        worst = exactly(name, float(position[np.abs(position).argmax()]), INSIDE, worst_of=len(position))
+        statistics.append(worst if prediction.half_width <= WIDTH else replace(worst, low=-math.inf, high=math.inf))
     return statistics or [undecided(f"{quantity} in its prediction", INSIDE)]
 
 
@@ -186,8 +184,8 @@ def _check_descent(dataset: xr.Dataset) -> list[Statistic]:
     descent = dataset.attrs["descent"]
     name = f"mean of the largest difference of g and ‖h‖ (n={descent['width']}, to t = {descent['t']:g})"
     if "descent_g" not in dataset:
-        return [undecided(name, (0.0, AGREEMENT))]
-    return [mean(name, descent_errors(dataset), (0.0, AGREEMENT))]
+        return [undecided(name, (-math.inf, AGREEMENT))]
+    return [mean(name, descent_errors(dataset), (-math.inf, AGREEMENT))]
 
 
 _WIDEST = Control(
@@ -336,6 +334,9 @@ CLAIMS = (
         figure="fig3_statistics",
         check=_check_descent,
         controls=(Control("descent on the cost without its ½", controls.fast_descent),),
-        history=("of one network of n = 1000, to t = 500 of 4000, within 0.005",),
+        history=(
+            "of one network of n = 1000, to t = 500 of 4000, within 0.005",
+            "undecided in two draws: an interval from five networks reached beyond the range, whose lowest value was 0",
+        ),
     ),
 )

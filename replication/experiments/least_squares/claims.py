@@ -116,7 +116,7 @@ def _check_ridge(dataset: xr.Dataset) -> list[Statistic]:
 def _check_infinity(dataset: xr.Dataset) -> list[Statistic]:
     gaps = dataset.gap.sel(case="limit").values
     return [
-        exactly(f"relative distance, {route}", float(gap), (0.0, float(bound)))
+        exactly(f"relative distance ÷ its rounding, {route}", float(gap / bound), (0.0, 1.0))
         for route, gap, bound in zip(dataset.route.values, gaps, dataset.gap_bound.values, strict=True)
     ]
 
@@ -280,6 +280,7 @@ CLAIMS = (
             Control("f_0 and its interpolant left out", controls.with_case("start")),
             Control("Σ in the place of Θ_∞", controls.with_case("sigma")),
         ),
+        history=("the distance itself, in a range that the data set: a range that no commit can freeze",),
     ),
     Claim(
         id="least_squares.early_stopping",
