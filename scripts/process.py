@@ -1,6 +1,7 @@
 """What every script does as a process, wherever it is started: what ends it, what its streams take, its threads."""
 
 import io
+import logging
 import multiprocessing
 import os
 import select
@@ -45,6 +46,7 @@ def run(main: Callable[[], int | None], interrupted: str = "interrupted") -> int
     it ends without a word, with the exit code that SIGPIPE would give.
     """
     on_signal(_interrupt)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # without a home it warns that it keeps no fonts
     warnings.showwarning = lambda message, *_: _warn(message)
     _take_every_character()
     try:

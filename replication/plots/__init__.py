@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..experiments import available, load
-from ..study.statistics import rate
+from ..study.statistics import rate, silent
 from ..study.store import write_file
 
 _STYLE = Path(__file__).with_name("paper.mplstyle")
@@ -43,7 +43,7 @@ def draw(experiment: str, dataset: Any, folder: Path) -> dict[str, Path]:
     # It warns that the fonts of matplotlib carry an old date, once for each figure.
     logging.getLogger("fontTools").setLevel(logging.ERROR)
     paths = {}
-    with style(), np.errstate(all="ignore"):  # what is not finite is left out
+    with style(), silent():
         own = load(experiment) if experiment in available() else importlib.import_module(f"{__name__}.{experiment}")
         figures: dict[str, Figure] = own.figures(dataset)
         for name, figure in figures.items():
