@@ -51,7 +51,10 @@ class FewConfig:
 
 @dataclass(kw_only=True)
 class TrainingConfig:
-    """Gradient flow on the circle. f_t is recorded at t = 0 and at ``times`` times, equidistant in ln t, up to t."""
+    """Gradient flow on the circle, recorded at t = 0 and at ``times`` times from ``first`` to t, equidistant in ln t.
+
+    tolerance: of the solver.
+    """
 
     first: float
     t: float
