@@ -10,7 +10,7 @@ from ...study.claims import Claim, Control
 from ...study.experiment import select
 from ...study.measures import Measure, Quotient
 from ...study.statistics import Statistic, fall, interval, mean, rate, simultaneous_band, undecided
-from .statistics import change, initial_kernels, roughness, spread
+from .statistics import change, changes, common, initial_kernels, roughness, spread
 
 INFLATION = 1.1
 """Smallest growth factor of Θ(x_0, x_0) that counts as inflation."""
@@ -22,6 +22,8 @@ BAND = 0.15
 """Equivalence band of a mean kernel, relative to Θ_∞ at each angle. One layer more changes Θ_∞ by over twice this."""
 RATE = (-1.25, -0.75)
 """Allowed exponents in n of the change in training: −1, as for a smooth σ, ± half the distance to −1/2."""
+COMMON, OWN = (-1.15, -0.85), (-0.97, -0.6)
+"""Allowed exponents in n of the change: of its common part, about −1, and of the networks' own parts, above −1."""
 ALIKE = (1 / 2, 2)
 """Two inflations with a ratio in this range count as alike. For the two drawn widths the ratio is 20."""
 
@@ -97,6 +99,15 @@ def _check_inflation_width(dataset: xr.Dataset) -> list[Statistic]:
     ]
 
 
+def _check_two_parts(dataset: xr.Dataset) -> list[Statistic]:
+    widths = sorted({*dataset.attrs["widths"], *dataset.attrs["trend"]})
+    groups = [changes(dataset, width) for width in widths]
+    return [
+        rate("the mean change", common, widths, groups, COMMON),
+        rate("the own parts", spread, widths, groups, OWN),
+    ]
+
+
 def _check_open_choices(dataset: xr.Dataset) -> list[Statistic]:
     narrow = select(dataset, variant="main", width=dataset.attrs["widths"][0])
     statistics = []
@@ -140,6 +151,18 @@ def _slower(dataset: xr.Dataset) -> xr.Dataset:
     """Θ_t − Θ_0 times √n: a change like 1/n becomes one like n^{−1/2}."""
     before = dataset.theta.isel(time=0, drop=True)
     return dataset.assign(theta=(dataset.theta - before) * np.sqrt(dataset.width / dataset.attrs["widths"][0]) + before)
+
+
+def _averaged(dataset: xr.Dataset) -> xr.Dataset:
+    """The own parts of the change × n^{−2/3}: they then fall faster than the mean change."""
+    theta = dataset.theta.values.astype(float)
+    for width in np.unique(dataset.width.values):
+        networks = np.flatnonzero((dataset.width.values == width) & (dataset.variant.values == "main"))
+        difference = theta[networks, -1] - theta[networks, 0]
+        mean = difference.mean(axis=0) if len(networks) else 0.0
+        smaller = (width / dataset.attrs["widths"][0]) ** (-2 / 3)
+        theta[networks, -1] = theta[networks, 0] + mean + smaller * (difference - mean)
+    return dataset.assign(theta=(dataset.theta.dims, theta))
 
 
 def _faster(dataset: xr.Dataset) -> xr.Dataset:
@@ -265,6 +288,22 @@ CLAIMS = (
             Control("mean-field scaling", _mean_field),
             Control("a change that falls like n^{−1/2}", _slower),
         ),
+    ),
+    Claim(
+        id="fig1.two_parts",
+        place="§6.1; Theorem 2",
+        statement="What training changes of a ReLU network's NTK has a part that all networks have in common, which "
+        "falls like 1/n, and a part of each network's own, which falls more slowly.",
+        paper="not discussed",
+        measure="for Θ_t − Θ_0 along the circle, the exponents in n of the mean and of the standard deviation over "
+        "networks, rms over γ",
+        figure="fig1_widths",
+        check=_check_two_parts,
+        controls=(
+            Control("a change that falls like n^{−1/2}", _slower),
+            Control("own parts that fall faster, as if many neurons averaged them out", _averaged),
+        ),
+        note="our own addition: the larger part decides the exponent that is seen. In Figure 1 it is the common one",
     ),
     Claim(
         id="fig1.open_choices",

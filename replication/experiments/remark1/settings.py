@@ -28,7 +28,7 @@ class TrainingConfig:
 
 @dataclass(kw_only=True)
 class MapConfig(TrainingConfig):
-    """Networks with each list of hidden widths, σ and β, compared with usual ones that have two rates for each layer."""
+    """Networks with each list of hidden widths, σ and β, compared with usual ones that have two rates per layer."""
 
     hidden: list[list[int]]
     nonlinearities: list[str]
