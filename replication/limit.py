@@ -67,7 +67,7 @@ def limit(
     in float32 to about 1e-6 in half the time.
 
     Raises ValueError if a shape, the depth (≥ 1), β (≥ 0), the block (≥ 1), the dtype or the name of σ is out of its
-    domain, or if an input is not finite.
+    domain, or if an input is not finite; OverflowError if a kernel is not finite, as of deep networks of a quadratic σ.
     """
     recursion = _Recursion(x, x2, depth, nonlinearity, beta, block, dtype)
     kernels = Limit(*(recursion.empty(recursion.depth) for _ in range(3)))
@@ -214,6 +214,11 @@ class _Recursion:
 
     def store(self, kernel: Tensor, block: Block, values: Tensor) -> None:
         """Writes a block of a kernel, and of a symmetric one its mirror image."""
+        if not bool(torch.isfinite(values).all()):
+            name = self.nonlinearity.name
+            raise OverflowError(
+                f"the limit kernel of depth {self.depth} leaves {self.dtype}: σ = {name}, β = {self.beta:g}"
+            )
         rows, columns = block
         kernel[rows, columns] = values
         if self.symmetric:

@@ -141,6 +141,12 @@ REFUSED = {
     "a folder of Hydra's": ([CI, "hydra.output_subdir=x"], ["hydra.output_subdir=x", "under its results folder"]),
     "another folder of Hydra's": ([CI, "hydra.run.dir=x"], ["hydra.run.dir=x", "under its results folder"]),
     "a launcher that is not there": (["-m", CI, "hydra/launcher=ray"], ["hydra/launcher=ray", "basic", "plugin"]),
+    "no Slurm": (
+        ["-m", CI, "hydra/launcher=submitit_slurm"],
+        ["hydra/launcher=submitit_slurm", "no Slurm here", "joblib"],
+    ),
+    "a sweep of an unknown key": (["-m", CI, "foo=1,2"], ["foo", "no such key"]),
+    "too deep for a limit": (["+exp=ci/prop2", "depth=100000"], ["depth=100000", "2 … 1000"]),
     "a project's name": ([CI, "tracking.project=a/b"], ["tracking.project=a/b", "cannot contain"]),
     "a long tag": ([CI, f"tracking.tags=[{'t' * 65}]"], ["tracking.tags=", "64 characters"]),
     "results null": ([CI, "results=null"], ["results", "None"]),

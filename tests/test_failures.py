@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -33,24 +34,27 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
-@pytest.mark.parametrize(("reason", "workers"), [*((reason, 1) for reason in ERRORS), (next(iter(ERRORS)), 2)])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_cell_that_fails_is_named_and_the_others_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str, workers: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     compute = type(EXPERIMENT).compute
+    fails = dict(zip(("main-n16", "main-n32", "initial-n16", "sample_size-n16"), ERRORS, strict=True))
 
-    def fail_at_32(self: Any, cell: Cell[Any], *rest: Any) -> xr.Dataset:
-        if cell.setting.width == 32 and cell.labels["variant"] == "main":
-            raise ERRORS[reason]()
+    def fail(self: Any, cell: Cell[Any], *rest: Any) -> xr.Dataset:
+        if name := fails.get(cell.label.removesuffix("-seed0-9").removesuffix("-seed0-29")):
+            raise ERRORS[name]()
         return compute(self, cell, *rest)
 
-    monkeypatch.setattr(type(EXPERIMENT), "compute", fail_at_32)
+    monkeypatch.setattr(type(EXPERIMENT), "compute", fail)
     done = call(*TINY, f"workers={workers}", f"results={tmp_path}")
-    lines = f"error: main-n32-seed0-9: {reason}\nthe other cells are stored; nothing was drawn\n"
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", lines)
-    assert len(stored(tmp_path)) == 12
+    *failures, last = done.stderr.removeprefix("error: ").splitlines()
+    assert (done.returncode, done.stdout, last) == (1, "", "the other cells are stored; nothing was drawn")
+    assert {re.sub(r"-seed0-\d+", "", line) for line in failures} == {f"{cell}: {why}" for cell, why in fails.items()}
+    assert len(failures) == len(fails)
+    assert len(stored(tmp_path)) == 13 - len(fails)
     monkeypatch.undo()
-    assert "(1 of 13 cells computed now)" in call(*TINY, f"results={tmp_path}").stdout
+    assert "(4 of 13 cells computed now)" in call(*TINY, f"results={tmp_path}").stdout
 
 
 @pytest.mark.parametrize(("blocks", "kind"), [(24, "cell"), (64, "fig1")])

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,19 @@ def test_no_worker_finishes_its_tasks_after_a_signal() -> None:
     assert signalled(begin(main), signal.SIGTERM) == (128 + signal.SIGTERM, b"", b"error: stopped\n")
 
 
+@pytest.mark.parametrize("generations", [1, 2])
+def test_a_job_ends_with_the_process_that_began_it(generations: int) -> None:
+    """However that ended; the job may be its child, or the child of a process in between that goes on."""
+    job = f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import process, time; "
+    job += f"process.end_with(int(sys.argv[1])); {WAIT.replace('30', '60')}"
+    between = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {job!r}, sys.argv[1]])"
+    command = f"[sys.executable, '-c', {job if generations == 1 else between!r}, str(os.getpid())]"
+    main = f"import os, subprocess; subprocess.Popen({command}); time.sleep(60)"
+    began = time.monotonic()
+    assert signalled(begin(main), signal.SIGKILL) == (-signal.SIGKILL, b"", b"")
+    assert time.monotonic() - began < 30
+
+
 # Streams
 
 
@@ -120,6 +134,24 @@ def test_another_closed_pipe_is_an_error() -> None:
     code, _, err = end(begin("raise BrokenPipeError"))
     assert code == 1
     assert err.endswith(b"\nBrokenPipeError\n")
+
+
+# The library
+
+
+def test_a_checkout_uses_its_own_library_whichever_else_is_installed(tmp_path: Path) -> None:
+    (tmp_path / "replication").mkdir()
+    (tmp_path / "replication" / "__init__.py").write_text("raise AssertionError('another one')")
+    main = "\n    ".join(
+        (
+            "import multiprocessing",
+            "where = \"__import__('importlib.util').util.find_spec('replication').origin\"",
+            "print(eval(where), flush=True)",
+            "with multiprocessing.get_context('spawn').Pool(1) as pool: print(pool.apply(eval, (where,)))",
+        )
+    )
+    own = f"{ROOT / 'replication' / '__init__.py'}\n".encode()
+    assert end(begin(main, PYTHONPATH=str(tmp_path))) == (0, 2 * own, b"")
 
 
 # Errors

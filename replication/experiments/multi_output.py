@@ -20,6 +20,7 @@ from torch import Tensor
 from ..costs import Cost, FrozenFlow, LeastSquares
 from ..datasets import circle, random_angles
 from ..network import Network
+from ..shapes import require_shape
 from ..study.claims import Claim, Control
 from ..study.experiment import Cell, Ensemble, Experiment, Progress, select
 from ..study.settings import BaseConfig, NetworkConfig, require, require_distinct
@@ -83,9 +84,10 @@ class Coupled(Cost):
         self.root = (vectors * values.sqrt()) @ vectors.mT
 
     def value(self, f: Tensor) -> Tensor:
-        return 0.5 * ((f - self.target) * self.direction(f)).sum(dim=-1).mean(dim=-1)
+        return 0.5 * (self.direction(f) * (f - self.target)).sum(dim=-1).mean(dim=-1)
 
     def direction(self, f: Tensor) -> Tensor:
+        require_shape("f", f.shape, "the target f*", self.target.shape)
         return (f - self.target) @ self.matrix
 
     def curvature(self) -> float:
@@ -93,6 +95,7 @@ class Coupled(Cost):
 
     def frozen_flow(self, kernel: Tensor, f_0: Tensor, duration: float) -> FrozenFlow:
         """Least squares in the coordinates f M^{1/2}, in which the kernel is (Id ⊗ M^{1/2}) K (Id ⊗ M^{1/2})."""
+        require_shape("f", f_0.shape, "the target f*", self.target.shape)
         root = torch.kron(torch.eye(len(f_0)).to(self.root), self.root)
         flow = LeastSquares(self.target @ self.root).frozen_flow(root @ kernel @ root, f_0 @ self.root, duration)
         return lambda s, moment=0: flow(s, moment) @ self.root

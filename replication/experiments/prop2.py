@@ -56,7 +56,7 @@ class Config(BaseConfig):
         super().__post_init__()
         require(self.n_0 >= 2, "n_0", self.n_0, "must be ≥ 2")
         require(self.points >= self.n_0 + 2, "points", self.points, f"must be ≥ n_0 + 2 = {self.n_0 + 2}")
-        require(self.depth >= 2, "depth", self.depth, "must be ≥ 2")
+        require(2 <= self.depth <= 1000, "depth", self.depth, "must be 2 … 1000")
         require(0 < self.beta < math.inf, "beta", self.beta, "must be > 0")
         distinct = len(set(self.nonlinearities) & set(NONLINEARITIES)) == len(self.nonlinearities)
         known = distinct and {"relu", *POLYNOMIAL} <= set(self.nonlinearities)
