@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from .gaussian import Directions, GaussianPairs, Moments
-from .nonlinearities import Nonlinearity, nonlinearity
+from .nonlinearities import nonlinearity
 from .shapes import require_count
+from .sigma import Nonlinearity
 
 Inputs = Tensor | np.ndarray
 Block = tuple[slice, slice]

@@ -5,7 +5,8 @@ import math
 from torch import Tensor
 
 from ...gaussian import GaussianPairs
-from ...nonlinearities import Nonlinearity, leaky_relu, nonlinearity
+from ...nonlinearities import leaky_relu, nonlinearity
+from ...sigma import Nonlinearity
 
 
 class ShiftedRelu(Nonlinearity):

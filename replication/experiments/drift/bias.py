@@ -28,7 +28,8 @@ from torch import Tensor
 from ...gaussian import GaussianPairs
 from ...limit import Limit, limit
 from ...network import Network
-from ...nonlinearities import Nonlinearity, nonlinearity
+from ...nonlinearities import nonlinearity
+from ...sigma import Nonlinearity
 from ...tangent import Tangent
 from ...weights import DenseWeight
 
