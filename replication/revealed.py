@@ -172,7 +172,7 @@ class RevealedWeight:
 
 
 def revealing(tolerance: float = 0.0) -> WeightDraw:
-    """For ``Network.init(weight=…)``: draws a ``RevealedWeight``, or a tensor if W has a side of at most ``SMALL`` units.
+    """For ``Network.init(weight=…)``: a ``RevealedWeight``, or a tensor if W has a side of at most ``SMALL`` units.
 
     One number from the generator is the seed of each matrix. Raises ValueError for an ensemble: its networks would
     reveal different directions.
