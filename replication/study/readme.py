@@ -12,7 +12,7 @@ def readme(text: str, record: Record) -> str:
     """The README with a new headline and table."""
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}{headline(record)}.\n\n{table(record)}\n{END}{tail}"
+    return f"{head}{BEGIN}{headline(record)}.\n\n{table(record)}\n{beyond(record)}{END}{tail}"
 
 
 def table(record: Record) -> str:
@@ -20,6 +20,15 @@ def table(record: Record) -> str:
     header = ("Experiment", "Place", "The paper says", "We find", "Claims that hold", "Minutes")
     lines = [header, ("---",) * len(header), *(_row(item, record) for item in guide.GUIDE)]
     return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+
+
+def beyond(record: Record) -> str:
+    """What is new: the drift of the kernel, predicted; empty before it is published."""
+    if "drift" not in record:
+        return ""
+    item = guide.of("drift")
+    answer = guide.fill(item.answer, guide.numbers(record["drift"]))
+    return f"\n**Beyond the paper.** {answer}\n\n![{item.title}](figures/drift.png)\n"
 
 
 def _row(item: guide.Guide, record: Record) -> tuple[str, ...]:
