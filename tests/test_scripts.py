@@ -314,7 +314,7 @@ def test_a_killed_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(type(EXPERIMENT), "compute", killed_at_32)
     done = call(*TINY, "workers=2", f"results={tmp_path}")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: a worker was killed, maybe for want of memory: try fewer workers\n"
+    assert done.stderr == "error: a worker was killed, maybe for lack of memory: try fewer workers\n"
     assert not any("n32" in name for name in stored(tmp_path))
 
 

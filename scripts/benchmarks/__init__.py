@@ -1,1 +1,1 @@
-"""What ``scripts/benchmark.py`` measures: a module per subject, each with functions that give the rows of a table."""
+"""The benchmarks of ``scripts/benchmark.py``: one module for each subject, whose functions yield rows of a table."""
