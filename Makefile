@@ -26,7 +26,7 @@ ci-fig1: $(INSTALLED) # the same at reduced width, in half a minute
 ci: $(INSTALLED) # every experiment at reduced size, some minutes
 	for file in conf/exp/ci/*.yaml; do $(BIN)/python scripts/run.py +exp=ci/$$(basename $$file .yaml) || exit; done
 
-paper: $(INSTALLED) # every experiment of the paper, Figures 1, 2 and 3 first, 45 minutes
+paper: $(INSTALLED) # every experiment of the paper, Figures 1, 2 and 3 first, 50 minutes
 	for name in $(PAPER); do $(BIN)/python scripts/run.py +exp=$$name || exit; done
 
 figures: $(INSTALLED) # redraw every figure, the claims and the report into results/figures
