@@ -221,8 +221,8 @@ CLAIMS = (
         place="§6.1, Figure 1",
         statement="At initialization the NTK varies less between wider networks.",
         paper="less variance for the wider network (no number)",
-        measure="the standard deviation over networks (rms over γ) at the narrowest ÷ that at the widest width, which "
-        "√(n'/n) is expected of, and its exponent in n",
+        measure="the standard deviation over networks (rms over γ) at the narrowest ÷ that at the widest width, for "
+        "which √(n'/n) is expected, and its exponent in n",
         figure="fig1_widths",
         check=_check_variance,
         controls=(_SELF, _FASTER),
@@ -232,8 +232,8 @@ CLAIMS = (
         place="§6.1, Figure 1",
         statement="The NTK of a single wide network is a smoother function of γ.",
         paper="smoother for the wider network (no number)",
-        measure="the roughness (rms slope of Θ − Θ_∞) at the narrowest ÷ that at the widest width: √(n'/n), to within "
-        f"a factor {SMOOTHER:.2f}",
+        measure="the roughness (rms slope of Θ − Θ_∞) at the narrowest ÷ that at the widest width; √(n'/n) is "
+        f"expected, and a factor {SMOOTHER:.2f} either way is allowed",
         figure="fig1_widths",
         check=_check_smoother,
         controls=(_SELF, _FASTER),
@@ -241,7 +241,7 @@ CLAIMS = (
     Claim(
         id="fig1.smoothness_is_variance",
         place="§6.1, Figure 1",
-        statement="“Smoother” says nothing beyond “less variance”: roughness ÷ sd does not depend on n.",
+        statement="“Smoother” means no more than “less variance”: roughness ÷ standard deviation does not depend on n.",
         paper="not discussed",
         measure="the exponent in n of roughness ÷ sd",
         figure="fig1_widths",
@@ -252,11 +252,11 @@ CLAIMS = (
     Claim(
         id="fig1.mean",
         place="§6.1, Figure 1",
-        statement="At initialization the mean kernels of both widths are close to each other, and to the limit, at "
+        statement="At initialization the mean kernels of both widths are close to each other and to the limit at "
         "every angle.",
         paper="the means are very close (no number)",
-        measure="a simultaneous band for the mean kernel less the limit, ÷ the limit at the same γ, at each width, and "
-        "one for the difference between the means of the narrowest and the widest",
+        measure="the largest distance of the mean kernel from the limit, ÷ the limit at the same γ, by a simultaneous "
+        "band, at each width; likewise the distance between the means of the narrowest and the widest networks",
         figure="fig1",
         check=_check_mean,
         controls=(
@@ -267,7 +267,7 @@ CLAIMS = (
     Claim(
         id="fig1.inflation",
         place="§6.1, Figure 1",
-        statement="Training inflates the NTK of a narrow network.",
+        statement="Training inflates the NTK of a narrow network: Θ_t(x_0, x_0) becomes larger than Θ_0(x_0, x_0).",
         paper="the kernel inflates (no number)",
         measure="E[Θ_t(x_0, x_0)/Θ_0(x_0, x_0)] at the narrowest width",
         figure="fig1",
@@ -277,11 +277,11 @@ CLAIMS = (
     Claim(
         id="fig1.inflation_width",
         place="§6.1, Figure 1",
-        statement="The NTK of a wide network changes much less during training: the change falls like 1/n rather than "
-        "n^{−1/2}, on a sample of this size and at these widths.",
+        statement="The NTK of a wide network changes much less during training. With this sample size and at these "
+        "widths the change falls like 1/n rather than n^{−1/2}.",
         paper="almost fixed at n = 10000 (no number)",
-        measure="the relative change sup_γ|Θ_t − Θ_0|/sup_γ|Θ_0|, mean over networks: at the narrowest ÷ at the widest "
-        "width, and its exponent in n",
+        measure="the relative change sup_γ|Θ_t − Θ_0|/sup_γ|Θ_0|, mean over networks: its value at the narrowest ÷ "
+        "that at the widest width, and its exponent in n",
         figure="fig1_widths",
         check=_check_inflation_width,
         controls=(
@@ -292,27 +292,28 @@ CLAIMS = (
     Claim(
         id="fig1.two_parts",
         place="§6.1; Theorem 2",
-        statement="What training changes of a ReLU network's NTK has a part that all networks have in common, which "
-        "falls like 1/n, and a part of each network's own, which falls more slowly.",
+        statement="The change of a ReLU network's NTK in training has two parts. One is common to all networks and "
+        "falls like 1/n; the other differs between networks and falls more slowly.",
         paper="not discussed",
-        measure="of Θ_t − Θ_0 along the circle, the exponents in n of the mean over networks and of the standard "
-        "deviation over networks, rms over γ",
+        measure="for Θ_t − Θ_0 along the circle (rms over γ), the exponents in n of its mean over networks, and of "
+        "its standard deviation over networks",
         figure="fig1_widths",
         check=_check_two_parts,
         controls=(
             Control("a change that falls like n^{−1/2}", _slower),
             Control("own parts that fall faster, as if many neurons averaged them out", _averaged),
         ),
-        note="our own addition: the larger part decides the exponent that is seen. In Figure 1 it is the common one",
+        note="our own addition: the larger part determines the exponent of the whole change; in Figure 1 it is the "
+        "common part",
     ),
     Claim(
         id="fig1.open_choices",
         place="§6.1",
-        statement="What the paper leaves open changes the inflation of a narrow network by less than a factor of two, "
-        "each by itself: the loss factor, fixed or fresh inputs, the sample size, rescaled hidden weights.",
+        statement="Each choice that the paper leaves open (the loss factor, fixed or fresh inputs, the sample size, "
+        "rescaled hidden weights) changes the inflation of a narrow network by less than a factor of two.",
         paper="not discussed",
-        measure="E[Θ_t(x_0, x_0)/Θ_0(x_0, x_0)] − 1 under each alternative ÷ that of the same networks trained as in "
-        "Figure 1, at the narrowest width",
+        measure="E[Θ_t(x_0, x_0)/Θ_0(x_0, x_0)] − 1 under each alternative ÷ the same for the networks of Figure 1, "
+        "at the narrowest width",
         figure="fig1_choices",
         check=_check_open_choices,
         controls=(Control("alternatives that inflate as little as the widest networks", _widest_as_alternatives),),

@@ -268,8 +268,8 @@ CLAIMS = (
         place="§6.2, Figure 2",
         statement="The mean of the trained function is close to that of the limit.",
         paper="close (no number)",
-        measure="the largest |E f − mean of the limit| over γ, by a simultaneous band, for the widest networks; the "
-        "targets span 0.7",
+        measure="the largest |E f − mean of the limit| over γ, by a simultaneous band, for the widest networks (the "
+        "targets span 0.7)",
         figure="fig2_statistics",
         check=_check_mean,
         controls=(_POSTERIOR,),
@@ -277,9 +277,9 @@ CLAIMS = (
     Claim(
         id="fig2.spread",
         place="§6.2, Figure 2",
-        statement="Its variance is close to that of the limit.",
+        statement="The variance of the trained function is close to that of the limit.",
         paper="close (no number)",
-        measure="sd ÷ sd of the limit (rms over γ), for the widest networks",
+        measure="standard deviation ÷ that of the limit (rms over γ), for the widest networks",
         figure="fig2_statistics",
         check=_check_spread,
         controls=(_DEEPER,),
@@ -287,10 +287,11 @@ CLAIMS = (
     Claim(
         id="fig2.coverage",
         place="§6.2, Figure 2",
-        statement="Four in five trained functions lie between the 10th and the 90th percentile of the limit.",
+        statement="On average over the circle, four in five trained functions lie between the 10th and the 90th "
+        "percentile of the limit.",
         paper="drawn (no number)",
-        measure="the expected part of the circle between them for the widest networks, where the limit's sd is at "
-        "least a tenth of its largest",
+        measure="the expected share of the circle on which the widest networks lie between the two percentiles; "
+        "angles count if the limit's standard deviation there is at least a tenth of its largest",
         figure="fig2",
         check=_check_coverage,
         controls=(_DEEPER, _PRIOR),
@@ -314,8 +315,9 @@ CLAIMS = (
         place="§5; §6.2, Figure 2",
         statement="On the data the variance of the trained function vanishes, at the rate of the limit.",
         paper="the variance vanishes on the data",
-        measure="sd on the data (rms) at the end ÷ the limit's largest sd, at each width; sd on the data at a "
-        "hundredth of the time ÷ that of the limit's flow from the same f_0, for the widest networks",
+        measure="the standard deviation on the data (rms) at the end ÷ the largest one of the limit, at each width; "
+        "the standard deviation on the data at a hundredth of the time ÷ that of the limit's flow from the same f_0, "
+        "for the widest networks",
         figure="fig2",
         check=_check_vanishes,
         controls=(_EARLY, _DEEPER),
@@ -324,11 +326,11 @@ CLAIMS = (
     Claim(
         id="fig2.converged",
         place="§6.2",
-        statement="At the end of training the networks are near convergence, so that t → ∞ is the limit to compare "
-        "with.",
+        statement="At the end of training the networks are nearly converged, so that they can be compared with the "
+        "limit at t = ∞.",
         paper="t = 1000 is close to convergence",
-        measure="what is left of the way to t = ∞ ÷ the limit's largest sd, in the limit's law and, by "
-        "κᵀK̃⁻¹(f* − f_t), in the networks",
+        measure="the remaining change until t = ∞ ÷ the limit's largest standard deviation: of the limit's law, and "
+        "of the networks, by κᵀK̃⁻¹(f* − f_t)",
         figure="fig2",
         check=_check_converged,
         controls=(_EARLY,),
@@ -336,10 +338,10 @@ CLAIMS = (
     Claim(
         id="fig2.estimate",
         place="§6.2",
-        statement="One wide network estimates the limit's percentiles well enough.",
+        statement="One wide network gives a good estimate of the limit's percentiles.",
         paper="n = 10000 (no number)",
-        measure="the largest error over γ of an estimated 10th, 50th or 90th percentile ÷ the limit's largest sd, on "
-        "average over the estimates",
+        measure="the largest error over γ of an estimated 10th, 50th or 90th percentile ÷ the limit's largest "
+        "standard deviation, mean over the estimates",
         figure="fig2",
         check=_check_estimate,
         controls=(Control("estimates from narrow networks", _narrow_estimates),),
@@ -347,10 +349,10 @@ CLAIMS = (
     Claim(
         id="fig2.narrow",
         place="§6.2, Figure 2",
-        statement="Already the narrow networks are distributed about as the limit says.",
+        statement="Even narrow networks follow the law of the limit approximately.",
         paper="a good indication (no number)",
-        measure="the expected part of the circle between the limit's 10th and 90th percentile; sd ÷ sd of the limit "
-        "(rms over γ), at the narrowest width",
+        measure="the expected share of the circle between the limit's 10th and 90th percentile, and the standard "
+        "deviation ÷ that of the limit (rms over γ), at the narrowest width",
         figure="fig2",
         check=_check_narrow,
         controls=(_PRIOR, _POSTERIOR),
