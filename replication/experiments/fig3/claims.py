@@ -317,8 +317,8 @@ CLAIMS = (
         place="§6.3",
         statement="Wide networks, whose NTK is more stable, can be trained with larger learning rates.",
         paper="larger (no number)",
-        measure="the largest rate at which the cost descends monotonically, over 2/max_t λ₁(t) along the flow; and this rate "
-        "of the widest networks over that of the narrowest",
+        measure="the largest rate at which the cost descends monotonically, over 2/max_t λ₁(t) along the flow; and "
+        "this rate of the widest networks over that of the narrowest",
         figure="fig3_statistics",
         check=_check_rates,
         controls=(
