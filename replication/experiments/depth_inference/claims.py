@@ -25,11 +25,11 @@ from .statistics import (
 )
 
 ODDS = 1000.0
-"""Odds that decide between two hypotheses."""
+"""The odds above which one of two hypotheses is preferred."""
 Z = 2.0
-"""Standard deviations up to which an eigenvalue is unremarkable."""
+"""An eigenvalue within so many standard deviations is not unusual."""
 STOP = 0.25
-"""Part of the way from the mean of ln λ₃ to the paper's up to which an early stop does not explain it."""
+"""An early stop does not explain λ₃ if it changes ln λ₃ by less than this part of the distance to the paper's value."""
 
 
 def _odds_statistic(name: str, dataset: xr.Dataset, samples: Samples, axis: int, index: int) -> Statistic:
@@ -78,7 +78,7 @@ def _check_third(dataset: xr.Dataset) -> list[Statistic]:
     stopped = np.log(dataset.stopped.values[:, -1].astype(float))
 
     def z(groups: Sequence[np.ndarray]) -> float:
-        """Standard deviations between the paper's ln λ_3 and its mean, with the spread of the digits alone."""
+        """Distance of the paper's ln λ_3 from its mean, in standard deviations over digits."""
         law = paper_law(dataset, groups, samples.widths, math.inf)
         return float((observed - law.mean[-1]) / math.sqrt(law.covariance[-1, -1]))
 
@@ -123,7 +123,7 @@ def _check_width(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _typical(**hypothesis: str | int) -> Callable[[xr.Dataset], xr.Dataset]:
-    """The paper's eigenvalues replaced by the typical ones of another hypothesis."""
+    """Replace the paper's eigenvalues by typical ones of another hypothesis."""
 
     def control(dataset: xr.Dataset) -> xr.Dataset:
         eigenvalues = dataset.limit.sel({**dataset.attrs["reference"], **hypothesis})
@@ -153,19 +153,19 @@ def _narrow_network(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _stopped_at_the_paper(dataset: xr.Dataset) -> xr.Dataset:
-    """A power iteration that stops, on average, at the paper's λ₃: with the differences between batches as they are."""
+    """A power iteration that stops on average at the paper's λ₃. Differences between batches stay the same."""
     stopped = dataset.stopped.values.astype(float)
     stopped[:, -1] *= dataset.observed.values[-1] / np.exp(np.log(stopped[:, -1]).mean())
     return dataset.assign(stopped=(dataset.stopped.dims, stopped))
 
 
 def _wrong_depths(dataset: xr.Dataset) -> xr.Dataset:
-    """The held-out networks' depths exchanged with their neighbours'."""
+    """Exchange the depths of held-out networks with neighbouring depths."""
     return dataset.assign(held_out=dataset.held_out.copy(data=np.roll(dataset.held_out.values, 1, axis=1)))
 
 
 def _one_width_as_all(dataset: xr.Dataset) -> xr.Dataset:
-    """The networks of the narrowest width stand for every width."""
+    """Use the networks of the narrowest width at every width."""
     size = min(dataset.sizes["reference_seed"], dataset.sizes["sample"])
     narrow = dataset.reference_network.isel(width=[0] * dataset.sizes["width"]).values
     dims = ("sample", "depth", "component")

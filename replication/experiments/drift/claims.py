@@ -12,20 +12,20 @@ from ...study.statistics import Statistic, geometric, interval, mean, rate, rati
 from .bias_claim import INITIAL_BIAS
 
 ORDER, UNCHANGED = (-1.25, -0.75), (-0.35, 0.35)
-"""Exponents in n of what is left, relative to the drift: of the next order, and of the same one."""
+"""Exponents in n of the part not predicted, relative to the drift: for an error of the next order, and of the same."""
 ACCURACY = {1000: 1e-2, 10_000: 1e-3}
-"""Width → what may be left of the drift."""
+"""Width → the largest allowed part of the drift that is not predicted."""
 FALLEN = math.exp(-3)
-"""C(t)/C(0) at which the training counts as far advanced."""
+"""Training counts as late if C(t)/C(0) is below this."""
 SOLVERS = {"coarse": 1e-4, "solver": 5e-4}
-"""How far the reference may be, relative to the drift, from itself with two nodes less and from the adaptive solver."""
+"""Allowed distance of the reference, relative to the drift, from itself with two fewer nodes, and from the solver."""
 WIDE = 2e-4
-"""What may be left of the drift at the largest width of drift.wide."""
+"""The largest allowed part of the drift that is not predicted, at the largest width of drift.wide."""
 PARTIAL = {"without_k3": "without K₃", "without_k4": "without K₄", "first": "along θ₁ alone"}
 
 
 def remains(dataset: xr.Dataset, sigma: str, prediction: str = "second") -> list[np.ndarray]:
-    """What a prediction leaves of the drift, relative to it, in the networks of each width: (seeds,) each."""
+    """The part of the drift that is not predicted, relative to the drift, for each width: (seeds,) each."""
     groups = [select(dataset, nonlinearity=sigma, width=width) for width in dataset.attrs["widths"]]
     return [networks.left.sel(prediction=prediction).values for networks in groups]
 
@@ -43,7 +43,7 @@ def _check_order(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _instead(dataset: xr.Dataset, name: str, of: Sequence[str] = ("second",)) -> xr.Dataset:
-    """What one prediction leaves in the place of what others leave."""
+    """Replace the errors of other predictions by those of one prediction."""
     values = dataset.left.copy(deep=True)
     for other in of:
         values.loc[{"prediction": other}] = dataset.left.sel(prediction=name)
@@ -93,9 +93,9 @@ def diagonals(dataset: xr.Dataset, sigma: str, width: int) -> xr.DataArray:
 MEAN = {"erf": (-0.9, 0.9), "tanh": (-0.9, 0.9), "softplus": (1.5, math.inf)}
 """n × the mean drift of the diagonal."""
 SHARES = {"linear": (-math.inf, -0.4), "quartic": (0.6, math.inf)}
-"""n × what K₃ and K₄ contribute to it."""
+"""n × the contributions of K₃ and K₄ to the mean drift."""
 MISSED = 0.1
-"""n × what the prediction may miss of it."""
+"""n × the allowed error of the predicted mean drift."""
 
 
 def _check_mean(dataset: xr.Dataset) -> list[Statistic]:
@@ -116,7 +116,7 @@ def _check_mean(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _without_term(dataset: xr.Dataset, changed: Sequence[str], *names: str) -> xr.Dataset:
-    """Terms as if they were 0; ``changed``: what loses them too, the drift of the networks or the predicted one."""
+    """Set terms to 0. ``changed``: the quantities that also lose them, the measured drift or the predicted one."""
     if not dataset.attrs["pairs"]:
         return dataset
     terms = dataset.diagonal.copy(deep=True)
@@ -129,7 +129,7 @@ def _without_term(dataset: xr.Dataset, changed: Sequence[str], *names: str) -> x
 
 
 def _inflating(dataset: xr.Dataset) -> xr.Dataset:
-    """A drift that inflates every kernel by what K₄ contributes, as if K₃ did not know f_0."""
+    """A drift that inflates every kernel by the contribution of K₄, as if K₃ and f_0 were uncorrelated."""
     if not dataset.attrs["pairs"]:
         return dataset
     terms = dataset.diagonal.copy(deep=True)
@@ -138,11 +138,11 @@ def _inflating(dataset: xr.Dataset) -> xr.Dataset:
 
 
 INFLATION, NOT_PREDICTED = 0.25, (0.1, 0.5)
-"""Relative error of the predicted mean inflation of Figure 1; what the prediction leaves of the matrix."""
+"""Allowed relative error of the predicted mean inflation of Figure 1; allowed range of the error of the matrix."""
 
 
 def inflations(dataset: xr.Dataset, width: int, origin: str) -> np.ndarray:
-    """Growth of the diagonal in training of the networks of Figure 1, less 1: (seeds,)."""
+    """Growth of the diagonal in training, minus 1, of the networks of Figure 1: (seeds,)."""
     networks = select(dataset, "figure1", figure1_width=width)
     values: np.ndarray = networks.inflation.sel(origin=origin).values - 1
     return values
@@ -170,7 +170,7 @@ def _along_theta_1(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def kinked(dataset: xr.Dataset, formula: str) -> list[np.ndarray]:
-    """What a formula leaves of the drift, relative to it, in the ReLU networks of each width: (seeds,) each."""
+    """The part of the drift that a formula does not predict, relative to it, for ReLU at each width: (seeds,) each."""
     groups = [select(dataset, "kinked", kinked_width=width) for width in dataset.attrs["kinked"]]
     return [networks.kinked_left.sel(formula=formula).values for networks in groups]
 
@@ -187,7 +187,7 @@ def _check_relu(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _smooth(dataset: xr.Dataset) -> xr.Dataset:
-    """Networks of the first smooth σ in the place of the ReLU ones, as many as there are of each width."""
+    """Replace the ReLU networks of each width by as many networks of the first smooth σ."""
     if not dataset.attrs["kinked"]:
         return dataset
     values = dataset.kinked_left.copy(deep=True)

@@ -13,19 +13,19 @@ from ...study.statistics import Statistic, fall, interval, mean, rate, simultane
 from .statistics import change, changes, common, initial_kernels, roughness, spread
 
 INFLATION = 1.1
-"""Growth of Θ(x_0, x_0) that counts as inflation: a one-sided margin above 1."""
+"""The least growth of Θ(x_0, x_0) that counts as inflation."""
 FALL = 1.5
-"""sd(n) ÷ sd(n') that counts as a fall, where √(n'/n) is expected: of sd, the ten networks drawn say no more."""
+"""The least sd(n) ÷ sd(n') that counts as a decrease; √(n'/n) is expected, but ten networks give no narrower range."""
 SMOOTHER = 4 / 3
-"""Factor to within which the roughness falls by √(n'/n)."""
+"""The roughness decreases by √(n'/n) up to this factor."""
 BAND = 0.15
-"""Equivalence band of a mean kernel, relative to Θ_∞ at each angle: less than half of what a layer more changes."""
+"""Equivalence band of a mean kernel, relative to Θ_∞ at each angle: less than half of the effect of one more layer."""
 RATE = (-1.25, -0.75)
-"""Exponent of the change in training: about the 1/n of smooth σ, as far as half-way to n^{−1/2}."""
+"""Exponents of the change in training: around −1, as for smooth σ, and up to half-way to −1/2."""
 COMMON, OWN = (-1.15, -0.85), (-0.97, -0.6)
 """Exponents of the common part of the change, about −1, and of the networks' own parts: neither −1 nor −1/2."""
 ALIKE = (1 / 2, 2)
-"""Ratio of two inflations that counts as alike; between the widths drawn it is 20."""
+"""Range of the ratio of two inflations that count as alike; between the drawn widths the ratio is 20."""
 
 
 def _check_variance(dataset: xr.Dataset) -> list[Statistic]:
@@ -128,7 +128,7 @@ def _growth(group: xr.Dataset) -> np.ndarray:
 
 
 def _one_width_as_all(dataset: xr.Dataset) -> xr.Dataset:
-    """Networks of the narrowest drawn width stand for every width, those at t = 0 only if there are any."""
+    """Use networks of the narrowest drawn width at every width; at t = 0, untrained ones if there are any."""
     narrow = select(dataset, variant="initial", width=dataset.attrs["widths"][0])
     if narrow.sizes["network"] == 0:
         narrow = select(dataset, variant="main", width=dataset.attrs["widths"][0])
@@ -173,7 +173,7 @@ def _faster(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _narrow_deeper(dataset: xr.Dataset) -> xr.Dataset:
-    """Narrow networks with the mean of one layer more."""
+    """Narrow networks whose mean is that of one more layer."""
     limit, deeper = dataset.theta_inf
     narrow = dataset.width == dataset.attrs["widths"][0]
     return dataset.assign(theta_rotated=dataset.theta_rotated + narrow * (deeper - limit))
@@ -190,7 +190,7 @@ def _deeper_limit(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _smoothed_with_width(dataset: xr.Dataset) -> xr.Dataset:
-    """Kernels blurred along γ the more the wider the network: what "smoother" would mean beyond less variance."""
+    """Kernels that are blurred along γ, more for wider networks: they would be smoother beyond having less variance."""
     deviation = (dataset.theta_rotated - dataset.theta_inf[0]).transpose(*dataset.theta_rotated.dims)
     values, widths = deviation.values, dataset.width.values
     for width in np.unique(widths):

@@ -1,7 +1,7 @@
 """The claims of Figure 2 (paper §6.2), their criteria and their negative controls.
 
-Statistics of f_t are taken as those of its linearization A f_0 + m, known exactly given each network's last hidden
-layer (a normal law of mean m and that network's ``variance``), plus a difference over the same networks.
+A statistic of f_t is that of its control variate A f_0 + m plus a difference over the same networks. Given the last
+hidden layer of a network, A f_0 + m is exactly normal, with mean m and the network's ``variance``.
 """
 
 import math
@@ -20,18 +20,18 @@ from ...study.statistics import Statistic, interval, mean, rate, ratio, simultan
 TENTH = float(stats.norm.ppf(0.9))
 """The 10th and the 90th percentile are this many standard deviations from the mean."""
 MARGIN = 0.03
-"""Largest deviation of a mean that counts as close: the targets span 0.7, and Bayesian inference is 0.056 away."""
+"""Means within this distance count as close: the targets span 0.7, and Bayesian inference is 0.056 away."""
 SPREAD_BAND, COVERAGE_BAND = (0.93, 1.07), (0.76, 0.84)
 NARROW_SPREAD, NARROW_COVERAGE = (0.9, 1.1), (0.77, 0.83)
-"""The law of Bayesian inference covers 0.75 of the circle at n = 50."""
+"""Allowed coverage of the narrow networks. With the law of Bayesian inference it would be 0.75 at n = 50."""
 FALL_BAND = (0.9, 1.1)
-"""How far the sd on the data, early in training, may be from the limit's; with a layer more that is a fifth away."""
+"""Allowed deviation of the sd on the data from the limit's, early in training; with one more layer it is a fifth."""
 SHAPE = 0.3
 """Largest skewness and excess kurtosis that count as Gaussian."""
 NEGLIGIBLE = 0.02
-"""What counts as nothing, as a part of the limit's spread."""
+"""A number below this part of the limit's spread counts as 0."""
 ESTIMATE = 0.2
-"""Largest error of an estimated percentile that counts as good, as a part of the limit's largest spread."""
+"""An estimated percentile is good if its error is below this part of the limit's largest spread."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Law:
 
     @property
     def loose(self) -> np.ndarray:
-        """Where the sd exceeds a tenth of its largest, which is away from the data: (angle,)."""
+        """Whether the sd exceeds a tenth of its maximum, as it does away from the data: (angle,)."""
         where: np.ndarray = self.sd > 0.1 * self.sd.max()
         return where
 
@@ -75,9 +75,10 @@ def log_spread(sample: np.ndarray, end: Law, reference: Law) -> float:
 
 
 def coverage(sample: np.ndarray, end: Law, reference: Law) -> np.ndarray:
-    """The part of the circle, where the reference is loose, on which f is between its 10th and 90th percentiles.
+    """The share of the circle on which f lies between the 10th and 90th percentile of the reference, (seeds,).
 
-    Of each network, (seeds,): what its f is inside more than its linear, plus what linear is inside in expectation.
+    Only angles count at which the reference is loose. It is the share of f minus that of linear, for each network, plus
+    the expected share of linear.
     """
     f, linear, variance = np.moveaxis(sample[:, :, reference.loose], 1, 0)
     centre, sd = reference.mean[reference.loose], reference.sd[reference.loose]
@@ -216,7 +217,7 @@ def _check_estimate(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _reference(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
-    """Another law in the place of the limit's, networks unchanged."""
+    """Replace the law of the limit by another law; the networks stay the same."""
 
     def data(dataset: xr.Dataset) -> xr.Dataset:
         order = [name if label == "limit" else label for label in dataset.law.values]
@@ -226,7 +227,7 @@ def _reference(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
 
 
 def _stage(index: int) -> Callable[[xr.Dataset], xr.Dataset]:
-    """An earlier time in the place of the end of training."""
+    """Replace the end of training by an earlier time."""
 
     def data(dataset: xr.Dataset) -> xr.Dataset:
         order = [*range(dataset.sizes["stage"] - 1), index]
@@ -236,7 +237,7 @@ def _stage(index: int) -> Callable[[xr.Dataset], xr.Dataset]:
 
 
 def _narrow_as_all(dataset: xr.Dataset) -> xr.Dataset:
-    """The networks of the narrowest of the widths, relabelled as all the others."""
+    """Use the networks of the narrowest width at every width."""
     narrow = select(dataset, variant="main", width=dataset.attrs["widths"][0])
     size = narrow.sizes["network"]
     parts = []
@@ -247,7 +248,7 @@ def _narrow_as_all(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _quadratic(dataset: xr.Dataset) -> xr.Dataset:
-    """A part of f_t that is quadratic in f_0, as if training were not linear in the limit."""
+    """Add a part to f_t that is quadratic in f_0, as if training were not linear in the limit."""
     end = end_law(dataset)
     z = (dataset.f - end.mean) / np.maximum(end.sd, 1e-9)
     return dataset.assign(f=dataset.f + 0.25 * (z**2 - 1) * end.sd)
