@@ -1,6 +1,6 @@
 """The Neural Tangent Kernel (Jacot, Gabriel, Hongler 2018, arXiv 1806.07572), replicated: the library.
 
-On one's own data, (N, n_0), the kernel of a finite network beside its infinite-width limit:
+On your own data, of shape (N, n_0), it computes the kernel of a finite network and its infinite-width limit:
 
 >>> import torch
 >>> from replication import Network, generator, tangent_kernel, theta_inf

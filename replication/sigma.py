@@ -9,7 +9,7 @@ from .gaussian import GaussianPairs, Moments
 
 
 class Nonlinearity(ABC):
-    """An elementwise nonlinearity σ with the two Gaussian expectations that fix the infinite-width limit.
+    """An elementwise nonlinearity σ with the two Gaussian expectations that determine the infinite-width limit.
 
     σ(x), σ̇(x), E[σ(u)σ(v)], E[σ̇(u)σ̇(v)] for centred Gaussian pairs (u, v).
 
@@ -28,7 +28,7 @@ class Nonlinearity(ABC):
         """σ̇(x), elementwise, in the dtype of x."""
 
     def compact_derivative(self, x: Tensor) -> Tensor:
-        """σ̇(x) to be kept: as booleans where it is 0 or 1, else as ``derivative``."""
+        """σ̇(x) in little memory: booleans if it is 0 or 1 only, otherwise as ``derivative``."""
         return self.derivative(x)
 
     @abstractmethod
@@ -36,16 +36,16 @@ class Nonlinearity(ABC):
         """E[σ(u)σ(v)] and E[σ̇(u)σ̇(v)].
 
         Proposition 1 and Theorem 1. Two tensors of the pairs' broadcast shape. In float64 the relative error is below
-        1e-13 for variances up to 1e3 (relative to √(E[σ(u)²]E[σ(v)²]) near a zero of the expectation); a σ of
-        `from_function` warns or raises ValueError where it cannot have that.
+        1e-13 for variances up to 1e3 (relative to √(E[σ(u)²]E[σ(v)²]) near a zero of the expectation). A σ of
+        `from_function` warns or raises ValueError if it cannot reach this accuracy.
         """
 
     def propagate(self, pairs: GaussianPairs, a: Moments, b: Moments) -> tuple[GaussianPairs, Tensor]:
-        """The pairs of the next layer, and Σ̇, from those of this one.
+        """From the pairs of this layer, the pairs of the next one, and Σ̇.
 
         Σ⁽ˡ⁺¹⁾ = E[σ(u)σ(v)] + β², Σ̇⁽ˡ⁺¹⁾ = E[σ̇(u)σ̇(v)].
 
-        Proposition 1, Theorem 1. a and b are the moments of σ(u) and σ(v) (`root_mean_square`), shaped as k11 and k22.
+        Proposition 1, Theorem 1. a and b: moments of σ(u) and σ(v) (`root_mean_square`), of the shapes of k11 and k22.
         """
         value, slope = self.expectations(pairs)
         correlation = value / (a.a * b.a)

@@ -120,7 +120,7 @@ REFUSED = {
     "a package alone": ([CI, "@x=1"], ["@x=1", "no such key"]),
     "a key of a list": ([CI, "widths.a=1"], ["widths.a=1"]),
     "a list in a list": ([CI, "widths=[[1]]"], ["widths=[[1]]", "must be integers"]),
-    "a mapping for a list": ([CI, "widths={a: 1}"], ["widths={a: 1}", "another kind"]),
+    "a mapping for a list": ([CI, "widths={a: 1}"], ["widths={a: 1}", "another type"]),
     "kinds mixed": ([CI, "widths=[1,a,null]"], ["widths[1]=a", "Integer"]),
     "a number among lists": (
         ["+exp=ci/theorem1", "unequal=[[64,64,64],0]"],

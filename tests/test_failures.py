@@ -101,7 +101,7 @@ def test_figures_names_what_it_cannot_draw_and_draws_the_rest(tmp_path: Path, ti
     readme = (root / "README.md").read_bytes()
     done = redraw(root, "--publish")
     assert done.returncode == 1
-    assert done.stderr.endswith("the claims and the report are left as they are\n")
+    assert done.stderr.endswith("the claims and the report were not written\n")
     assert (root / "README.md").read_bytes() == readme
     assert not (root / "figures" / "CLAIMS.md").exists()
 

@@ -36,7 +36,7 @@ def test_figures_refuses(copy: Path, tmp_path: Path, arguments: list[str], code:
 
 def test_one_preset_without_data_is_refused(copy: Path) -> None:
     done = redraw(copy, "fig1")
-    assert (done.returncode, done.stderr) == (2, "error: fig1: there are published data of no preset\n")
+    assert (done.returncode, done.stderr) == (2, "error: fig1 has no published data; presets that have: none\n")
     assert not (copy / "results").exists()
 
 
@@ -53,9 +53,9 @@ def test_published_tables_are_those_of_the_published_data(copy: Path, monkeypatc
     done = redraw(copy, "--publish")
     assert done.returncode == 0
     left = [
-        Path(line.partition(" is left as it is")[0]).relative_to(copy).with_suffix("").as_posix()
+        Path(line.partition(" is not redrawn")[0]).relative_to(copy).with_suffix("").as_posix()
         for line in done.stdout.splitlines()
-        if " is left as it is" in line
+        if " is not redrawn" in line
     ]
     for name in ("README.md", "docs/results.md", "figures/CLAIMS.md"):
         assert (copy / name).read_text(encoding="utf-8") == (ROOT / name).read_text(encoding="utf-8")

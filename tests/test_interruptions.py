@@ -147,7 +147,7 @@ def test_a_killed_worker(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(type(EXPERIMENT), "compute", killed_at_32)
     done = call(*CELLS, "workers=2", f"results={tmp_path}")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: a worker was killed, maybe for want of memory: try fewer workers\n"
+    assert done.stderr == "error: a worker was killed, maybe for lack of memory: try fewer workers\n"
     assert not any(name.startswith(("main-n32", "mean_field-n32")) for name in stored(tmp_path))
 
 

@@ -127,15 +127,16 @@ CLAIMS = (
     Claim(
         id="multi_output.independent",
         place="§6",
-        statement="A wide network with several outputs behaves like as many scalar networks trained independently.",
+        statement="A wide network with several outputs behaves like as many scalar networks that are trained "
+        "independently.",
         paper="asymptotically (no rate)",
         measure="for least squares, the exponent in n of the largest distance over time, on and off the data, between "
-        "the changes of the outputs and those of scalar networks, drawn independently, that start from the same "
-        "residuals (geometric mean over networks): that of two kernels' n^{−1/2}",
+        "the changes of the outputs and those of scalar networks (geometric mean over networks). The scalar networks "
+        "are drawn independently and start from the same residuals; n^{−1/2} is expected from their kernels",
         figure="multi_output",
         check=_check,
         controls=(Control("a quadratic cost that couples the outputs", _coupled),),
-        note="drawn independently, the f_0 differ too, which are compared in prop1.independence",
+        note="because the networks are drawn independently, their f_0 differ, too; prop1.independence compares these",
         history=(
             "at first with scalar networks that had the hidden initialization of the one with several outputs, on the "
             "data alone, and exponents from −0.7 to −0.3",

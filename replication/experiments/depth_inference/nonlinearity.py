@@ -34,4 +34,4 @@ class ShiftedRelu(Nonlinearity):
 
 
 NONLINEARITIES = {"relu": nonlinearity("relu"), "shifted_relu": ShiftedRelu()}
-"""The nonlinearities that are compared: the paper's, and that of its precursor."""
+"""The two nonlinearities: that of the paper, and that of the precursor scripts."""

@@ -34,9 +34,9 @@ from ...tangent import Tangent
 from ...weights import DenseWeight
 
 POINTS = ((1.0, 0.3), (0.2, -0.9), (-0.7, -0.8))
-"""The inputs: three, so that the kernel has six entries."""
+"""The three inputs; the kernel has six entries."""
 PARTS = ("c", "independent")
-"""c, and what it would be if the backward pass had weights of its own: without the term of E."""
+"""c, and c for a backward pass with independent weights, which lacks the term of E."""
 # Of the differences that ∇ and ∇² are taken with, of order 4.
 _STEP = 4e-3
 _CENTER = (0.0, 0.0, 1.0, 0.0, 0.0)
@@ -46,7 +46,7 @@ _CURVATURE = (-1 / 12, 4 / 3, -5 / 2, 4 / 3, -1 / 12)
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Networks of a block: their width, how many, σ and β."""
+    """A block of networks: width, number, σ and β."""
 
     width: int
     networks: int
@@ -56,7 +56,7 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Derived:
-    """Nothing but theory: σ and β."""
+    """The theory for σ and β."""
 
     nonlinearity: str
     beta: float

@@ -1,4 +1,4 @@
-"""The statistics that Figure 1's claims decide on and its figures show."""
+"""The statistics of Figure 1, for its claims and figures."""
 
 import math
 
@@ -12,7 +12,7 @@ from ...study.measures import MeanOf, Measure, SizeOfMean, VarianceOf
 def initial_kernels(dataset: xr.Dataset, width: int) -> np.ndarray:
     """Θ at t = 0 along the circle and its quarter turns, one law by symmetry: (seeds, turns, angles).
 
-    Of the ensemble measured at t = 0 only, where there is one of this width, else of the trained networks.
+    They belong to the ensemble that is measured at t = 0 only, if it has this width, otherwise to the trained networks.
     """
     networks = select(dataset, variant="initial", width=width)
     if networks.sizes["network"] == 0:
