@@ -9,7 +9,7 @@ from ..study.settings import require
 
 
 def available() -> list[str]:
-    """Names of the experiments."""
+    """The names of all experiments."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
 

@@ -56,7 +56,7 @@ class Hypothesis:
 
 
 class DepthInference(Experiment[Config, Hypothesis]):
-    """Eigenvalues of limit kernels (kind limit) and of networks' kernels (kind network) for every hypothesis."""
+    """Eigenvalues of limit kernels (kind limit) and of the networks' kernels (kind network) for every hypothesis."""
 
     name = "depth_inference"
     version = 1
@@ -97,7 +97,7 @@ class DepthInference(Experiment[Config, Hypothesis]):
             )
 
     def least_nbytes(self, cell: Cell[Hypothesis], width: int) -> int:
-        """The hidden matrices of the deepest network."""
+        """The bytes of the hidden matrices of the deepest network."""
         return (max(cell.setting.depths) - 2) * width**2 * (4 if cell.setting.dtype == "float32" else 8)
 
     def measure(self, cell: Cell[Hypothesis], seed: int, device: str, progress: Progress) -> xr.Dataset:
@@ -160,12 +160,12 @@ class DepthInference(Experiment[Config, Hypothesis]):
             return chosen.isel(network=[order[seed] for seed in wanted])
 
         def values(width: int | None, wanted: Iterable[int], hypothesis: tuple[str, str] = reference) -> np.ndarray:
-            """(seeds, depth, component)."""
+            """Eigenvalues under one hypothesis, (seeds, depth, component)."""
             eigenvalues: np.ndarray = of(width, wanted, hypothesis).eigenvalues.values.astype(np.float32)
             return eigenvalues
 
         def every(width: int | None, wanted: range) -> np.ndarray:
-            """(seeds, depth, scaling, nonlinearity, component)."""
+            """Eigenvalues under every hypothesis, (seeds, depth, scaling, nonlinearity, component)."""
             grid = [[values(width, wanted, (k, m)) for m in config.nonlinearities] for k in config.scalings]
             return np.moveaxis(np.array(grid), (0, 1), (2, 3))
 

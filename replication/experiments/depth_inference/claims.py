@@ -1,4 +1,4 @@
-"""The claims of the depth inference (paper §6.3), their criteria and their negative controls."""
+"""The claims on the depth inference (paper §6.3), their criteria and their negative controls."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ from ...sigma import Nonlinearity
 
 
 class ShiftedRelu(Nonlinearity):
-    """σ(x) = 1.4 (max(x, 0) − 0.3 + 0.01 x) = a s(x) + c, s the leaky ReLU of slope 0.01/1.01, a = 1.414, c = −0.42.
+    """σ(x) = 1.4 (max(x, 0) − 0.3 + 0.01 x) = a s(x) + c; s is leaky ReLU with slope 0.01/1.01, a = 1.414, c = −0.42.
 
     E[σσ] = a² E[s s] + a c (E[s(u)] + E[s(v)]) + c², E[s(u)] = (1 − slope) √(k11/2π), E[σ̇σ̇] = a² E[ṡ ṡ].
     """

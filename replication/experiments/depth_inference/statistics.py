@@ -51,7 +51,7 @@ class Law:
         return density
 
     def critical(self, level: float) -> float:
-        """The d² that a draw from the law exceeds with probability 1 − level (Hotelling)."""
+        """The d² that a draw from the law exceeds with probability 1 − level (Hotelling's law)."""
         m, p = self.networks, COMPONENTS
         return float(stats.f.ppf(level, p, m - p) * p * (m - 1) / (m - p))
 
@@ -161,13 +161,13 @@ def paper_law(dataset: xr.Dataset, groups: Sequence[np.ndarray], widths: np.ndar
 
 
 def held_out_law(dataset: xr.Dataset) -> Law:
-    """The law of the held-out networks' eigenvalues, at every depth of the reference."""
+    """The law of the held-out networks' eigenvalues at every depth, at the reference's scaling and nonlinearity."""
     samples = reference_samples(dataset)
     return law(*samples.groups, samples.widths, dataset.attrs["held_out_width"])
 
 
 def recovered(dataset: xr.Dataset) -> np.ndarray:
-    """ln odds of the true depth of each held-out network against the most likely other one: (sample, depth)."""
+    """ln odds of the true depth of each held-out network against the most likely other depth: (sample, depth)."""
     densities = held_out_law(dataset).log_density(_logs(dataset.held_out)[:, :, None])  # (sample, true depth, depth)
     depths = range(densities.shape[-1])
     return np.array([[log_odds(row[true], 0, true) for true in depths] for row in densities])

@@ -21,15 +21,17 @@ from .measure import Checked, Inflated, OnCircle, Trained, WithKinks
 from .settings import DENSE, Config
 
 BLOCK_SIZE, FEW, WIDE, TOGETHER = 20, 5, 5000, 256
-"""Networks of a cell, of one where each takes longer; 1 above ``WIDE``; up to ``TOGETHER`` they are one ensemble."""
+"""A cell holds BLOCK_SIZE networks, FEW of the kinds that take longer, and 1 above the width WIDE. Up to the width
+TOGETHER the networks of a cell are one ensemble."""
 
 Setting = Trained | Checked | OnCircle | WithKinks | Inflated | bias.Sample | bias.Derived
 KINDS = ("network", "pair", "check", "curve", "kinked", "figure1", "block", "derived")
-"""Networks; pairs of opposite f_0; two solvers; along the circle; ReLU; Figure 1's; many at t = 0; their theory."""
+"""network: prediction and training; pair: opposite f_0; check: two solvers; curve: along the circle; kinked: ReLU;
+figure1: the networks of Figure 1; block: many networks at t = 0; derived: the theory for these."""
 
 
 class PredictedDrift(Experiment[Config, Setting]):
-    """The drift of Θ predicted and measured, against width and σ."""
+    """The drift of Θ, predicted and measured, for every width and σ."""
 
     name = "drift"
     version = 1
@@ -161,7 +163,7 @@ def _trained(config: Config, sigma: str, width: int) -> Trained:
 
 
 def _work(width: int) -> float:
-    """Relative cost of a network, about its seconds."""
+    """Relative cost of a network, roughly in seconds."""
     if width <= TOGETHER:
         return 0.01 + 5e-7 * width**2
     return 0.1 + 5e-7 * width**2 if width <= DENSE else 3e-4 * width

@@ -58,7 +58,7 @@ _ALL_TERMS = Control("all terms where one should be missing", lambda data: _inst
 
 
 def _size(name: str, values: np.ndarray, allowed: tuple[float, float]) -> Statistic:
-    """The geometric mean over networks."""
+    """The geometric mean of values over networks, with its interval."""
     return ratio(name, [values], lambda groups: math.log(geometric(groups[0])), allowed)
 
 
@@ -85,13 +85,13 @@ def _predicted_for_reference(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def diagonals(dataset: xr.Dataset, sigma: str, width: int) -> xr.DataArray:
-    """n × the mean of the diagonal of each term of the drift, of each pair of networks: (pairs, term)."""
+    """n × the mean of the diagonal, for each pair of networks and each term of the drift: (pairs, term)."""
     terms: xr.DataArray = select(dataset, "pair", pair_nonlinearity=sigma, pair_width=width).diagonal
     return terms
 
 
 MEAN = {"erf": (-0.9, 0.9), "tanh": (-0.9, 0.9), "softplus": (1.5, math.inf)}
-"""n × the mean drift of the diagonal."""
+"""Allowed n × mean drift of the diagonal."""
 SHARES = {"linear": (-math.inf, -0.4), "quartic": (0.6, math.inf)}
 """n × the contributions of K₃ and K₄ to the mean drift."""
 MISSED = 0.1
@@ -274,7 +274,7 @@ CLAIMS = (
         figure="drift_relu",
         check=_check_figure1,
         controls=(Control("along θ₁ alone", _along_theta_1),),
-        note="beyond the paper: the prediction is made for a smooth σ",
+        note="beyond the paper; the prediction is derived for a smooth σ",
     ),
     Claim(
         id="drift.relu",

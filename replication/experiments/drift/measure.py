@@ -67,7 +67,7 @@ class WithKinks:
 
 @dataclass(frozen=True, kw_only=True)
 class Inflated:
-    """Networks of Figure 1, of one width."""
+    """Networks of one width, trained as in Figure 1."""
 
     width: int
     network: NetworkConfig
@@ -78,7 +78,7 @@ class Inflated:
 
 
 def points(cell: Cell[Any], n: int) -> Tensor:
-    """n training points and as many probes, alternating around the circle: (2 n, 2), the training points first."""
+    """n training points and n probes, which alternate around the circle: (2 n, 2), training points first."""
     angles = torch.arange(2 * n, dtype=torch.float64) * math.pi / n
     angles += 0.3 * torch.rand(2 * n, generator=cell.stream("points", n), dtype=torch.float64)
     return circle(torch.cat([angles[::2], angles[1::2]]))
@@ -128,7 +128,7 @@ class Problem:
 
 
 def left(drift: Tensor, prediction: Tensor) -> Tensor:
-    """‖Θ_t − Θ_0 − prediction‖_F/‖Θ_t − Θ_0‖_F, of each network."""
+    """‖Θ_t − Θ_0 − prediction‖_F/‖Θ_t − Θ_0‖_F, for each network."""
     return _norm(drift - prediction) / _norm(drift)
 
 
@@ -144,7 +144,7 @@ def _of_each(*values: Tensor) -> np.ndarray:
 
 
 def trained_networks(cell: Cell[Any], trained: Trained, seeds: Sequence[int], device: str) -> xr.Dataset:
-    """Predict, then train.
+    """Predict the drift, then train.
 
     drift: ‖Θ_t − Θ_0‖_F/‖Θ_0‖_F on training points and probes; left (prediction): the part of the drift that each of
     ``PREDICTIONS`` does not predict; cost: C(t)/C(0); rank, truncation: of revealed weights. All (network, …).
@@ -224,7 +224,7 @@ def curve_of_network(cell: Cell[Any], curve: OnCircle, seed: int, device: str) -
 
 
 def network_with_kinks(cell: Cell[Any], kinked: WithKinks, seed: int, device: str) -> xr.Dataset:
-    """Two predictions for a σ with kinks, beside the adaptive solver.
+    """Two predictions for a σ with kinks, compared with the adaptive solver.
 
     kinked_left (formula): the part of the drift that the derivatives almost everywhere do not predict, and the part
     that P does not predict; kinked_drift: ‖Θ_t − Θ_0‖_F/‖Θ_0‖_F; switched: the share of pairs (hidden neuron, training

@@ -1,7 +1,7 @@
 """Figure 1 (paper §6.1): the NTK of finite networks at initialization and after training, along the unit circle.
 
-Θ⁽ᴸ⁾(x_0, x(γ)) with x_0 = (1, 0) and x(γ) = (cos γ, sin γ), at t = 0 and after least-squares training to t = 200 on
-f*(x) = x_1 x_2 at N(0, I_2) inputs, for independent initializations at each width.
+The kernel is Θ⁽ᴸ⁾(x_0, x(γ)) with x_0 = (1, 0) and x(γ) = (cos γ, sin γ), at t = 0 and at t = 200. Networks of each
+width are initialized independently and trained by least squares on f*(x) = x_1 x_2 at N(0, I_2) inputs.
 """
 
 import math
@@ -26,7 +26,7 @@ from .claims import CLAIMS
 from .config import Config, TrainingConfig
 
 TIMES = 41
-"""Points of the grid of times at which the cost is recorded."""
+"""Number of times at which the cost is recorded."""
 BLOCK_SIZE, INITIAL_SIZE, BLOCK_WIDTH = 10, 30, 2000
 """Networks up to this width are computed and stored this many at a time, and more if they are not trained."""
 
@@ -43,7 +43,7 @@ class Setting:
 
     @property
     def work(self) -> float:
-        """Relative cost of a network: draws, products with n × n matrices, and overheads."""
+        """Relative cost of a network: drawing, products with n × n matrices, and a fixed overhead."""
         passes = 1000.0 * self.width**2
         if self.training is not None:
             flow_steps = 50 if self.mean_field else 10

@@ -23,7 +23,7 @@ BAND = 0.15
 RATE = (-1.25, -0.75)
 """Exponents of the change in training: around −1, as for smooth σ, and up to half-way to −1/2."""
 COMMON, OWN = (-1.15, -0.85), (-0.97, -0.6)
-"""Exponents of the common part of the change, about −1, and of the networks' own parts: neither −1 nor −1/2."""
+"""Allowed exponents in n of the change: of its common part, about −1, and of the networks' own parts, above −1."""
 ALIKE = (1 / 2, 2)
 """Range of the ratio of two inflations that count as alike; between the drawn widths the ratio is 20."""
 
@@ -34,7 +34,7 @@ def _check_variance(dataset: xr.Dataset) -> list[Statistic]:
     counted = [initial_kernels(dataset, width) for width in trend]
     return [
         fall("sd", spread, widths, drawn, (FALL, math.inf)),
-        rate("sd", spread, trend, counted, (-0.6, -0.4)),  # −1/2, and neither 0 nor −1
+        rate("sd", spread, trend, counted, (-0.6, -0.4)),  # about −1/2: excludes 0 and −1
     ]
 
 
@@ -58,7 +58,7 @@ def _roughness(dataset: xr.Dataset) -> Measure:
 def _distance(
     name: str, kernels: np.ndarray, limit: np.ndarray, reference: np.ndarray, minus: np.ndarray | None = None
 ) -> Statistic:
-    """sup_γ|E Θ − reference| / Θ_∞, from a band that covers E Θ at all γ at once; ``minus`` as there."""
+    """sup_γ|E Θ − reference| / Θ_∞, from a simultaneous band for E Θ; ``minus`` as in that band's function."""
     mean, half_width = simultaneous_band(kernels.mean(axis=1), None if minus is None else minus.mean(axis=1))
     distance, half_width = np.abs(mean - reference) / limit, half_width / limit
     low, high = np.maximum(distance - half_width, 0).max(), (distance + half_width).max()
@@ -148,13 +148,13 @@ def _widest_as_alternatives(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _slower(dataset: xr.Dataset) -> xr.Dataset:
-    """Θ_t − Θ_0 times √n: a change that falls like n^{−1/2} where it falls like 1/n."""
+    """Θ_t − Θ_0 times √n: a change like 1/n becomes one like n^{−1/2}."""
     before = dataset.theta.isel(time=0, drop=True)
     return dataset.assign(theta=(dataset.theta - before) * np.sqrt(dataset.width / dataset.attrs["widths"][0]) + before)
 
 
 def _averaged(dataset: xr.Dataset) -> xr.Dataset:
-    """Own parts of the change that fall by a further n^{−2/3}, faster than the mean change."""
+    """The own parts of the change × n^{−2/3}: they then fall faster than the mean change."""
     theta = dataset.theta.values.astype(float)
     for width in np.unique(dataset.width.values):
         networks = np.flatnonzero((dataset.width.values == width) & (dataset.variant.values == "main"))
@@ -166,7 +166,7 @@ def _averaged(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _faster(dataset: xr.Dataset) -> xr.Dataset:
-    """Θ_0 − Θ_∞ divided by √n: a deviation that falls like 1/n where it falls like n^{−1/2}."""
+    """Θ_0 − Θ_∞ divided by √n: a deviation like n^{−1/2} becomes one like 1/n."""
     limit = dataset.theta_inf[0]
     deviation = (dataset.theta_rotated - limit) / np.sqrt(dataset.width / dataset.attrs["widths"][0])
     return dataset.assign(theta_rotated=deviation + limit)

@@ -53,7 +53,7 @@ class Setting:
 
     @property
     def work(self) -> float:
-        """Relative cost of a network: draws, products with n × n matrices, and overheads."""
+        """Relative cost of a network: drawing, products with n × n matrices, and a fixed overhead."""
         passes = 500.0 if self.training is None else 3000.0
         if self.training is not None and self.training.solver == "gradient_descent":
             passes += 20.0 * self.training.steps
@@ -61,7 +61,7 @@ class Setting:
 
 
 class Figure2(Experiment[Config, Setting]):
-    """Functions of trained networks (network), estimates of the limit from one network each (estimate), the limit."""
+    """Trained networks (network), estimates of the limit from one wide network each (estimate), and the limit."""
 
     name = "fig2"
     version = 2
@@ -106,7 +106,7 @@ class Figure2(Experiment[Config, Setting]):
         return self._measure(cell, (seed,), device)
 
     def compute(self, cell: Cell[Setting], device: str = "cpu", progress: Progress = silent) -> xr.Dataset:
-        """Train the networks of a cell, narrow ones as one tensor program, or estimate the limit from each.
+        """Train the networks of a cell (narrow ones as one ensemble), or estimate the limit from each network.
 
         f (network, angle): f_t at the end; linear (network, angle): A f_0 + m; variance (network, angle): the
         conditional variance of linear given the last hidden layer, diag(A q Aᵀ), q = α α'/n + β²; at_data (network,
@@ -137,7 +137,7 @@ class Figure2(Experiment[Config, Setting]):
         return _estimate(problem, network) if cell.kind == "estimate" else train(problem, network, setting.training)
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """All networks along one dimension, the estimates along another, the drawn functions, and the limit.
+        """All networks along one dimension, all estimates along another, the functions for the figure, and the limit.
 
         curve (drawn, curve_angle): f_t of the networks in the figure, on a finer grid than that of the statistics.
         """
@@ -167,7 +167,7 @@ class Figure2(Experiment[Config, Setting]):
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-        """Mean cost of the networks of each width, ½‖f_t − f*‖²_{p^in}, against time."""
+        """The cost ½‖f_t − f*‖²_{p^in}, averaged over the networks of each width, against time."""
         costs = np.square(dataset.at_data - dataset.target).mean(dim="datum") / 2
         main = {
             width: ((dataset.width == width) & (dataset.variant == "main")).values for width in dataset.attrs["widths"]
@@ -196,7 +196,7 @@ class Problem:
         return self._limit(sigma_inf, extra_layers)
 
     def posterior(self) -> Law:
-        """The law of Bayesian inference: the Gaussian process of covariance Σ, given the targets."""
+        """The law of Bayesian inference: the Gaussian process with covariance Σ, conditioned on the targets."""
         sigma = self.sigma()
         return LeastSquaresFlow(sigma[:, : self.n], self.target).law(math.inf, sigma)
 
@@ -242,7 +242,7 @@ def train(problem: Problem, network: Network, training: TrainingConfig | None) -
 
 
 def _estimate(problem: Problem, network: Network) -> xr.Dataset:
-    """The law of f_∞ from one network's kernels, as the paper estimates it."""
+    """The law of f_∞ with one network's kernels, as the paper estimates it."""
     device = network.weights[0].device
     theta = tangent_kernel(network, problem.points.to(device)).cpu()
     last = network.forward(problem.points.to(device)).activations[-1].double().cpu()

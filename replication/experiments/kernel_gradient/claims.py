@@ -8,7 +8,7 @@ from ...study.statistics import Statistic, exactly, geometric, rate
 from .settings import COSTS
 
 DIFFERENCE = 1e-6
-"""Relative error that a central difference in time leaves: ε² = 10⁻¹⁰ of the third derivative, rounding over ε."""
+"""Largest relative error of a central difference in time: ε² = 10⁻¹⁰ times the third derivative, and rounding/ε."""
 
 
 def _rates(dataset: xr.Dataset, quantity: str) -> list[Statistic]:
@@ -42,12 +42,12 @@ def _check_stall(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _swapped(dataset: xr.Dataset, dimension: str, order: list[str]) -> xr.Dataset:
-    """The numbers of other references, kernels, … in the place of the true ones."""
+    """The numbers of other references or kernels in place of the true ones."""
     return dataset.sel({dimension: order}).assign_coords({dimension: dataset[dimension].values})
 
 
 def _definite(dataset: xr.Dataset) -> xr.Dataset:
-    """The cost that Θ_∞ leaves in the place of that which the linear kernel leaves."""
+    """The late cost with Θ_∞ in place of the late cost with the linear kernel."""
     left = dataset.remaining.sel(objective="least_squares", drop=True)
     return dataset.assign(stall=dataset.stall * left.sel(kernel_rank="definite") / left.sel(kernel_rank="deficient"))
 
@@ -83,7 +83,7 @@ CLAIMS = (
         place="§3; §4",
         statement="Between the data a wide network follows the same kernel gradient, extended by the kernel.",
         paper="in the limit (no rate)",
-        measure="as kernel_gradient.on_data, at points of the circle that are not data",
+        measure="as in kernel_gradient.on_data, but at points of the circle that are not data",
         figure="kernel_gradient_widths",
         check=lambda data: _rates(data, "off_data"),
         controls=(_OTHER,),

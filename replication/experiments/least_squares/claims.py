@@ -1,4 +1,4 @@
-"""The claims of least squares (paper §5), their criteria and their negative controls."""
+"""The claims on least squares (paper §5), their criteria and their negative controls."""
 
 import math
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from . import controls
 from .statistics import decay, fitted_rates, members, optimal_time, spearman, whitened
 
 RATE_BAND = (0.85, 1.15)
-"""Equivalence band of fitted decay rate ÷ λ_k."""
+"""Equivalence band of the fitted decay rate ÷ λ_k."""
 TIME_FACTOR = 1.5
-"""The measured best time is to be within this factor of the predicted one."""
+"""The measured best time has to lie within this factor of the predicted best time."""
 GAIN = 1.5
-"""Test error at the end over that at the best time: a one-sided margin above 1."""
+"""Smallest test error at the end ÷ test error at the best time."""
 ROUNDING = 1e-5
-"""Of a norm in float32 (machine precision 6e-8) over tens of steps."""
+"""Rounding error of a norm in float32 (machine precision 6e-8) over tens of steps."""
 MEAN_BAND, COVARIANCE_BAND, VARIANCE_BAND, NORMAL_BAND = 0.25, 0.35, (0.85, 1.15), 0.06
 """Equivalence bands of the law of f_t: see ``least_squares.gaussian``."""
 
@@ -95,7 +95,7 @@ def _check_gaussian(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _largest(name: str, samples: np.ndarray, expected: np.ndarray | float, band: float) -> Statistic:
-    """The largest distance of the mean of samples (S, M) from what is expected, by a simultaneous band."""
+    """The largest distance between the mean of samples (S, M) and its expected value, with a simultaneous band."""
     average, half_width = simultaneous_band(samples)
     distance = np.abs(average - expected)
     low = np.maximum(distance - half_width, 0).max()
@@ -208,7 +208,7 @@ CLAIMS = (
         id="least_squares.bounded",
         place="§4.2; §5",
         statement="For least squares ‖d_t‖ decreases in training, and its integral stays bounded as the width grows.",
-        paper="stochastically bounded, as the norm decreases",
+        paper="stochastically bounded, because the norm decreases",
         measure="for labels without noise, the largest rise of a network's ‖d_t‖ from one recorded time to the next "
         "(the solver's steps leave an error), and the exponent in n of the mean of ∫‖d_t‖dt over all of training",
         figure=_FIGURE,
