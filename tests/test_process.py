@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from scripts_fixtures import ROOT, TINY, finish, in_background, start, stored
+from scripts_fixtures import CELLS, ROOT, assert_same, copy_cells, finish, in_background, start, stored
 
 PROGRAM = """\
 import sys, time
@@ -210,10 +210,23 @@ def test_a_worker_has_one_thread_of_every_library() -> None:
     assert out == b"[('openblas', 1), ('openblas', 1), ('openmp', 1)]\n"
 
 
+# Help
+
+
+def test_help_is_quick_and_says_how_to_choose() -> None:
+    command = [sys.executable, "-X", "importtime", str(ROOT / "scripts" / "run.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    for part in ("+exp=fig1", "+exp=ci/fig1", "+exp=literal/fig1", "conf/exp", "'widths=[100,1000]'"):
+        assert part in done.stdout
+    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "hydra" in imported
+    assert not imported & {"torch", "numpy", "scipy", "xarray", "matplotlib", "wandb", "replication"}
+
+
 # A whole run
 
 
-def test_a_run_in_a_poor_place(tmp_path: Path) -> None:
+def test_a_run_in_a_poor_place(tiny: Path, tmp_path: Path) -> None:
     """In the background of a script, with an ASCII terminal, without a home or git."""
     (tmp_path / "bin").mkdir()
     poor = {
@@ -225,19 +238,21 @@ def test_a_run_in_a_poor_place(tmp_path: Path) -> None:
         "PYTHONIOENCODING": "ascii",
     }
     results = tmp_path / "results"
-    options = [*TINY, "tracking=offline", f"results={results}"]
+    copy_cells(tiny, results, "main")
+    options = [*CELLS, "tracking=offline", f"results={results}"]
     done = finish(start(*options, place=tmp_path / "place", before=in_background(), **poor))
     assert (done.returncode, done.stderr) == (0, "")
     assert r"sup|mean \u2212 limit|" in done.stdout
     (folder,) = (results / "runs").iterdir()
     assert "mean − limit" in (folder / "CLAIMS.md").read_text(encoding="utf-8")
     assert len(list(folder.glob("wandb/offline-run-*"))) == 1
-    assert stored(results)
+    assert_same(stored(results), stored(tiny))
 
 
-def test_a_run_whose_reader_is_gone(tmp_path: Path) -> None:
+def test_a_run_whose_reader_is_gone(tiny: Path, tmp_path: Path) -> None:
     place, results = tmp_path / "place", tmp_path / "results"
-    with start(*TINY, f"results={results}", place=place, PYTHONUNBUFFERED="1") as process:
+    copy_cells(tiny, results, "limit")
+    with start(*CELLS, f"results={results}", place=place, PYTHONUNBUFFERED="1") as process:
         assert process.stdout
         assert process.stderr
         process.stdout.close()

@@ -128,15 +128,16 @@ CLAIMS = (
     Claim(
         id="multi_output.independent",
         place="§6",
-        statement="A wide network with several outputs behaves like as many scalar networks trained independently.",
+        statement="A wide network with several outputs behaves like as many scalar networks that are trained "
+        "independently.",
         paper="asymptotically (no rate)",
-        measure="for least squares, the exponent in n of the largest distance over time (geometric mean over "
-        "networks), on and off the data, between the changes of the outputs and the changes of independently drawn "
-        "scalar networks that start from the same residuals; two independent kernels differ like n^{−1/2}",
+        measure="for least squares, the exponent in n of the largest distance over time, on and off the data, between "
+        "the changes of the outputs and those of scalar networks (geometric mean over networks). The scalar networks "
+        "are drawn independently and start from the same residuals; n^{−1/2} is expected from their kernels",
         figure="multi_output",
         check=_check,
         controls=(Control("a quadratic cost that couples the outputs", _coupled),),
-        note="the f_0 of independently drawn networks differ too; prop1.independence compares them",
+        note="because the networks are drawn independently, their f_0 differ, too; prop1.independence compares these",
         history=(
             "at first with scalar networks that had the hidden initialization of the one with several outputs, on the "
             "data alone, and exponents from −0.7 to −0.3",
