@@ -1,8 +1,8 @@
 """Several outputs (paper §6): a wide network with n_L outputs behaves like n_L scalar networks trained independently.
 
-A network with three outputs, and three scalar networks that are drawn independently of it and of each other: trained by
-gradient flow, for least squares and, for a control, for a quadratic cost that couples the outputs. Each scalar network
-starts from the residual of its output, so that in the limit, in which the kernel is the same, both change alike.
+A network with three outputs is compared with three scalar networks, which are drawn independently of it and of each
+other. All are trained by gradient flow, for least squares and, as a control, for a quadratic cost that couples the
+outputs. Each scalar network starts with the residual of its output, so that both change alike in the limit.
 """
 
 import math
@@ -29,12 +29,12 @@ from ..training import GradientFlow
 COSTS = ("least_squares", "coupled")
 OUTPUTS = 3
 COUPLING = 0.8
-"""M_kk' of the control's cost for k ≠ k', where M_kk = 1."""
+"""M_kk' for k ≠ k' in the cost of the control; M_kk = 1."""
 BLOCK_SIZE = 20
 TIMES = 9
-"""Times at which the functions are compared, t = 0 included."""
+"""Number of times at which the functions are compared, including t = 0."""
 RATE = (-0.65, -0.35)
-"""Exponents like the −1/2 of two independent kernels' distance."""
+"""Exponents around −1/2, as for the distance of two independent kernels."""
 
 
 @dataclass(kw_only=True)
@@ -115,7 +115,7 @@ def _check(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _coupled(dataset: xr.Dataset) -> xr.Dataset:
-    """The networks trained on the cost that couples the outputs, in the place of the others."""
+    """Use the networks trained on the cost that couples the outputs instead of the others."""
     coupled = select(dataset, cost="coupled")
     return coupled.assign(cost=("network", ["least_squares"] * coupled.sizes["network"]))
 
@@ -152,7 +152,7 @@ class Trained:
 
 
 class MultiOutput(Experiment[Config, Trained]):
-    """Outputs of one network against scalar networks, for both costs and every width."""
+    """Outputs of one network beside scalar networks, for both costs and every width."""
 
     name = "multi_output"
     version = 3
@@ -175,7 +175,7 @@ class MultiOutput(Experiment[Config, Trained]):
         """Train the network on the cell's cost, and scalar networks by least squares.
 
         f (network, time, point, output): its functions at inputs and probes; scalar (…): f_0 plus the changes of the
-        scalar networks; distance (network): sup over the times of their root mean square distance.
+        scalar networks; distance (network): the largest root mean square distance over the times.
         """
         trained, setting = cell.setting, cell.setting.setting
         at, target = (values.to(device) for values in problem(setting, cell.stream("data")))
@@ -200,7 +200,7 @@ class MultiOutput(Experiment[Config, Trained]):
         )
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """All networks along one dimension; f and scalar of the first of each width alone."""
+        """All networks along one dimension; f and scalar only for the first network of each width."""
         networks = parts["network"]
         first = networks.seed == 0
         return (

@@ -1,7 +1,7 @@
 """Proposition 2 (paper §4.2): Θ_∞⁽ᴸ⁾ is positive definite on the unit sphere for a non-polynomial σ and L ≥ 2.
 
-The smallest eigenvalue of Θ_∞⁽ᴸ⁾ on random points, for several nonlinearities and depths, against its rounding error;
-and where it must vanish: for polynomial σ, for L = 1, and without biases on antipodal pairs or along a ray.
+The smallest eigenvalue of Θ_∞⁽ᴸ⁾ on random points is compared with its rounding error, for several nonlinearities and
+depths. It must be 0 for polynomial σ, for L = 1, and without biases on antipodal pairs or along a ray.
 """
 
 import math
@@ -25,12 +25,12 @@ BLOCK_SIZE = 20
 POLYNOMIAL = {"identity": 1, "quadratic": 2}
 """Polynomial nonlinearities → degree."""
 RESOLVED = 1e-13
-"""Relative error of a float64 kernel entry and of its eigenvalues: λ_min counts as positive above N·RESOLVED·λ_max."""
+"""Relative error of float64 kernel entries and eigenvalues: λ_min counts as positive above N·RESOLVED·λ_max."""
 
 
 @dataclass(kw_only=True)
 class SpherePoints:
-    """Points of the unit sphere in n_0 dimensions on which the rank for polynomial σ is counted."""
+    """Points of the unit sphere in n_0 dimensions, for the rank of polynomial σ."""
 
     n_0: int
     points: int
@@ -38,7 +38,7 @@ class SpherePoints:
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Configurations of ``points`` random points in n_0 dimensions, ``seeds`` of them, for each σ and depth 1 … depth.
+    """``seeds`` sets of ``points`` random points in n_0 dimensions, for each σ and depth 1 … depth.
 
     ranks: the points for polynomial σ; pairs: antipodal pairs ±x, for the kernel of ReLU without biases.
     """
@@ -76,9 +76,9 @@ def sphere(n: int, n_0: int, stream: torch.Generator) -> Tensor:
 
 
 def spread_out(n: int, n_0: int, stream: torch.Generator) -> Tensor:
-    """Random points of the unit sphere, (n, n_0), each the one of 30 that is farthest from those before.
+    """Random points of the unit sphere, (n, n_0). Each is the one of 30 that is farthest from the earlier points.
 
-    Two that nearly coincide would make the rank less than rounding can tell.
+    If two points nearly coincided, rounding would hide the rank.
     """
     points = sphere(1, n_0, stream)
     while len(points) < n:
@@ -107,12 +107,12 @@ def predicted_rank(degree: int, depth: int, n_0: int, points: int) -> int:
 
 
 def bound(dataset: xr.Dataset) -> float:
-    """What rounding leaves of λ_min/λ_max = 0."""
+    """The rounding error of λ_min/λ_max."""
     return float(dataset.attrs["points"]) * RESOLVED
 
 
 def general(dataset: xr.Dataset) -> list[str]:
-    """The nonlinearities that are no polynomials."""
+    """The nonlinearities that are not polynomials."""
     return [str(name) for name in dataset.sigma.values if name not in POLYNOMIAL]
 
 
@@ -161,13 +161,13 @@ def _check_ray(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _shallow(dataset: xr.Dataset) -> xr.Dataset:
-    """L = 1 in the place of every depth."""
+    """Use L = 1 at every depth."""
     one = dataset.smallest.isel(depth=[0] * dataset.sizes["depth"])
     return dataset.assign(smallest=(dataset.smallest.dims, one.values))
 
 
 def _polynomials(dataset: xr.Dataset) -> xr.Dataset:
-    """The quadratic σ in the place of the others."""
+    """Use the quadratic σ instead of the others."""
     values = dataset.smallest.sel(sigma=["quadratic"] * dataset.sizes["sigma"]).values
     return dataset.assign(smallest=(dataset.smallest.dims, values))
 
@@ -256,7 +256,7 @@ CLAIMS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Spectra:
-    """Kernels of each σ and depth 1 … depth, and the numbers of points on which their spectra are taken."""
+    """Kernels of each σ and depth 1 … depth, and the numbers of points for their spectra."""
 
     n_0: int
     points: int
@@ -268,7 +268,7 @@ class Spectra:
 
 
 class Prop2(Experiment[Config, Spectra]):
-    """Spectra on configurations of random points, and the ranks that they must have for polynomial σ."""
+    """Spectra on sets of random points, and the predicted ranks for polynomial σ."""
 
     name = "prop2"
     version = 3
@@ -319,7 +319,7 @@ class Prop2(Experiment[Config, Spectra]):
         )
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """All configurations along one dimension, with the predicted ranks and the names of what is compared."""
+        """All sets of points along one dimension, with the predicted ranks and the names along other dimensions."""
         predicted = parts["prediction"].predicted.isel(prediction=0, drop=True)
         return (
             parts["configuration"]

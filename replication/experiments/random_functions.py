@@ -1,7 +1,8 @@
-"""The linear model of random functions (paper §3.1): its tangent kernel K̃ tends to K, and its training to that with K.
+"""The linear model of random functions (paper §3.1): its tangent kernel K̃ tends to K, its training to descent with K.
 
-On N points of the unit circle, with points between them, for two kernels: the limiting NTK, from Gaussian functions,
-and a radial kernel, from random Fourier features. The cost is ½‖f − x_1x_2‖², the descent starts from θ = 0.
+The data are N points of the unit circle, with further points between them. There are two kernels: the limiting NTK,
+from Gaussian functions, and a radial kernel, from random Fourier features. The cost is ½‖f − x_1x_2‖²; descent starts
+from θ = 0.
 """
 
 import math
@@ -31,7 +32,7 @@ BLOCK_SIZE = 20
 class Setting:
     """Data and training: N inputs on the circle, points between them, rate and steps of the descent, the kernels.
 
-    network: depth, nonlinearity and β of the limiting NTK; length: of the radial kernel.
+    network: depth, nonlinearity and β of the limiting NTK; length: length of the radial kernel.
     """
 
     n_samples: int
@@ -71,7 +72,7 @@ def points(setting: Setting, stream: torch.Generator) -> Tensor:
 
 
 def kernels(name: str, setting: Setting, x: Tensor) -> tuple[Tensor, Tensor]:
-    """K at the points x (M, 2), and another kernel there for the controls: (M, M) each."""
+    """K at the points x (M, 2), and another kernel for the controls: (M, M) each."""
     if name == "rbf":
         return rbf(setting.length)(x), rbf(1.5 * setting.length)(x)
     network = setting.network
@@ -166,7 +167,7 @@ def _other_kernel(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _reference(dataset: xr.Dataset, **replaced: str) -> xr.Dataset:
-    """Distances to one reference in the place of those to another."""
+    """Replace distances to one reference by distances to another."""
     order = [replaced.get(name, name) for name in dataset.reference.values]
     return dataset.sel(reference=order).assign_coords(reference=dataset.reference.values)
 
@@ -223,7 +224,7 @@ CLAIMS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Models:
-    """Linear models of ``number`` P of random functions with the covariance K; None stands for P → ∞, K itself."""
+    """Linear models of P = ``number`` random functions with the covariance K; None stands for P → ∞, K itself."""
 
     kernel: str
     number: int | None
@@ -231,7 +232,7 @@ class Models:
 
 
 class RandomFunctions(Experiment[Config, Models]):
-    """Models of every P for each kernel, and what the kernels themselves predict."""
+    """Models of every P for each kernel, and the predictions from the kernels."""
 
     name = "random_functions"
     version = 1
@@ -254,12 +255,12 @@ class RandomFunctions(Experiment[Config, Models]):
                 )
 
     def measure(self, cell: Cell[Models], seed: int, device: str, progress: Progress) -> xr.Dataset:
-        """A model's tangent kernel and training, or what K predicts of them; in float64.
+        """The tangent kernel and the training of a model, or their predictions from K; in float64.
 
-        deviation (model, reference): ‖K̃ − K‖_F on all points; on_data, off_data (model, reference): the largest
-        distance in ‖·‖_{p^in} over the steps, and the root mean square between the data at the end, between the
-        descent on θ and kernel gradient descent with the reference: K̃ itself, K or, for the controls, another kernel;
-        f (model, angle): the trained function. limit (prediction, angle): the function trained with K; expected
+        deviation (model, reference): ‖K̃ − K‖_F on all points; on_data, off_data (model, reference): the distance
+        between descent on θ and kernel gradient descent with the reference, which is K̃ itself, K or, for the controls,
+        another kernel: the largest ‖·‖_{p^in} over the steps, and the root mean square off the data at the end; f
+        (model, angle): the trained function. limit (prediction, angle): the function trained with K; expected
         (prediction): ``expected_deviation``.
         """
         name, number, setting = cell.setting.kernel, cell.setting.number, cell.setting.setting
@@ -297,7 +298,7 @@ class RandomFunctions(Experiment[Config, Models]):
 
 
 def _train(model: LinearModel, x: Tensor, target: Tensor, kernels: Sequence[Tensor], setting: Setting) -> xr.Dataset:
-    """The model's descent from θ = 0 against kernel gradient descent with its tangent kernel, K and another kernel."""
+    """The model's descent from θ = 0, and kernel gradient descent with its tangent kernel, K and another kernel."""
     n = len(target)
     tangent = model.tangent_kernel(x)
     theta = torch.zeros(model.number, dtype=torch.float64, device=x.device)

@@ -23,9 +23,9 @@ MARGIN = 0.03
 """Means within this distance count as close: the targets span 0.7, and Bayesian inference is 0.056 away."""
 SPREAD_BAND, COVERAGE_BAND = (0.93, 1.07), (0.76, 0.84)
 NARROW_SPREAD, NARROW_COVERAGE = (0.9, 1.1), (0.77, 0.83)
-"""Allowed coverage of the narrow networks. With the law of Bayesian inference it would be 0.75 at n = 50."""
+"""Allowed spread and coverage of the narrow networks. By the law of Bayesian inference the coverage would be 0.75."""
 FALL_BAND = (0.9, 1.1)
-"""Allowed deviation of the sd on the data from the limit's, early in training; with one more layer it is a fifth."""
+"""Allowed ratio of the sd on the data to the limit's, early in training; one more layer changes it by a fifth."""
 SHAPE = 0.3
 """Largest skewness and excess kurtosis that count as Gaussian."""
 NEGLIGIBLE = 0.02

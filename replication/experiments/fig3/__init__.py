@@ -1,8 +1,9 @@
 """Figure 3 (paper §6.3): convergence along the second kernel principal component of a batch of MNIST digits.
 
-Networks are trained from f_θ(0) towards f_θ(0) + 0.5 f⁽²⁾, and f_θ(t) − f* = g_t + h_t is followed, along f⁽²⁾ and
-orthogonal to it. f⁽²⁾ is that of the limit kernel Θ_∞⁽ᴸ⁾, by diagonalization, so that a network depends on no other;
-the paper takes it from one wide network, by power iteration, and so do the principal components that are drawn.
+Networks are trained from f_θ(0) towards f_θ(0) + 0.5 f⁽²⁾. The error f_θ(t) − f* = g_t + h_t is followed along f⁽²⁾ (g)
+and orthogonal to it (h). Here f⁽²⁾ belongs to the limit kernel Θ_∞⁽ᴸ⁾ and is found by diagonalization, so that no
+network depends on another. The paper takes it from one wide network, by power iteration; so does the left panel of the
+figure.
 """
 
 import math
@@ -45,10 +46,10 @@ def _work(setting: Setting) -> float:
 
 
 class Fig3(Experiment[Config, Setting]):
-    """Networks that are trained along f⁽²⁾, the limit that they are compared with, and limits of other batches.
+    """Networks that are trained along f⁽²⁾, their limit, and limits of other batches.
 
-    Kinds: network, of which the variant main is trained and the variant initial is not; descent, trained by gradient
-    descent to be compared with gradient flow; rates, largest learning rates; limit; batch, limits of other batches.
+    Kinds: network (the variant main is trained, the variant initial is not); descent, trained by gradient descent, for
+    a comparison with gradient flow; rates, largest learning rates; limit; batch, limits of other batches.
     """
 
     name = "fig3"
@@ -88,7 +89,7 @@ class Fig3(Experiment[Config, Setting]):
             yield ensemble("rates", setting, range(count), width=width)
 
     def measure(self, cell: Cell[Setting], seed: int, device: str, progress: Progress) -> xr.Dataset:
-        """What ``measure`` says of a limit kernel, or of one network: at t = 0, trained, or its largest rate."""
+        """Measure a limit kernel or one network: at t = 0, in training, or its largest learning rate."""
         setting, network = cell.setting, cell.setting.network
         if isinstance(setting, Spectrum):
             other = replace(setting.batch, seed=seed).digits(cell.draw)
@@ -103,7 +104,7 @@ class Fig3(Experiment[Config, Setting]):
         weight = DeferredWeight if flow else DenseWeight
 
         def draw() -> Network:
-            # Not the networks on which the criteria were explored.
+            # A stream of its own: the criteria were explored on other networks.
             stream = cell.stream("fresh network", width, seed)
             return network.draw(x.shape[1], width, generator=stream, device=device, weight=weight.draw)
 
@@ -114,11 +115,11 @@ class Fig3(Experiment[Config, Setting]):
         return measure.initial(tangent_kernel(draw(), x.to(device)), reference, starts).drop_vars("functions")
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """Everything that the figures and the claims read, one dimension for each kind but the limit.
+        """The data for figures and claims, with one dimension for each kind except the limit.
 
-        network: trained networks and, with NaN for what training would tell, those at t = 0 only; descent_…: networks
-        trained by gradient descent; rates_…: largest learning rates; limit_…, along batch: limit kernels. functions
-        (component, digit): the principal components that are drawn, of the first of the widest networks.
+        network: trained networks, and networks at t = 0 only, which have NaN for the results of training; descent_…:
+        networks trained by gradient descent; rates_…: largest learning rates; limit_…, along batch: limit kernels.
+        functions (component, digit): the principal components in the figure, from the first of the widest networks.
         """
         networks = parts["network"]
         first = select(networks, variant="main", width=max(config.widths), seed=config.seeds[0]).isel(network=0)

@@ -33,28 +33,28 @@ from .statistics import (
 )
 
 FALL = 1.25
-"""Ratio between the narrowest and the widest networks of the trend that counts as a fall: a margin above 1."""
+"""The least ratio between the narrowest and the widest networks of the trend that counts as a decrease."""
 SHARE, REST = (2 / 3, 3 / 2), (-0.2, 0.2)
-"""Inflation's part of the whole speed-up that counts as explaining it, and what solver and grid may miss."""
+"""Inflation explains the speed-up if its share of it lies in the first range; the second is for solver and grid."""
 SPEED_UP = (-1.0, -0.2)
-"""Exponent in n of the speed-up: inflation is ∝ 1/n in wide networks and saturates in narrow ones; n⁰ is outside."""
+"""Exponents in n of the speed-up: inflation is ∝ 1/n in wide networks and saturates in narrow ones; 0 is excluded."""
 TEN = (10 / math.sqrt(2), 10 * math.sqrt(2))
-"""About ten: nearer to 10 than to 5 or 20, on a scale of ratios."""
+"""“About ten” means nearer to 10 than to 5 or 20, on a scale of ratios."""
 WIDTH = math.log(3)
-"""Largest half-width, in ln, of a prediction that says anything."""
+"""A prediction with a larger half-width, in ln, decides nothing."""
 EARLY, LATE = 1 / 3, 1 / 2
-"""The part of inflation that the cross term undoes until half-time, at most, and late in training, at least."""
+"""The cross term undoes at most the first part of inflation until half-time, and at least the second one late."""
 AGREEMENT = 0.01
-"""Largest difference of the two solvers, in the units of f: 2 % of the goal, 0.5 away, about a line in the figure."""
+"""Largest difference of the two solvers, in the units of f: 2 % of the distance to the goal, about a line's width."""
 CLOSE = 0.05
 """Largest distance of the widest networks' ‖g_t‖ from the limit curve, which falls from 0.5, and f⁽²⁾'s from f_∞⁽²⁾."""
 WIDEST = 10000
-"""The paper's widest networks, which that is for: narrower ones decide nothing."""
+"""The paper's widest networks; ``CLOSE`` applies to them only, and narrower ones decide nothing."""
 INSIDE = (-1.0, 1.0)
 
 
 def _inside(dataset: xr.Dataset, quantity: str, measure: Measure) -> list[Statistic]:
-    """Where the drawn networks that are wider than the trend are in its prediction."""
+    """The place in the prediction of the trend of drawn networks that are wider than the trend."""
     statistics = []
     for width in predicted(dataset):
         prediction, name = predict(dataset, measure, width), f"{quantity} in its prediction (±1), n={width}"
@@ -83,7 +83,7 @@ def _check_footnote3(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _worst_of_widest(dataset: xr.Dataset, quantity: str, measure: Measure) -> Statistic:
-    """The largest of a number over the drawn networks of the widest width, if that is beyond the trend."""
+    """The largest number among the drawn networks of the widest width, if this width is beyond the trend."""
     widest = dataset.attrs["widths"][-1]
     if widest not in predicted(dataset) or widest < WIDEST:
         return undecided(f"{quantity} (n ≥ {WIDEST})", (0.0, CLOSE))

@@ -1,4 +1,4 @@
-"""What Figure 3 measures: on limit kernels, on networks before training, along training, and against learning rates."""
+"""Measurements of Figure 3: limit kernels, networks at t = 0 and in training, and largest learning rates."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -20,22 +20,22 @@ from ...training import DivergenceError, GradientDescent, State
 from .settings import Batch, TrainingConfig
 
 TIMES = 161
-"""Points of the grid of times."""
+"""Number of points of the grid of times."""
 COMPONENTS = 3
-"""Principal components that are followed, as in the paper."""
+"""Number of principal components, as in the paper."""
 BRACKET = (0.5, 2.0)
-"""Where the largest learning rate is sought, ÷ the bound 2/max_t λ₁(t)."""
+"""The range of the search for the largest learning rate, ÷ the bound 2/max_t λ₁(t)."""
 
 
-@lru_cache(maxsize=2)  # of the whole batch and of the rates' part of it
+@lru_cache(maxsize=2)  # for the whole batch, and for the part of it that the rates use
 def limit_components(batch: Batch, draw: int, depth: int, nonlinearity: str, beta: float) -> PrincipalComponents:
-    """The first principal components of a batch with respect to Θ_∞⁽ᴸ⁾, by diagonalization."""
+    """The first principal components of Θ_∞⁽ᴸ⁾ on a batch, by diagonalization."""
     kernel = theta_inf(batch.digits(draw).images, depth=depth, nonlinearity=nonlinearity, beta=beta)
     return principal_components(kernel, count=COMPONENTS)
 
 
 def limit_of(digits: Digits, components: PrincipalComponents) -> xr.Dataset:
-    """What is drawn of a batch, and what networks are compared with.
+    """The limit on the batch, for the figure and for comparison with networks.
 
     limit_functions (component, digit) and eigenvalues_inf (component): f⁽ⁱ⁾ and λ_i of Θ_∞⁽ᴸ⁾; indices and labels
     (digit).
@@ -51,11 +51,11 @@ def limit_of(digits: Digits, components: PrincipalComponents) -> xr.Dataset:
 
 
 def spectrum(x: Tensor, network: NetworkConfig, beta: float) -> xr.Dataset:
-    """The limit kernels of a batch: what the paper says of its principal components.
+    """Eigenvalues and principal components of the limit kernels of a batch.
 
-    limit_eigenvalues (component): λ_i of Θ_∞/N; limit_eigenvalues_beta: with another β; limit_eigenvalues_centred: of
-    the kernel centred on the data, (I − 1/N) Θ_∞ (I − 1/N); limit_constant (component): |⟨f⁽ⁱ⁾, 1⟩_{p^in}|, 1 for a
-    constant function.
+    limit_eigenvalues (component): λ_i of Θ_∞/N; limit_eigenvalues_beta: the same with another β;
+    limit_eigenvalues_centred: the same for the kernel centred on the data, (I − 1/N) Θ_∞ (I − 1/N); limit_constant
+    (component): |⟨f⁽ⁱ⁾, 1⟩_{p^in}|, which is 1 for a constant function.
     """
 
     def components(kernel: Tensor) -> PrincipalComponents:
@@ -78,10 +78,10 @@ def spectrum(x: Tensor, network: NetworkConfig, beta: float) -> xr.Dataset:
 
 
 def initial(kernel: Tensor, reference: PrincipalComponents, stream: torch.Generator | None = None) -> xr.Dataset:
-    """One network's kernel on the batch and its principal components, by power iteration, as in the paper.
+    """The principal components of one network's kernel on the batch, by power iteration, as in the paper.
 
-    eigenvalues (component); overlap (component): |⟨f⁽ⁱ⁾, f_∞⁽ⁱ⁾⟩| with the limit's; functions (component, digit), with
-    the sign of the limit's; rate_0: λ₂(0) = ‖f_∞⁽²⁾‖²_Θ. stream: of the starts of power iteration.
+    eigenvalues (component); overlap (component): |⟨f⁽ⁱ⁾, f_∞⁽ⁱ⁾⟩|; functions (component, digit), with the sign of the
+    limit's; rate_0: λ₂(0) = ‖f_∞⁽²⁾‖²_Θ. stream: for the random starts of power iteration.
     """
     kernel = kernel.cpu()
     direction = reference.functions[1]
@@ -110,8 +110,8 @@ def train(
     """Train towards f* = f_θ(0) + goal·f⁽²⁾ of the limit, and follow f_θ(t) − f* = g_t f⁽²⁾ + h_t.
 
     On a grid of times t: g; h, ‖h_t‖_{p^in}; rate, λ₂(t) = f⁽²⁾ᵀΘ_t f⁽²⁾/N²; cross, ⟨f⁽²⁾, h_t⟩_{Θ_t}; largest, λ₁(t).
-    They obey ġ = −λ₂(t) g − ⟨f⁽²⁾, h⟩_{Θ_t}. Between the solver's steps f comes from its dense output, Θ_t f⁽²⁾ and λ₁
-    are interpolated linearly. And what ``initial`` measures at t = 0, with its stream; steps; all as one network.
+    They obey ġ = −λ₂(t) g − ⟨f⁽²⁾, h⟩_{Θ_t}. Between the solver's steps f comes from its dense output; Θ_t f⁽²⁾ and λ₁
+    are interpolated linearly. The result also has the measurements of ``initial`` at t = 0, with its stream, and steps.
     """
     device = network.weights[0].device
     x, direction = x.to(device), reference.functions[1].to(device)
@@ -158,11 +158,11 @@ def largest_rate(
     training: TrainingConfig,
     resolution: float,
 ) -> xr.Dataset:
-    """The largest learning rate with which the cost falls at every step to the time of training, by bisection.
+    """The largest learning rate at which the cost falls at every step of the training, by bisection.
 
-    bound: 2/max_t λ₁(t), along the gradient flow of the same network; bound_0: 2/λ₁(0); monotone, broken: the largest
+    bound: 2/max_t λ₁(t) along the gradient flow of the same network; bound_0: 2/λ₁(0); monotone, broken: the largest
     rate that descends monotonically and the smallest that does not, within a factor 1 + resolution, as multiples of
-    the bound; NaN where there is none between half the bound and twice the bound.
+    the bound; NaN if it is not between half the bound and twice the bound.
     """
     network = draw()
     device = network.weights[0].device
@@ -208,7 +208,7 @@ def largest_rate(
 def _towards(
     direction: Tensor, network: Network, x: Tensor, training: TrainingConfig
 ) -> tuple[Tensor, Iterator[State]]:
-    """The target f* = f_θ(0) + goal · direction, and the training towards it."""
+    """The states of a training towards the target f* = f_θ(0) + goal · direction, and the target."""
     tangent = Tangent(network, x)
     target = tangent.output + training.goal * direction
     if training.solver == "gradient_flow":
@@ -217,7 +217,7 @@ def _towards(
 
 
 def _largest(kernel: Tensor, start: Tensor) -> tuple[float, Tensor]:
-    """λ₁ of a kernel and its f⁽¹⁾, (1, N, 1), by power iteration from one that is near."""
+    """λ₁ and f⁽¹⁾, (1, N, 1), of a kernel, by power iteration from a function that is near f⁽¹⁾."""
     v = start[0]
     value = 0.0
     for _ in range(200):

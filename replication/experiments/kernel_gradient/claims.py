@@ -8,7 +8,7 @@ from ...study.statistics import Statistic, exactly, geometric, rate
 from .settings import COSTS
 
 DIFFERENCE = 1e-6
-"""Relative error that a central difference in time leaves: ε² = 10⁻¹⁰ of the third derivative, rounding over ε."""
+"""Relative error of a central difference in time: ε² = 10⁻¹⁰ times the third derivative, and rounding over ε."""
 
 
 def _rates(dataset: xr.Dataset, quantity: str) -> list[Statistic]:
@@ -42,12 +42,12 @@ def _check_stall(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _swapped(dataset: xr.Dataset, dimension: str, order: list[str]) -> xr.Dataset:
-    """The numbers of other references, kernels, … in the place of the true ones."""
+    """Replace the numbers of the true references, kernels, … by those of others."""
     return dataset.sel({dimension: order}).assign_coords({dimension: dataset[dimension].values})
 
 
 def _definite(dataset: xr.Dataset) -> xr.Dataset:
-    """The cost that Θ_∞ leaves in the place of that which the linear kernel leaves."""
+    """Replace the late cost with the linear kernel by the late cost with Θ_∞."""
     left = dataset.remaining.sel(objective="least_squares", drop=True)
     return dataset.assign(stall=dataset.stall * left.sel(kernel_rank="definite") / left.sel(kernel_rank="deficient"))
 

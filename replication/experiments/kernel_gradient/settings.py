@@ -1,4 +1,4 @@
-"""What the experiment on kernel gradient descent can be asked for."""
+"""The config of the experiment on kernel gradient descent, and the checks of its values."""
 
 import math
 from dataclasses import dataclass

@@ -16,11 +16,11 @@ from .statistics import decay, fitted_rates, members, optimal_time, spearman, wh
 RATE_BAND = (0.85, 1.15)
 """Equivalence band of fitted decay rate ÷ λ_k."""
 TIME_FACTOR = 1.5
-"""The measured best time is to be within this factor of the predicted one."""
+"""The measured best time must agree with the predicted one up to this factor."""
 GAIN = 1.5
-"""Test error at the end over that at the best time: a one-sided margin above 1."""
+"""The least ratio of the test error at the end to that at the best time."""
 ROUNDING = 1e-5
-"""Of a norm in float32 (machine precision 6e-8) over tens of steps."""
+"""Rounding of a norm in float32 (machine precision 6e-8) over tens of steps."""
 MEAN_BAND, COVARIANCE_BAND, VARIANCE_BAND, NORMAL_BAND = 0.25, 0.35, (0.85, 1.15), 0.06
 """Equivalence bands of the law of f_t: see ``least_squares.gaussian``."""
 
@@ -95,7 +95,7 @@ def _check_gaussian(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _largest(name: str, samples: np.ndarray, expected: np.ndarray | float, band: float) -> Statistic:
-    """The largest distance of the mean of samples (S, M) from what is expected, by a simultaneous band."""
+    """The largest distance of the mean of samples (S, M) from the expected values, by a simultaneous band."""
     average, half_width = simultaneous_band(samples)
     distance = np.abs(average - expected)
     low = np.maximum(distance - half_width, 0).max()

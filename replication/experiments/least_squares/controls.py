@@ -1,4 +1,4 @@
-"""The negative controls of the claims of least squares: datasets in which a claim must fail."""
+"""The negative controls of least squares: data on which a claim must fail."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from ...study.experiment import select
 
 
 def with_reference(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
-    """Another kernel's closed form in the place of Θ_∞'s."""
+    """Replace the closed form of Θ_∞ by that of another kernel."""
 
     def replaced(dataset: xr.Dataset) -> xr.Dataset:
         order = [name, *dataset.reference.values[1:]]
@@ -19,12 +19,12 @@ def with_reference(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
 
 
 def with_case(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
-    """Another case of f_∞ in the place of the limit."""
+    """Replace the limit f_∞ by another case."""
     return lambda dataset: dataset.sel(case=[name]).assign_coords(case=["limit"])
 
 
 def as_variant(source: str, variant: str) -> Callable[[xr.Dataset], xr.Dataset]:
-    """The networks of one variant, at each width there is of the other, in the place of the latter."""
+    """Use the networks of ``source`` as those of ``variant``, at every width of the latter."""
 
     def replaced(dataset: xr.Dataset) -> xr.Dataset:
         networks, copies = select(dataset, variant=source), []
@@ -41,31 +41,31 @@ def as_variant(source: str, variant: str) -> Callable[[xr.Dataset], xr.Dataset]:
 
 
 def one_rate(dataset: xr.Dataset) -> xr.Dataset:
-    """The mean of the rates in the place of each."""
+    """Replace each rate by the mean of the rates."""
     rates = dataset.rates.copy()
     rates[:] = rates.mean(dim="mode")
     return dataset.assign(rates=rates)
 
 
 def shifted(dataset: xr.Dataset) -> xr.Dataset:
-    """At each time the law of the time before."""
+    """Use at each time the law of the previous time."""
     laws = dataset[["law_mean", "law_covariance"]].isel(time=[0, *range(dataset.sizes["time"] - 1)])
     return dataset.assign({name: (laws[name].dims, laws[name].values) for name in laws})
 
 
 def narrow(dataset: xr.Dataset) -> xr.Dataset:
-    """The narrow networks on the few points in the place of the others."""
+    """Use the narrow networks on the few points instead of the others."""
     variants = np.where(dataset.member_variant == "narrow", "gaussian", "wide")
     return dataset.assign(member_variant=("member", variants))
 
 
 def white_target(dataset: xr.Dataset) -> xr.Dataset:
-    """White noise in the place of the signal."""
+    """Replace the signal by white noise."""
     return dataset.assign(signal=dataset.white)
 
 
 def smooth_noise(dataset: xr.Dataset) -> xr.Dataset:
-    """Label noise whose energy in a component is ∝ λ, of the same total."""
+    """Label noise of the same total energy, whose energy in a component is ∝ λ."""
     return dataset.assign(noise=dataset.noise * dataset.rate / dataset.rate.mean(dim=dataset.rate.dims[1]))
 
 
@@ -78,11 +78,11 @@ def slower(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def theta_spectrum(dataset: xr.Dataset) -> xr.Dataset:
-    """The eigenvalues of Θ_∞ in the place of those of Σ, and the reverse."""
+    """Exchange the eigenvalues of Θ_∞ with those of Σ."""
     return dataset.isel(base=[1, 0]).assign_coords(base=dataset.base.values)
 
 
 def modulated(dataset: xr.Dataset) -> xr.Dataset:
-    """The RBF kernel times a wave in the place of the RBF kernel."""
+    """Replace the RBF kernel by its product with a wave."""
     order = ["modulated", "modulated", *dataset.family.values[2:]]
     return dataset.sel(family=order).assign_coords(family=dataset.family.values)

@@ -1,4 +1,4 @@
-"""What paper §5 predicts without any free parameter: trajectories, laws, test error, components."""
+"""The predictions of paper §5, without free parameters: trajectories, laws, test error, components."""
 
 import math
 from collections.abc import Sequence
@@ -24,13 +24,13 @@ GRID = 121
 
 
 def target(angles: Tensor, concentration: float) -> Tensor:
-    """f*(γ) = exp(c·(cos γ − 1)), all of whose Fourier coefficients are positive and fall with frequency: (M, 1)."""
+    """f*(γ) = exp(c·(cos γ − 1)), (M, 1). All its Fourier coefficients are positive and fall with the frequency."""
     return torch.exp(concentration * (angles.double().cos() - 1))[:, None]
 
 
 @dataclass(frozen=True)
 class Regression:
-    """Regression of f* on N points of the circle, which come first, with the limit kernels there and at others."""
+    """Regression of f* on N points of the circle, with the limit kernels at these and at further points."""
 
     angles: Tensor
     n: int
@@ -83,8 +83,8 @@ class Regression:
     def modes(self, count: int) -> Tensor:
         """An orthonormal basis (‖·‖_{p^in} = 1) of each eigenspace of equispaced data: (count, 2, N).
 
-        1 and, for k ≥ 1, √2 cos kγ and √2 sin kγ: eigenfunctions of every kernel that rotations of the circle leave
-        alone. The second function of k = 0 is 0.
+        1 and, for k ≥ 1, √2 cos kγ and √2 sin kγ: eigenfunctions of every kernel that is invariant under rotations of
+        the circle. For k = 0 the second function is 0.
         """
         waves = torch.arange(count)[:, None] * self.angles[: self.n]
         basis = math.sqrt(2) * torch.stack([waves.cos(), waves.sin()], dim=1)
@@ -158,7 +158,7 @@ def infinity_gaps(regression: Regression, labels: Tensor, f_0: Tensor) -> tuple[
 
 
 def predict(setting: Prediction, stream: torch.Generator) -> xr.Dataset:
-    """What §5 predicts. The stream draws one example of noisy labels and of an f_0.
+    """The predictions of §5. The stream draws one example of noisy labels and of an f_0.
 
     rates (reference, mode): λ_k; predicted, predicted_clean (reference, s): the expected test error, with noise and
     without; law_mean, law_covariance (reference, time, point, …) on the few points; circle_mean, circle_sd (time,

@@ -1,4 +1,4 @@
-"""What is measured: on networks, trained together on the circle or on a few points, and on samples of inputs."""
+"""Measurements on networks, trained together on the circle or on a few points, and on samples of inputs."""
 
 import math
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ from .limit import REFERENCES, Regression
 from .settings import OnCircle, OnFew, Sample, TrainingConfig
 
 FAMILIES = ("rbf, interval", "rbf, circle", "NTK, circle", "modulated")
-"""Kernels whose eigenfunctions' frequencies are counted; the last is a control."""
+"""Kernels for the frequencies of their eigenfunctions; the last one is a control."""
 RESOLVED = 1e-10
-"""Components with a smaller λ_i/λ_1 have eigenfunctions that are rounding."""
+"""If λ_i/λ_1 is smaller than this, the eigenfunction is only rounding."""
 
 
 def times_of(training: TrainingConfig) -> np.ndarray:
-    """0 and the times at which networks on the circle are seen, (times + 1,)."""
+    """0 and the times at which networks on the circle are recorded, (times + 1,)."""
     return np.concatenate([[0.0], np.geomspace(training.first, training.t, training.times)])
 
 
@@ -41,7 +41,7 @@ def noisy_labels(regression: Regression, noise: float, streams: Sequence[torch.G
 def trajectory(
     network: Network, points: Tensor, labels: Tensor, times: Sequence[float], tolerance: float, progress: Progress
 ) -> Tensor:
-    """f_t at all points, the data first, at each time: (times, S, N + M, 1). Each interval is one step if it can be.
+    """f_t at all points, the data first, at each time: (times, S, N + M, 1). Each interval is one step if possible.
 
     Raises DivergenceError.
     """
@@ -69,7 +69,7 @@ def train_on_circle(
     if setting.learning_rate is None:
         f = trajectory(network, points, own, times, setting.training.tolerance, progress)
     else:
-        # Whole steps: the times differ a little from the grid's, by less than a step.
+        # Whole steps: the times may differ from those of the grid by less than a step.
         steps = math.ceil(setting.training.t / setting.learning_rate)
         descent = GradientDescent(setting.learning_rate, steps)
         f = follow(descent.states(network, points[: regression.n], LeastSquares(own)), times).cpu()
@@ -78,7 +78,7 @@ def train_on_circle(
 
 
 def on_circle(setting: OnCircle, f: Tensor, labels: Tensor) -> xr.Dataset:
-    """What f_t says on the circle: f (times, S, N + M, 1), the data first, and labels (S, N, 1).
+    """Measurements of f_t on the circle: f (times, S, N + M, 1), the data first, and labels (S, N, 1).
 
     With e_t = f_t − labels on the data: error (network, t): mean of (f_t − f*)² off the data; component (network, t,
     mode): ⟨P_k e_0, e_t⟩_{p^in}, P_k onto the eigenspace of frequency k; norm (network, t): ‖e_t‖_{p^in}; rest
@@ -125,7 +125,7 @@ def train_on_few(setting: OnFew, network: Network, progress: Progress) -> xr.Dat
 
 
 def on_few(setting: OnFew, f: Tensor) -> xr.Dataset:
-    """What f_t says on the few points and the probes: f (times, S, N + M, 1).
+    """Measurements of f_t on the few points and the probes: f (times, S, N + M, 1).
 
     f (member, time, point); captured (member, direction): ⟨f⁽ⁱ⁾, f_0⟩²_{p^in} for the components f⁽ⁱ⁾ of Σ.
     """
@@ -163,8 +163,8 @@ def sample_components(setting: Sample, stream: torch.Generator) -> dict[str, np.
 def sample_frequencies(setting: Sample, stream: torch.Generator) -> dict[str, np.ndarray]:
     """λ_i/λ_1 and the sign changes of f⁽ⁱ⁾ from one point to the next, for each of ``FAMILIES``: (families, N) each.
 
-    Points uniform on [−π, π], as numbers or on the circle, where the last is next to the first. Both NaN where λ_i is
-    not resolved.
+    The points are uniform on [−π, π], as numbers or on the circle, where the last is next to the first. If λ_i is not
+    resolved, both are NaN.
     """
     network = setting.network
     points = random_angles(setting.n_samples, stream)

@@ -1,4 +1,4 @@
-"""The config of least squares, what each of its values may be, and the settings of the cells that follow."""
+"""The config of least squares, the checks of its values, and the settings of the cells."""
 
 import math
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class FewConfig:
 
 @dataclass(kw_only=True)
 class TrainingConfig:
-    """Gradient flow on the circle, seen at t = 0 and at ``times`` times from ``first`` to t, equally spaced in ln t."""
+    """Gradient flow on the circle, recorded at t = 0 and ``times`` times from ``first`` to t, equidistant in ln t."""
 
     first: float
     t: float
@@ -76,7 +76,8 @@ class DescentConfig(SeedsAtWidths):
 class SamplesConfig:
     """Components without networks: ``seeds`` samples of n_samples inputs, each with ``draws`` of white label noise.
 
-    length: of the radial kernel; wave_number: of the control, the radial kernel times cos(wave_number·(x − x')).
+    length: length of the radial kernel; wave_number: for the control, the radial kernel times cos(wave_number·(x
+    − x')).
     """
 
     seeds: int
@@ -96,9 +97,9 @@ class SamplesConfig:
 class Config(BaseConfig):
     """Ensembles of networks on the circle (noisy, clean, and the controls linear, descent) and on a few points.
 
-    noisy: with label noise, at several widths; wide_seeds: of the widest of these; clean_seeds: networks of each of
-    these widths without label noise; linear: σ = identity, whose kernel has a null space; descent: at too large a rate;
-    gaussian: on the few points; narrow: its control.
+    noisy: with label noise, at several widths; wide_seeds: number of networks of the widest one; clean_seeds: number of
+    networks without label noise, at each of these widths; linear: σ = identity, whose kernel has a null space; descent:
+    at too large a rate; gaussian: on the few points; narrow: the control for gaussian.
     """
 
     network: NetworkConfig
@@ -140,7 +141,7 @@ class Config(BaseConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """Networks that are trained; the variant tells their random numbers from those of others of the same width."""
+    """Networks that are trained; each variant has its own random numbers."""
 
     variant: str
     width: int
@@ -149,7 +150,7 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class OnCircle(Trained):
-    """On the circle; learning_rate: of gradient descent, None for gradient flow."""
+    """Networks on the circle; learning_rate: of gradient descent, or None for gradient flow."""
 
     circle: CircleConfig
     training: TrainingConfig
@@ -158,7 +159,7 @@ class OnCircle(Trained):
 
 @dataclass(frozen=True, kw_only=True)
 class OnFew(Trained):
-    """On the few points, towards f* of a concentration; tolerance: of gradient flow."""
+    """Networks on the few points, trained towards f* of a concentration; tolerance: of gradient flow."""
 
     few: FewConfig
     concentration: float
@@ -167,7 +168,7 @@ class OnFew(Trained):
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A sample of inputs, with kernels there: see ``SamplesConfig``."""
+    """A sample of inputs, with its kernels: see ``SamplesConfig``."""
 
     network: NetworkConfig
     n_samples: int
@@ -178,7 +179,7 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """The data and times for which paper §5 predicts what networks do."""
+    """The data and times of the predictions of paper §5."""
 
     network: NetworkConfig
     circle: CircleConfig

@@ -1,4 +1,4 @@
-"""The statistics that the claims of least squares decide on and its figures show."""
+"""The statistics of least squares, for its claims and figures."""
 
 import math
 
@@ -17,8 +17,8 @@ def members(dataset: xr.Dataset) -> xr.Dataset:
 def optimal_time(times: np.ndarray, errors: np.ndarray) -> float:
     """The t > 0 that minimizes a curve (times,): the vertex of a parabola in ln t, kept inside the grid.
 
-    The parabola is fitted to the points within a factor 3 of the lowest: along a flat minimum the lowest point of a
-    mean of noisy curves wanders.
+    The parabola is fitted to the points within a factor 3 of the lowest one: in a flat minimum the lowest point of a
+    noisy curve is arbitrary.
     """
     t, error = times[times > 0], errors[times > 0]
     i = int(error.argmin())
@@ -39,7 +39,7 @@ def decay(components: np.ndarray) -> np.ndarray:
 def fitted_rates(times: np.ndarray, curves: np.ndarray, rates: np.ndarray) -> np.ndarray:
     """The rate of each mode, (modes,): least squares of −ln decay against t, where the prediction is above e^{−1.5}.
 
-    Curves (times, modes) are read while positive; the line passes through the origin.
+    Only positive values of the curves (times, modes) count; the line passes through the origin.
     """
     fitted = []
     for k, rate in enumerate(rates):
@@ -57,6 +57,6 @@ def whitened(f: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndar
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Rank correlation over the components where neither is NaN."""
+    """Rank correlation over the components for which neither is NaN."""
     known = np.isfinite(a) & np.isfinite(b)
     return float(stats.spearmanr(a[known], b[known]).statistic)

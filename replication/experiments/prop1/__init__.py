@@ -1,8 +1,8 @@
 """Proposition 1 (paper §4.1): at initialization the outputs of a wide network are i.i.d. Gaussian processes.
 
-Given its last hidden layer, each output is Gaussian with covariance q(x, x') = α(x)·α(x')/n + β², and the outputs are
-independent. What is left of the randomness of q as n grows is what is not Gaussian and not independent: the excess
-kurtosis of f_k(x) is 3 Var(q)/E[q]², and Cov(f_k², f_k'²) = Var(q).
+Given the last hidden layer, each output is Gaussian with covariance q(x, x') = α(x)·α(x')/n + β², and the outputs are
+independent. So all deviations come from the randomness of q: the excess kurtosis of f_k(x) is 3 Var(q)/E[q]², and
+Cov(f_k², f_k'²) = Var(q).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,15 +25,15 @@ from .claims import CLAIMS, kurtosis, relative
 from .settings import DENSE, JOINT, Config
 
 BLOCK_SIZE, WIDE, VERY_WIDE = 200, 2000, 50_000
-"""Networks of a cell; 20 of them above WIDE, 1 above VERY_WIDE."""
+"""Number of networks in a cell; 20 above WIDE, 1 above VERY_WIDE."""
 OUTPUTS = 2
 SHARED_BIAS = 1.0
-"""Size of the bias that all neurons of the last hidden layer share in the control."""
+"""Size of the bias that all neurons of the last hidden layer share, in the control."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """The outputs of networks of one depth on n_samples points; of this class itself, in the limit."""
+    """The outputs of networks of one depth on n_samples points, in the limit; a subclass has a width."""
 
     network: WideNetworkConfig
     n_samples: int
@@ -41,7 +41,7 @@ class Outputs:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputsAtWidth(Outputs):
-    """Of networks of a width; variant: main, outputs (compared too), or shared."""
+    """The outputs of networks of a width; variant: main, outputs (compared with each other), or shared (the control)."""
 
     variant: str
     width: int
@@ -74,7 +74,7 @@ class Prop1(Experiment[Config, Outputs]):
                 )
 
     def compute(self, cell: Cell[Outputs], device: str = "cpu", progress: Progress = silent) -> xr.Dataset:
-        """See ``measure``: narrow networks all at once."""
+        """As ``measure``, with all narrow networks of a cell at once."""
         setting = cell.setting
         if not isinstance(setting, OutputsAtWidth) or setting.width > DENSE:
             return super().compute(cell, device, progress)
@@ -85,11 +85,11 @@ class Prop1(Experiment[Config, Outputs]):
         return _measured(network, points(cell).to(device))
 
     def measure(self, cell: Cell[Outputs], seed: int, device: str, progress: Progress) -> xr.Dataset:
-        """The conditional covariance of a network's outputs, and the outputs; or the limit of the former.
+        """The conditional covariance of a network's outputs, and the outputs; or the limit of this covariance.
 
         q (entry): q(x_i, x_j) for i ≤ j; f (output, point): the outputs; rank, truncation: of revealed weights.
         sigma (entry): Σ(x_i, x_j).
-        Raises MemoryError, naming the largest width that fits, before anything is allocated.
+        Raises MemoryError, with the largest width that fits, before anything is allocated.
         """
         setting, x = cell.setting, points(cell)
         config = setting.network
@@ -108,7 +108,7 @@ class Prop1(Experiment[Config, Outputs]):
         rows, columns = np.triu_indices(config.n_samples)
         diagonal = xr.DataArray(rows == columns, dims="entry")
         return (
-            networks.assign(  # NaN, which takes no room in a file, for what no claim and no figure looks at
+            networks.assign(  # numbers that no claim and no figure uses become NaN, which takes no room in a file
                 q=networks.q.where((networks.variant != "outputs") | diagonal),
                 f=networks.f.where((networks.variant != "main") | (networks.width >= JOINT)),
                 sigma=(("depth", "entry"), limits.sigma.values),
@@ -141,13 +141,13 @@ def points(cell: Cell[Outputs]) -> Tensor:
 
 
 def _share(network: Network, streams: Sequence[torch.Generator]) -> None:
-    """One more weight, N(0, 1), that all neurons of the last hidden layer have in common."""
+    """Add a weight, N(0, 1), that all neurons of the last hidden layer share."""
     common = torch.tensor([float(torch.randn(1, generator=stream)) for stream in streams])
     network.biases[-2] += (SHARED_BIAS / network.beta * common)[:, None, None].to(network.biases[-2])
 
 
 def _measured(network: Network, x: Tensor) -> xr.Dataset:
-    """Of one network, or of each of several that are one tensor program."""
+    """The measurements on one network, or on each of several that are one tensor program."""
     forward = network.forward(x)
     last = forward.activations[-1].double().cpu()
     q = (last @ last.mT) / last.shape[-1] + network.beta**2

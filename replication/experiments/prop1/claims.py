@@ -1,4 +1,4 @@
-"""The claims of Proposition 1 (paper §4.1), and the statistics that they and the figure are made of."""
+"""The claims of Proposition 1 (paper §4.1), and the statistics for claims and figure."""
 
 import numpy as np
 import xarray as xr
@@ -9,7 +9,7 @@ from ...study.statistics import Statistic, interval, mean, rate, rms, undecided
 from .settings import JOINT
 
 FEWER = 100
-"""Resamples for the thousands of networks whose outputs are compared."""
+"""Number of bootstrap resamples of the thousands of networks whose outputs are compared."""
 
 
 def relative(dataset: xr.Dataset, variant: str, depth: int, width: int) -> np.ndarray:
@@ -55,7 +55,7 @@ def outputs_and_q(dataset: xr.Dataset, variant: str, depth: int, width: int) -> 
 
 
 def products(dataset: xr.Dataset, depth: int) -> np.ndarray:
-    """f_kᵀ Σ⁻¹ f_k' ÷ points of wide networks, (seeds, 3) for kk' = 11, 22, 12; the f_k are values at all points."""
+    """f_kᵀ Σ⁻¹ f_k' ÷ number of points, for wide networks, (seeds, 3), kk' = 11, 22, 12; f_k has a value at each point."""
     networks = select(dataset, variant="main", L=depth)
     wide = networks.isel(network=np.flatnonzero(networks.width.isin(dataset.attrs.get("joint", []))))
     f = wide.f.values.astype(float)
@@ -67,7 +67,7 @@ def products(dataset: xr.Dataset, depth: int) -> np.ndarray:
 
 
 def fourth_moment(sizes: np.ndarray, points: int) -> float:
-    """E[(fᵀΣ⁻¹f)²]/E[fᵀΣ⁻¹f]² over its value for a Gaussian vector, (P + 2)/P, of ``products``."""
+    """E[(fᵀΣ⁻¹f)²]/E[fᵀΣ⁻¹f]², from ``products``, over its value for a Gaussian vector, (P + 2)/P."""
     return float(np.square(sizes).mean() / sizes.mean() ** 2 * points / (points + 2))
 
 
@@ -132,7 +132,7 @@ def _check_independence(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _shared(dataset: xr.Dataset) -> xr.Dataset:
-    """The networks of the control, at the widths they have, in the place of the others."""
+    """Use the networks of the control, at their widths, instead of the others."""
     control = select(dataset, variant="shared")
     size = control.sizes["network"]
     return control.assign(variant=("network", ["main"] * size)).assign_attrs(
@@ -146,12 +146,12 @@ def _scaled(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _copied(dataset: xr.Dataset) -> xr.Dataset:
-    """One output in the place of both."""
+    """Use the first output twice."""
     return dataset.assign(f=dataset.f.isel(output=[0, 0]))
 
 
 def _mirrored(dataset: xr.Dataset) -> xr.Dataset:
-    """One output in the place of the first, and it or, in every other network, its negative in that of the second."""
+    """Replace the second output by the first one and, in every other network, by its negative."""
     first = dataset.f.isel(output=0)
     signs = np.where(np.arange(first.sizes["network"]) % 2 == 0, 1, -1)
     mirrored = first * xr.DataArray(signs, dims="network")
@@ -159,7 +159,7 @@ def _mirrored(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _apart(dataset: xr.Dataset) -> xr.Dataset:
-    """The value at each input from another network: every one as before, but not together."""
+    """Take the value at each input from another network: single values keep their law, but not jointly."""
     networks = dataset.f.values
     values = np.stack([np.roll(networks[..., i], i, axis=0) for i in range(networks.shape[-1])], axis=-1)
     return dataset.assign(f=(dataset.f.dims, values))

@@ -1,4 +1,4 @@
-"""What Proposition 1's experiment can be asked for."""
+"""The config of Proposition 1's experiment, and the checks of its values."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ from ...study.settings import BaseConfig, SeedsAtWidths, WideNetworkConfig, requ
 DENSE = 256
 """Networks up to this width are one tensor program."""
 JOINT = 1000
-"""Width from which on f itself is compared with the limit: its kurtosis still exceeds the limit's by 3 % there."""
+"""From this width on, f itself is compared with the limit; there its kurtosis is still 3 % above the limit's."""
 
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Networks of each depth and width, ``seeds`` of each width; outputs: narrow ones whose two outputs are compared.
+    """Networks of each depth and width, ``seeds`` of each width; outputs: narrow networks, to compare two outputs.
 
     shared: the negative control, in which all neurons of the last hidden layer share one weight.
     """

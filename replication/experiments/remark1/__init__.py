@@ -1,8 +1,8 @@
-"""Remark 1 (paper §2): the NTK parametrization beside the usual one, and what β and the factors 1/√n_l do.
+"""Remark 1 (paper §2): the NTK parametrization beside the usual one, and the effects of β and of the factors 1/√n_l.
 
-Three kinds of networks: some trained beside their counterparts in the usual parametrization, with the rates that make
-the two the same (mapped); some beside usual networks with one rate for all parameters, as the paper compares them
-(compared); and wide ones at initialization, of which the parts of the kernel are wanted (initial).
+There are three kinds of networks. Mapped ones are trained beside their counterparts in the usual parametrization, with
+the rates that make the two the same. Compared ones are trained beside usual networks with one rate for all parameters,
+as in the paper. Initial ones are wide networks at initialization, for the parts of their kernel.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from .measure import BesideUsual, Limit, WithBetas, compare, kernel_parts, map_t
 from .settings import RUNS, SLOW, Config
 
 BLOCK_SIZES = {"mapped": 2, "compared": 10, "initial": 20}
-"""Networks of a cell."""
+"""Number of networks in a cell."""
 STREAMS = {"mapped": "map", "compared": "classical", "initial": "kernel"}
 """The key of their random streams."""
 
@@ -27,7 +27,7 @@ Measured = BesideUsual | WithBetas | Limit
 
 
 class Remark1(Experiment[Config, Measured]):
-    """The two parametrizations in training, towards x_1x_2, and what the biases and the width do to the kernel."""
+    """The two parametrizations in training towards x_1x_2, and the influence of biases and width on the kernel."""
 
     name = "remark1"
     version = 1
@@ -62,7 +62,7 @@ class Remark1(Experiment[Config, Measured]):
         return (map_to_usual if cell.kind == "mapped" else compare)(setting, network, x, x[:, :1] * x[:, 1:2])
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """The networks of each kind along a dimension of their own, and the limit for each β."""
+        """Each kind of network has its own dimension; the limit for each β is added."""
         limit = parts["limit"][["share_inf"]].isel(limit=0)
         kinds = [parts["mapped"], parts["compared"], parts["initial"], limit]
         return xr.merge(kinds, combine_attrs="drop").assign_attrs(

@@ -10,17 +10,17 @@ from ...study.experiment import select
 from ...study.statistics import Statistic, exactly, geometric, mean, rate
 
 ROUNDING, TRAINED_ROUNDING = 1e-12, 1e-9
-"""Allowed distance between the two parametrizations before training, and over it."""
+"""Allowed distance between the two parametrizations before training, and during it."""
 DOUBLINGS, DISTANCE = 1.0, 0.25
-"""Behaves like: speeds within a factor 2, trajectories within a quarter of the change of f."""
+"""Two networks are alike if speeds agree within a factor 2, and trajectories within a quarter of the change of f."""
 FIRST_LAYER = 0.1
-"""Least |log₂| of the ratio of speeds that the first layer's rate is to make."""
+"""The rate of the first layer must change the speed by at least this |log₂|."""
 SMALL_SHARE = 0.1
-"""Largest share of the biases in Θ that counts as small."""
+"""A share of the biases in Θ below this counts as small."""
 
 
 def compared(dataset: xr.Dataset, width: int, n_0: int) -> xr.Dataset:
-    """The networks of a width and input dimension that are held against usual ones with one rate."""
+    """The networks of a width and input dimension that are compared with usual networks with one rate."""
     return select(dataset, "compared", compared_width=width, compared_n_0=n_0)
 
 
@@ -30,14 +30,14 @@ def initial(dataset: xr.Dataset, width: int, beta: float) -> xr.Dataset:
 
 
 def share(networks: xr.Dataset) -> np.ndarray:
-    """Part of Θ(x, x) (mean over x) that is due to the biases, of each network."""
+    """The share of Θ(x, x) (mean over x) that comes from the biases, for each network."""
     biases, weights = networks.biases.values.sum(axis=-1), networks.weights.values.sum(axis=-1)
     shares: np.ndarray = biases / (biases + weights)
     return shares
 
 
 def usual_share(networks: xr.Dataset) -> np.ndarray:
-    """The same for the kernel of usual networks with one rate, in which layer l has n_l times the weights' part."""
+    """The same share for usual networks with one rate, in whose kernel the weights' part of layer l is × n_l."""
     return share(_with_one_rate(networks))
 
 
@@ -54,7 +54,7 @@ def usual_single_ratio(networks: xr.Dataset) -> np.ndarray:
 
 
 def _with_one_rate(dataset: xr.Dataset) -> xr.Dataset:
-    """The parts and λ_max of the kernel that one rate for all parameters gives in the usual parametrization."""
+    """Use the kernel of the usual parametrization with one rate for all parameters: its parts and its λ_max."""
     n_in = np.repeat(dataset.initial_width.values[:, None], dataset.sizes["layer"], axis=1)
     n_in[:, 0] = 2
     scale = xr.DataArray(n_in, dims=("initial", "layer"))
@@ -68,7 +68,7 @@ def _with_one_rate(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _largest(name: str, values: xr.DataArray, allowed: float) -> Statistic:
-    """The largest over all networks of what is an identity but for rounding."""
+    """The largest deviation over all networks from an identity."""
     return exactly(name, float(values.max(skipna=False)), (0.0, allowed), worst_of=values.size)
 
 
@@ -104,7 +104,7 @@ def _check_biases(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _check_inputs(dataset: xr.Dataset) -> list[Statistic]:
-    """For n_0 = n the two are the same network, which is no statistic."""
+    """n_0 = n is left out: there the two networks are the same."""
     width = dataset.attrs["width"]
     statistics = []
     for n_0 in dataset.attrs["inputs"]:
@@ -116,7 +116,7 @@ def _check_inputs(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _slow(dataset: xr.Dataset) -> xr.Dataset:
-    """The runs of a tenth of the rate in the place of all."""
+    """Use the runs with a tenth of the rate instead of all others."""
     slow = dataset[["doublings", "pace", "distance"]].sel(run="slow", drop=True)
     return dataset.assign({name: slow[name].expand_dims(run=dataset.run, axis=1) for name in slow})
 
@@ -132,7 +132,7 @@ def _with_first_layer(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _without_biases(dataset: xr.Dataset) -> xr.Dataset:
-    """The runs that start without biases in the place of all."""
+    """Use the runs that start without biases instead of all others."""
     zero = dataset.doublings.sel(run="zero", drop=True)
     return dataset.assign(doublings=zero.expand_dims(run=dataset.run, axis=1))
 
@@ -157,7 +157,7 @@ def _check_balance(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _large_beta(dataset: xr.Dataset) -> xr.Dataset:
-    """Networks of β = 1 in the place of all."""
+    """Use networks with β = 1 instead of all others."""
     parts = dataset[["weights", "biases"]].sel(beta=1.0, drop=True)
     return dataset.assign({name: parts[name].expand_dims(beta=dataset.beta, axis=1) for name in parts})
 

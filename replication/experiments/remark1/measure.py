@@ -1,4 +1,4 @@
-"""What Remark 1's experiment measures on one network (paper §2)."""
+"""Measurements of Remark 1's experiment on one network (paper §2)."""
 
 import math
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ class Initialized:
 
 @dataclass(frozen=True, kw_only=True)
 class BesideUsual(Initialized):
-    """Networks beside usual ones; trained: False where only the initial speed is wanted."""
+    """Networks beside usual ones; trained: False if only the initial speed is measured."""
 
     learning_rate: float
     steps: int
@@ -63,40 +63,40 @@ class BesideUsual(Initialized):
 
 @dataclass(frozen=True, kw_only=True)
 class WithBetas(Initialized):
-    """Networks at initialization, each of them with all of ``betas``."""
+    """Networks at initialization, each with every β of ``betas``."""
 
     betas: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """The limit of infinite width, with each β."""
+    """The limit of infinite width, for each β."""
 
     network: NetworkConfig
     betas: tuple[float, ...]
 
 
 def variant(network: Network, beta: float | None = None, biases: float = 1.0) -> Network:
-    """A network over the same weights, with another β or with its biases times a factor."""
+    """A network with the same weights, but another β, or biases times a factor."""
     scaled = [biases * bias for bias in network.biases]
     return Network(network.weights, scaled, network.nonlinearity, network.beta if beta is None else beta)
 
 
 def copied(network: Network) -> Network:
-    """A network with copies of the parameters, to be trained."""
+    """A network with copies of the parameters, for training."""
     layers = parameters(network)
     weights, biases = [DenseWeight(w.clone()) for w, _ in layers], [b[None].clone() for _, b in layers]
     return Network(weights, biases, network.nonlinearity, network.beta)
 
 
 def parameters(network: Network) -> list[tuple[Tensor, Tensor]]:
-    """W⁽ˡ⁾, (n_{l+1}, n_l), and b⁽ˡ⁾, (n_{l+1},), of each layer of a network of dense matrices, as they are held."""
+    """The tensors W⁽ˡ⁾, (n_{l+1}, n_l), and b⁽ˡ⁾, (n_{l+1},), of each layer of a network with dense weights."""
     weights = [weight.values for weight in network.weights if isinstance(weight, DenseWeight)]
     return list(zip(weights, (bias[0] for bias in network.biases), strict=True))
 
 
 def counterpart(network: Network) -> torch.nn.Sequential:
-    """PyTorch's network with the same function: Ŵ⁽ˡ⁾ = W⁽ˡ⁾/√n_l and b̂⁽ˡ⁾ = βb⁽ˡ⁾ (paper, Remark 1)."""
+    """The PyTorch network with the same function: Ŵ⁽ˡ⁾ = W⁽ˡ⁾/√n_l and b̂⁽ˡ⁾ = βb⁽ˡ⁾ (paper, Remark 1)."""
     mapped = [(w / math.sqrt(w.shape[1]), network.beta * b) for w, b in parameters(network)]
     return usual_network(mapped, network.nonlinearity.name)
 
@@ -105,9 +105,9 @@ def map_to_usual(mapped: BesideUsual, network: Network, x: Tensor, target: Tenso
     """A network beside its counterpart in the usual parametrization.
 
     start, unmapped: largest |f − f̂| at t = 0 over the rms of f, with Ŵ = W/√n_l and b̂ = βb, and with W and b;
-    derivative, unscaled: largest distance of a layer's ∂C/∂W, ∂C/∂b to 1/√n_l and β times ∂C/∂Ŵ, ∂C/∂b̂, or to those
-    themselves, over its norm; exact, single: largest |f − f̂| over the steps, over the rms change of f, with the rates
-    of ``exact_rates`` and with one rate η/n, n the largest width.
+    derivative, unscaled: largest distance of a layer's ∂C/∂W, ∂C/∂b from ∂C/∂Ŵ, ∂C/∂b̂, with and without the factors
+    1/√n_l and β, over its norm; exact, single: largest |f − f̂| over the steps, over the rms change of f, with the rates
+    of ``exact_rates``, and with one rate η/n, where n is the largest width.
     """
     rate = mapped.learning_rate
     scaled, unscaled = _derivatives(network, counterpart(network), x, target)
@@ -136,7 +136,7 @@ def _derivatives(network: Network, model: torch.nn.Sequential, x: Tensor, target
     (0.5 * (model(x) - target).square().mean()).backward()
     moved = copied(network)
     tangent = Tangent(moved, x)
-    large = 2.0**30  # beside which the rounding of W + ∂C/∂W is nothing
+    large = 2.0**30  # beside it the rounding of W + ∂C/∂W is negligible
     tangent.move((tangent.output - target) * (large / len(x)))
     scaled, unscaled = [], []
     for (w, b), (w_0, b_0), linear in zip(parameters(moved), parameters(network), linear_layers(model), strict=True):
@@ -160,12 +160,12 @@ def _trajectory(network: Network, x: Tensor, target: Tensor, learning_rate: floa
 def compare(compared: BesideUsual, network: Network, x: Tensor, target: Tensor) -> xr.Dataset:
     """A network with rate η beside usual networks of its width n with the one rate η/n.
 
-    The runs: scaled, biases N(0, β²), hence the same f at t = 0; zero, no biases; unit, biases N(0, 1); slow, a tenth
-    of the rate from where scaled starts. doublings (run): log₂ of the ratio of their initial speeds −∂_tC/2C to the
-    network's; first: as scaled, but with rate η/n_0 for the first layer's weights; beta_one (run): of the speeds of
-    unit (for zero, of zero) to the network's with β = 1 and rate η. distance (run): rms over steps and data of the
-    difference of f, over the rms change of f; pace (run): log₂ of the ratio of the steps that the network and the usual
-    one take to the larger of their last costs; cost (trained, step): C, the network's first.
+    The runs are scaled (biases N(0, β²), hence the same f at t = 0), zero (no biases), unit (biases N(0, 1)) and slow
+    (as scaled, with a tenth of the rate). doublings (run): log₂ of the ratio of their initial speeds −∂_tC/2C to the
+    network's; first: the same for scaled with rate η/n_0 for the first layer's weights; beta_one (run): the same for
+    unit (or zero) beside the network with β = 1 and rate η; distance (run): rms difference of f over steps and data,
+    over the rms change of f; pace (run): log₂ of the ratio of the steps in which the network and the usual one reach
+    the larger of their last costs; cost (trained, step): C, for the network first.
     """
     rate, n = compared.learning_rate, max(compared.hidden)
     starts = {
@@ -213,7 +213,7 @@ def initial_speed(network: Network, rates: Rates, x: Tensor, target: Tensor) -> 
 
 
 def log_pace_ratio(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """log₂ of the ratio of the steps after which two costs first are at the larger of their last values."""
+    """log₂ of the ratio of the steps after which two costs first reach the larger of their last values."""
     level = max(ours[-1], theirs[-1])
     steps = [max(int(np.argmax(cost <= level)), 1) for cost in (ours, theirs)]
     return math.log2(steps[0] / steps[1])
@@ -222,8 +222,8 @@ def log_pace_ratio(ours: np.ndarray, theirs: np.ndarray) -> float:
 def kernel_parts(betas: Sequence[float], network: Network, x: Tensor) -> xr.Dataset:
     """The parts of the kernels of a network at initialization, for each β.
 
-    weights, biases (beta, layer): mean over the data of what the weights, and the biases, of layer l contribute to
-    Θ(x, x); largest, largest_usual (beta): λ_max of Θ/N, and of the kernel of a usual network with rate 1.
+    weights, biases (beta, layer): contributions of the weights and of the biases of layer l to Θ(x, x), mean over the
+    data; largest, largest_usual (beta): λ_max of Θ/N, and of the kernel of a usual network with rate 1.
     """
     weights, biases = [], []
     largest: list[float] = []
@@ -248,7 +248,7 @@ def kernel_parts(betas: Sequence[float], network: Network, x: Tensor) -> xr.Data
 
 
 def share_in_limit(network: NetworkConfig, betas: Sequence[float]) -> xr.Dataset:
-    """share_inf (beta): part of Θ_∞(x, x) that is due to the biases, β² Σ_l Π_{k>l} Σ̇⁽ᵏ⁾ over Θ_∞, for ‖x‖ = 1."""
+    """share_inf (beta): the share of the biases in Θ_∞(x, x), β² Σ_l Π_{k>l} Σ̇⁽ᵏ⁾ over Θ_∞, for ‖x‖ = 1."""
     shares = []
     for beta in betas:
         kernels = limit(circle(torch.zeros(1)), depth=network.depth, nonlinearity=network.nonlinearity, beta=beta)

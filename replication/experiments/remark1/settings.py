@@ -1,4 +1,4 @@
-"""What Remark 1's experiment can be asked for."""
+"""The config of Remark 1's experiment, and the checks of its values."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from .usual import MODULES
 RUNS = ("scaled", "zero", "unit", "slow")
 """Usual networks that are trained beside the network: see ``measure.compare``."""
 SLOW = 0.1
-"""The rate of the run ``slow``, over the one that the paper names."""
+"""The rate of the run ``slow``, over the rate in the paper."""
 
 
 def _require_positive(key: str, values: list[float]) -> None:
@@ -19,7 +19,7 @@ def _require_positive(key: str, values: list[float]) -> None:
 
 @dataclass(kw_only=True)
 class TrainingConfig:
-    """Gradient descent with a learning rate, of ``seeds`` networks of each kind."""
+    """Gradient descent with a learning rate, for ``seeds`` networks of each kind."""
 
     learning_rate: float
     steps: int
@@ -28,7 +28,7 @@ class TrainingConfig:
 
 @dataclass(kw_only=True)
 class MapConfig(TrainingConfig):
-    """Networks of each list of hidden widths, σ and β, against usual ones with a rate for each of their parameters."""
+    """Networks of each list of hidden widths, σ and β, beside usual ones with a rate for each kind of parameter."""
 
     hidden: list[list[int]]
     nonlinearities: list[str]
@@ -37,9 +37,9 @@ class MapConfig(TrainingConfig):
 
 @dataclass(kw_only=True)
 class ClassicalConfig(TrainingConfig):
-    """Networks of each width n, with β = n^{−1/2}, against usual ones with one rate, learning_rate/n.
+    """Networks of each width n, with β = n^{−1/2}, beside usual ones with one rate, learning_rate/n.
 
-    inputs: dimensions n_0 of the inputs, at the width 1/β² that the paper names.
+    inputs: dimensions n_0 of the inputs, at the width 1/β² of the paper.
     """
 
     widths: list[int]
@@ -102,5 +102,5 @@ class Config(BaseConfig):
 
     @property
     def width(self) -> int:
-        """The width that the paper names beside β: 1/β², 100 for β = 0.1."""
+        """The width that the paper gives for β: 1/β², which is 100 for β = 0.1."""
         return round(self.network.beta**-2)

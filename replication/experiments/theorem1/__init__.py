@@ -1,7 +1,7 @@
 """Theorem 1 (paper §4.1): the NTK at initialization tends to Θ_∞ ⊗ Id, over five decades of width.
 
-Θ⁽ᴸ⁾(θ) on a few points of the unit circle, for networks whose hidden matrices are revealed where they are wide: its
-distance to the limit against the width, for several nonlinearities, depths, unequal widths and n_L = 3 outputs.
+Θ⁽ᴸ⁾(θ) is computed on a few points of the unit circle; wide networks have revealed hidden matrices. Its distance from
+the limit is measured against the width, for several nonlinearities, depths, unequal widths and n_L = 3 outputs.
 """
 
 import math
@@ -30,7 +30,7 @@ from .claims import CLAIMS, relative
 from .settings import DENSE, GROUP, Config
 
 BLOCK_SIZE, WIDE, VERY_WIDE, NARROW_BLOCK = 100, 2000, 50_000, 25
-"""Networks of a cell; 10 above ``WIDE``, 1 above ``VERY_WIDE``; groups of narrow ones."""
+"""Number of networks in a cell; 10 above ``WIDE``, 1 above ``VERY_WIDE``; number of groups of narrow networks."""
 OUTPUTS = 3
 
 
@@ -38,8 +38,8 @@ OUTPUTS = 3
 class Initialized:
     """Networks with the same hidden widths at initialization, and the number of points.
 
-    variant: main, narrow, another nonlinearity's name, deep (ReLU, β = 0), biased (as deep, with the network's
-    σ and β), unequal, or outputs (n_L = 3); group: means over so many networks are measured.
+    variant: main, narrow, the name of another nonlinearity, deep (ReLU, β = 0), biased (like deep, with the network's
+    σ and β), unequal, or outputs (n_L = 3); group: measurements are means over so many networks.
     """
 
     variant: str
@@ -52,7 +52,7 @@ class Initialized:
     def draw(self, generator: torch.Generator | Sequence[torch.Generator], device: str) -> Network:
         """A network, or an ensemble for a sequence of generators.
 
-        Raises MemoryError, naming the largest width that fits, before anything is allocated.
+        Raises MemoryError, with the largest width that fits, before anything is allocated.
         """
         config, widest, directions = self.network, max(self.hidden), self.n_samples * self.n_outputs
         require_memory(widest, lambda n: config.nbytes(2, n, self.n_outputs, self.n_samples, directions), device)
@@ -69,7 +69,7 @@ class Initialized:
 
 
 class Theorem1(Experiment[Config, Initialized]):
-    """The NTK of networks at initialization less its limit, against width, depth, σ and the number of outputs."""
+    """The NTK of networks at initialization minus its limit, for every width, depth, σ and number of outputs."""
 
     name = "theorem1"
     version = 2
@@ -112,7 +112,7 @@ class Theorem1(Experiment[Config, Initialized]):
             )
 
     def compute(self, cell: Cell[Initialized], device: str = "cpu", progress: Progress = silent) -> xr.Dataset:
-        """See ``measure``: narrow networks all at once, in groups seed·group … (seed + 1)·group − 1."""
+        """As ``measure``; narrow networks are computed all at once, in groups seed·group … (seed + 1)·group − 1."""
         setting = cell.setting
         if max(setting.hidden) > DENSE:
             return super().compute(cell, device, progress)
@@ -121,20 +121,21 @@ class Theorem1(Experiment[Config, Initialized]):
         return _measured(network, points(cell), setting)
 
     def measure(self, cell: Cell[Initialized], seed: int, device: str, progress: Progress) -> xr.Dataset:
-        """A network's NTK on the points, less the limit.
+        """A network's NTK on the points, minus the limit.
 
-        deviation (entry): Θ − Θ_∞ above the diagonal and on it, the mean over the outputs' diagonal blocks; limit
-        (entry): Θ_∞, with root mean square scale; off_diagonal: root mean square over the blocks of two different
-        outputs, NaN for n_L = 1; standard: ‖K − Θ_∞‖_F for the kernel K of one rate in the usual parametrization
-        (Remark 1); rank, truncation: of revealed weights; width, inverse_widths: max n_l and Σ 1/n_l, 0 < l < L.
+        deviation (entry): Θ − Θ_∞ on and above the diagonal, mean over the outputs' diagonal blocks; limit (entry):
+        Θ_∞, and scale, its root mean square; off_diagonal: root mean square over the blocks of two different outputs,
+        NaN for n_L = 1; standard: ‖K − Θ_∞‖_F for the kernel K of one rate in the usual parametrization (Remark 1);
+        rank,
+        truncation: of revealed weights; width, inverse_widths: max n_l and Σ 1/n_l, 0 < l < L.
         """
         network = cell.setting.draw(cell.stream(cell.setting.variant, *cell.setting.hidden, seed), device)
         return _measured(network, points(cell), cell.setting).isel(network=0)
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """All networks, or means of groups of narrow ones, along one dimension; diagonal (entry): where x_i = x_j.
+        """All networks, or means of groups of narrow ones, along one dimension; diagonal (entry): whether x_i = x_j.
 
-        Of the many networks of other depths only the diagonal is kept: a published file is to stay small.
+        For the many networks of other depths only the diagonal is kept, so that the published file stays small.
         """
         rows, columns = np.triu_indices(config.n_samples)
         networks = parts["network"].assign(diagonal=("entry", (rows == columns).astype(np.int8)))
@@ -169,12 +170,12 @@ def points(cell: Cell[Initialized]) -> Tensor:
 
 @cache
 def _limit(x: tuple[tuple[float, float], ...], depth: int, nonlinearity: str, beta: float) -> Tensor:
-    """Θ_∞ on the points: the same for all networks of a cell, and for some σ it takes a second."""
+    """Θ_∞ on the points. It is the same for all networks of a cell, and for some σ it takes a second."""
     return theta_inf(torch.tensor(x, dtype=torch.float64), depth=depth, nonlinearity=nonlinearity, beta=beta)
 
 
 def _measured(network: Network, x: Tensor, setting: Initialized) -> xr.Dataset:
-    """Of one network, or of each of several that are one tensor program, or means over groups of them."""
+    """The measurements on one network, or on each of several that are one tensor program, or means over groups."""
     config, n, n_outputs = setting.network, len(x), setting.n_outputs
     limit = _limit(tuple(map(tuple, x.tolist())), config.depth, config.nonlinearity, config.beta)
     tangent = Tangent(network, x.to(network.biases[0].device))

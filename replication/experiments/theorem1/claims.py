@@ -1,4 +1,4 @@
-"""Theorem 1's claims, and the statistics that they and the figures are made of."""
+"""The claims of Theorem 1, and the statistics for claims and figures."""
 
 import math
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from ...study.measures import VarianceOf, of_groups
 from ...study.statistics import Statistic, interval, rate, rms
 
 DEPTH = 0.1
-"""Largest relative deviation from ``second_moment``, which is exact: what ten thousand networks can tell. The spread at
-any other depth of those compared differs from it by a quarter at least, and e^{5 Σ 1/n} by more than a third."""
+"""Allowed relative deviation from ``second_moment``, which is exact; ten thousand networks cannot resolve less. At any
+other depth the spread differs by at least a quarter, and e^{5 Σ 1/n} differs by more than a third."""
 
 
 def relative(networks: xr.Dataset) -> np.ndarray:
@@ -23,11 +23,11 @@ def relative(networks: xr.Dataset) -> np.ndarray:
 
 
 variance = VarianceOf(float)
-"""Variance over networks, (seeds, …), the mean over the rest."""
+"""Variance over networks, (seeds, …), averaged over the rest."""
 
 
 def bias(values: np.ndarray) -> float:
-    """|E Θ − Θ_∞|, (seeds, entries), the mean over entries weighted by their precision: far from the diagonal."""
+    """|E Θ − Θ_∞|, (seeds, entries), averaged over entries with weights by precision: mostly far from the diagonal."""
     weights = 1 / np.maximum(values.var(axis=0, ddof=1), 1e-12)
     return float(abs((values.mean(axis=0) * weights).sum() / weights.sum()))
 
@@ -40,19 +40,19 @@ def on_diagonal(networks: xr.Dataset) -> np.ndarray:
 
 
 def log_second_moment(ratios: np.ndarray) -> float:
-    """ln E[Θ(x, x)²]/E[Θ(x, x)]², the mean over points, of ratios (seeds, points)."""
+    """ln E[Θ(x, x)²]/E[Θ(x, x)]² of ratios (seeds, points), averaged over points."""
     return float(np.log(np.square(ratios).mean(axis=0) / np.square(ratios.mean(axis=0))).mean())
 
 
 def second_moment(depth: int, width: int) -> float:
-    """ln E[Θ(x, x)²]/E[Θ(x, x)]² of ReLU networks with β = 0 and hidden widths n, exactly (but for 2⁻ⁿ).
+    """ln E[Θ(x, x)²]/E[Θ(x, x)]² of ReLU networks with β = 0 and hidden widths n, exact up to terms 2⁻ⁿ.
 
-    Θ = Σ_l A_l D_{l+1} with A_l = ‖α⁽ˡ⁾‖²/n_l and D_l = ‖∂f/∂α̃⁽ˡ⁾‖². Let a hidden layer have a active neurons, binomial
-    (n, ½). Forward, A_l = r A_{l−1} with r = χ²_a/n. Backward, all that is fixed of W⁽ˡ⁾ is what it does along α⁽ˡ⁾:
-    D_l = f²/(n A_l) + s D_{l+1} with s = χ²_{a−1}/n. So each layer multiplies (f²/A, D, Σ_m A_m D_{m+1}/A), at the
-    output (χ²_1, 1, 1), by one random matrix, of which this takes the first two moments.
+    Θ = Σ_l A_l D_{l+1} with A_l = ‖α⁽ˡ⁾‖²/n_l and D_l = ‖∂f/∂α̃⁽ˡ⁾‖². Let a hidden layer have a active neurons, where a
+    is binomial (n, ½). Forward, A_l = r A_{l−1} with r = χ²_a/n. This fixes W⁽ˡ⁾ only along α⁽ˡ⁾, so that backward
+    D_l = f²/(n A_l) + s D_{l+1} with s = χ²_{a−1}/n. So each layer multiplies the vector (f²/A, D, Σ_m A_m D_{m+1}/A),
+    which is (χ²_1, 1, 1) at the output, by a random matrix. The function uses the first two moments of this matrix.
 
-    To first order it is c Σ_l 1/n_l with c = 5 − (4/3)(1 + 1/L): 3 for one hidden layer, and towards 11/3 for many.
+    To first order the result is c Σ_l 1/n_l with c = 5 − (4/3)(1 + 1/L): 3 for one hidden layer, tending to 11/3.
     """
     n = width
     forward, backward = np.diag([1.0, 0.0, 1.0]), np.array([[0.0, 0, 0], [0, 1, 0], [0, 1, 0]])  # × r, × s
@@ -150,14 +150,14 @@ def _check_unequal(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _standard(dataset: xr.Dataset) -> xr.Dataset:
-    """The kernel of the standard parametrization in the place of Θ."""
+    """Replace Θ by the kernel of the standard parametrization."""
     spread = dataset.standard.values[:, None] / math.sqrt(dataset.sizes["entry"])
     values = np.broadcast_to(spread, dataset.deviation.shape)
     return dataset.assign(deviation=(dataset.deviation.dims, values))
 
 
 def _slow_bias(dataset: xr.Dataset) -> xr.Dataset:
-    """Narrow networks whose mean deviation is × √n, as if it fell like a single deviation does, and the same noise."""
+    """Narrow networks with the mean deviation × √n, as if it fell like a single deviation, and with the same noise."""
     widths, values = dataset.attrs["narrow"], dataset.deviation.values.astype(float)
     for width in widths:
         chosen = (dataset.variant.values == "narrow") & (dataset.width.values == width)
@@ -166,12 +166,12 @@ def _slow_bias(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _one_output(dataset: xr.Dataset) -> xr.Dataset:
-    """The blocks of one output in the place of those of two: as if all outputs were the same."""
+    """Replace the blocks of two outputs by those of one, as if all outputs were the same."""
     return dataset.assign(off_diagonal=("network", dataset.scale.values))
 
 
 def _other_depths(dataset: xr.Dataset) -> xr.Dataset:
-    """The networks of the next depth in the place of each depth's, those of the first in the place of the last's."""
+    """Use at each depth the networks of the next depth, and at the last depth those of the first."""
     depths = dataset.attrs["depths"]
     before = dict(zip([*depths[1:], depths[0]], depths, strict=True))
     varied = dataset.variant.isin(["deep", "biased"]).values
@@ -180,7 +180,7 @@ def _other_depths(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _widest_layer(dataset: xr.Dataset) -> xr.Dataset:
-    """As if the widest layer alone counted."""
+    """Data as if only the widest layer counted."""
     return dataset.assign(inverse_widths=("network", 1 / dataset.width.values))
 
 

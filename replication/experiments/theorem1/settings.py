@@ -1,4 +1,4 @@
-"""What Theorem 1's experiment can be asked for."""
+"""The config of Theorem 1's experiment, and the checks of its values."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,14 @@ from ...nonlinearities import NONLINEARITIES
 from ...study.settings import BaseConfig, SeedsAtWidths, WideNetworkConfig, require, require_distinct
 
 DENSE = 256
-"""Networks of hidden layers up to this width are one tensor program; the config says how wider ones hold weights."""
+"""Networks with hidden layers up to this width are one tensor program; the config chooses the weights of wider ones."""
 GROUP = 200
-"""Narrow networks enter the data as means over so many of them."""
+"""The data contain means over so many narrow networks."""
 
 
 @dataclass(kw_only=True)
 class SeedsPerWidth:
-    """Networks of several widths, each with a number of seeds of its own."""
+    """Networks of several widths, each with its own number of seeds."""
 
     widths: list[int]
     seeds: list[int]
@@ -21,11 +21,11 @@ class SeedsPerWidth:
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Networks on n_samples points of the circle: ``main`` at every width, and what varies beside the width.
+    """Networks on n_samples points of the circle: ``main`` at every width, and others.
 
-    nonlinearities: others than the network's, at the widths of ``others``, as are networks of 3 outputs; depths: at one
-    width (``deep``), with β = 0 and with the network's β; unequal: hidden widths, with ``unequal_seeds`` networks each;
-    narrow: many networks of small widths, for the bias.
+    nonlinearities: other nonlinearities, at the widths of ``others``, at which there are also networks of 3 outputs;
+    depths: at one width (``deep``), with β = 0 and with the network's β; unequal: lists of hidden widths, with
+    ``unequal_seeds`` networks each; narrow: many networks of small widths, for the bias.
     """
 
     network: WideNetworkConfig

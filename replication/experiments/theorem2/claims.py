@@ -10,14 +10,14 @@ from ...study.experiment import select
 from ...study.statistics import Statistic, exponent, geometric, interval, mean, rate
 
 SHARE = 0.02
-"""Largest deviation of a layer's share of the learning from that in the limit, where the shares are 0.1 to 0.5."""
+"""Allowed deviation of a layer's share of the learning from that of the limit, whose shares are 0.1 to 0.5."""
 LATER_THEORY = (-1.25, -0.75)
-"""Exponents of the change of Θ that are nearer to later theory's −1 than to the −1/2 of the paper's proof."""
+"""Exponents of the change of Θ that are nearer to −1, from later theory, than to −1/2, from the paper's proof."""
 AT_START = (-0.6, -0.4)
-"""Exponents of ‖Θ − Θ_∞‖ like the −1/2 of Θ at initialization."""
+"""Exponents of ‖Θ − Θ_∞‖ around −1/2, as at initialization."""
 SLOWER = (0.2, 0.6)
-"""How much ReLU's exponent is to exceed that of a smooth σ: 1/2 in the limit, where switches alone move Θ, from below.
-It is 0 were ReLU like a smooth σ, and about −0.1 were the smooth σ as slow as the proof's n^{−1/2}."""
+"""Allowed difference of ReLU's exponent and that of a smooth σ. It tends to 1/2 from below: in the limit only switches
+change Θ. It would be 0 if ReLU were like a smooth σ, and about −0.1 if the smooth σ were as slow as n^{−1/2}."""
 
 
 def runs(dataset: xr.Dataset) -> list[tuple[str, str]]:
@@ -40,7 +40,7 @@ def largest_distance(networks: xr.Dataset, of: str = "distance") -> np.ndarray:
 
 
 def switches(networks: xr.Dataset) -> np.ndarray:
-    """Part of all neurons that a training point switches on, and off, mean over the layers: (seeds, 2)."""
+    """The share of all neurons that switch on, and off, at a training point, mean over the layers: (seeds, 2)."""
     return np.stack([networks[name].values.mean(axis=1) for name in ("switched_on", "switched_off")], axis=1)
 
 
@@ -67,7 +67,7 @@ def _rates(dataset: xr.Dataset, wanted: Callable[[str, str], bool], allowed: tup
 
 
 def smooth(dataset: xr.Dataset) -> list[str]:
-    """The nonlinearities that Theorem 2 is about."""
+    """The smooth nonlinearities, to which Theorem 2 applies."""
     return [sigma for sigma in dataset.attrs["nonlinearities"] if sigma != "relu"]
 
 
@@ -80,7 +80,7 @@ def _check_limit(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _check_relu(dataset: xr.Dataset) -> list[Statistic]:
-    """The exponent of ReLU's change, and how much it exceeds that of the first smooth σ."""
+    """The exponent of ReLU's change, and its difference from that of the first smooth σ."""
     widths, others = dataset.attrs["widths"], smooth(dataset)
     if "relu" not in dataset.attrs["nonlinearities"] or not others:
         return []
@@ -118,18 +118,18 @@ def _check_switches(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def total(counts: np.ndarray) -> float:
-    """The part that switches on or off, mean over networks; not 0, which has no logarithm."""
+    """The share that switches on or off, mean over networks; at least a tiny number, so that it has a logarithm."""
     return max(float(counts.sum(axis=1).mean()), 1e-300)
 
 
 def _proof(dataset: xr.Dataset) -> xr.Dataset:
-    """The change of Θ with a smooth σ × √n: like n^{−1/2} in the place of 1/n."""
+    """The change of Θ with a smooth σ, × √n: it falls like n^{−1/2} instead of 1/n."""
     factor = np.sqrt(dataset.width / dataset.attrs["widths"][0]).where(dataset.nonlinearity != "relu", 1.0)
     return dataset.assign(change=dataset.change * factor)
 
 
 def _deeper(dataset: xr.Dataset) -> xr.Dataset:
-    """The Θ_∞ of one layer more in the place of the network's own."""
+    """Replace Θ_∞ by that of a network with one more layer."""
     return dataset.assign(distance=dataset.elsewhere)
 
 
@@ -138,7 +138,7 @@ def _exchanged(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _narrowest(dataset: xr.Dataset) -> xr.Dataset:
-    """The networks of the narrowest width in the place of every width's."""
+    """Use the networks of the narrowest width at every width."""
     narrow = select(dataset, width=dataset.attrs["widths"][0])
     size = narrow.sizes["network"]
     return xr.concat(
@@ -147,7 +147,7 @@ def _narrowest(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _mean_field(dataset: xr.Dataset) -> xr.Dataset:
-    """The mean-field networks in the place of those of every direction and nonlinearity, at their own widths."""
+    """Use the mean-field networks, at their widths, for every direction and nonlinearity."""
     control = select(dataset, direction="mean_field")
     size = control.sizes["network"]
     parts = [
@@ -188,7 +188,7 @@ def _check_activations(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _check_learning(dataset: xr.Dataset) -> list[Statistic]:
-    """Whether the lower layers change f as much at every width, and every layer's share at the largest."""
+    """The exponent of the change of f by the lower layers, and every layer's share at the largest width."""
     widths = dataset.attrs["widths"]
     statistics = []
     for sigma in dataset.attrs["nonlinearities"]:
@@ -203,14 +203,14 @@ def _check_learning(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _last_layer(dataset: xr.Dataset) -> xr.Dataset:
-    """As if the last layer alone had learned, the features below it being what they were."""
+    """Data as if only the last layer had learned, with constant features below it."""
     share = np.zeros_like(dataset.share.values)
     share[:, -1] = 1
     return dataset.assign(share=(dataset.share.dims, share))
 
 
 def _each_for_itself(dataset: xr.Dataset) -> xr.Dataset:
-    """As if the movements of the activations added up like independent ones: 1/√n of what they do together."""
+    """Data as if the movements of activations were independent: together they have 1/√n of the effect."""
     return dataset.assign(lower=dataset.lower * np.sqrt(dataset.attrs["widths"][0] / dataset.width))
 
 

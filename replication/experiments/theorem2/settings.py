@@ -1,4 +1,4 @@
-"""What Theorem 2's experiment can be asked for."""
+"""The config of Theorem 2's experiment, and the checks of its values."""
 
 import math
 from dataclasses import dataclass
@@ -17,17 +17,18 @@ from ...study.settings import (
 DIRECTIONS = {"least_squares": 1, "cross_entropy": 2, "adversarial": 2}
 """Training direction → n_L."""
 DENSE = 1000
-"""Networks up to this width are tensors; the config says how wider ones hold weights."""
+"""Networks up to this width have dense weights; the config chooses for wider ones."""
 TIMES = 5
-"""Times at which Θ is seen, t = 0 included: equally spaced."""
+"""Number of equidistant times at which Θ is recorded, including t = 0."""
 
 
 @dataclass(kw_only=True)
 class TrainingConfig:
     """Training to time t on n_samples points of the circle, with as many probes.
 
-    tolerance: of gradient flow; learning_rate: of the two networks' descent where one supplies the other's direction,
-    until adversarial_t; discriminator: the width of that network.
+    tolerance: of gradient flow; learning_rate, adversarial_t: rate and end of the descent of generator and
+    discriminator;
+    discriminator: its width.
     """
 
     n_samples: int
@@ -50,16 +51,16 @@ class TrainingConfig:
 
 @dataclass(kw_only=True)
 class MeanField(SeedsAtWidths):
-    """The negative control: the output × n^{−1/2}, time × n, trained with a tolerance of its own."""
+    """The negative control: the output × n^{−1/2}, time × n, trained with its own tolerance."""
 
     tolerance: float
 
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Networks of every width: of each nonlinearity trained by least squares, of the first in the other directions too.
+    """Networks of every width: each nonlinearity is trained by least squares, the first one also in other directions.
 
-    seeds: networks of each width; direction_seeds: at most so many of them in those other directions.
+    seeds: number of networks of each width; direction_seeds: the largest number of networks in the other directions.
     """
 
     network: WideNetworkConfig
