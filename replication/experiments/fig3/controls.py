@@ -1,4 +1,4 @@
-"""The negative controls of Figure 3: data on which a claim must fail."""
+"""The negative controls of Figure 3's claims: datasets in which a claim must fail."""
 
 import numpy as np
 import xarray as xr
@@ -8,7 +8,7 @@ from .statistics import drawn, predicted, trained, trend_widths
 
 
 def narrow_as_all(dataset: xr.Dataset) -> xr.Dataset:
-    """Use the networks of the narrowest width at every width."""
+    """The narrowest networks in place of the networks of every width."""
     narrow = trained(dataset, min(dataset.attrs["widths"]))
     size = narrow.sizes["network"]
     widths = sorted({*dataset.attrs["widths"], *dataset.attrs["trend"]})
@@ -17,7 +17,7 @@ def narrow_as_all(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def narrow_as_trend(dataset: xr.Dataset) -> xr.Dataset:
-    """Use the networks of the trend's narrowest width at each width of the trend."""
+    """The narrowest networks of the trend in place of the networks of each of its widths."""
     widths = trend_widths(dataset)
     narrow = trained(dataset, widths[0]) if widths else trained(dataset, dataset.attrs["widths"][0])
     size = narrow.sizes["network"]
@@ -47,18 +47,18 @@ def undone(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def exchanged(dataset: xr.Dataset) -> xr.Dataset:
-    """Exchange the eigenvalues of the centred kernels with those of the others."""
+    """The eigenvalues of the centred kernels in place of those of the plain kernels, and the reverse."""
     plain, centred = dataset.limit_eigenvalues, dataset.limit_eigenvalues_centred
     return dataset.assign(limit_eigenvalues=centred, limit_eigenvalues_centred=plain)
 
 
 def same_beta(dataset: xr.Dataset) -> xr.Dataset:
-    """Use the eigenvalues with the paper's β for both."""
+    """The eigenvalues with the paper's β in place of the eigenvalues with the β of footnote 3."""
     return dataset.assign(limit_eigenvalues_beta=dataset.limit_eigenvalues)
 
 
 def differences(dataset: xr.Dataset) -> xr.Dataset:
-    """Replace λ_1 by λ_1 − λ_2 and λ_2 by 1, so that their ratio is the difference."""
+    """λ_1 − λ_2 in place of λ_1, and 1 in place of λ_2: the ratio is then the difference."""
     own, other = dataset.limit_eigenvalues, dataset.limit_eigenvalues_beta
     changed = {
         name: values.where(values.component > 2, 1.0).where(values.component > 1, values[..., 0] - values[..., 1])
@@ -87,7 +87,7 @@ def narrow_rates(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def narrow_as_widest(dataset: xr.Dataset) -> xr.Dataset:
-    """Use the first of the narrowest networks instead of the drawn networks that are wider than the trend."""
+    """The drawn networks of the narrowest width in place of the drawn networks that are wider than the trend."""
     narrowest, beyond = dataset.attrs["widths"][0], predicted(dataset)
     if not beyond:
         return dataset

@@ -1,4 +1,4 @@
-"""Measurements of Figure 3: limit kernels, networks at t = 0 and in training, and largest learning rates."""
+"""The measurements of Figure 3: on limit kernels, on networks at t = 0, during training, and of learning rates."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -20,25 +20,25 @@ from ...training import DivergenceError, GradientDescent, State
 from .settings import Batch, TrainingConfig
 
 TIMES = 161
-"""Number of points of the grid of times."""
+"""Number of times in the grid."""
 COMPONENTS = 3
 """Number of principal components, as in the paper."""
 BRACKET = (0.5, 2.0)
-"""The range of the search for the largest learning rate, ÷ the bound 2/max_t λ₁(t)."""
+"""The largest learning rate is sought in this range, in units of the bound 2/max_t λ₁(t)."""
 
 
-@lru_cache(maxsize=2)  # for the whole batch, and for the part of it that the rates use
+@lru_cache(maxsize=2)  # for the whole batch and for its part on which learning rates are measured
 def limit_components(batch: Batch, draw: int, depth: int, nonlinearity: str, beta: float) -> PrincipalComponents:
-    """The first principal components of Θ_∞⁽ᴸ⁾ on a batch, by diagonalization."""
+    """The first principal components of a batch with respect to Θ_∞⁽ᴸ⁾, by diagonalization."""
     kernel = theta_inf(batch.digits(draw).images, depth=depth, nonlinearity=nonlinearity, beta=beta)
     return principal_components(kernel, count=COMPONENTS)
 
 
 def limit_of(digits: Digits, components: PrincipalComponents) -> xr.Dataset:
-    """The limit on the batch, for the figure and for comparison with networks.
+    """The digits of a batch, and the limit with which networks are compared.
 
     limit_functions (component, digit) and eigenvalues_inf (component): f⁽ⁱ⁾ and λ_i of Θ_∞⁽ᴸ⁾; indices and labels
-    (digit).
+    (digit): the digits, for the figure.
     """
     return xr.Dataset(
         {
@@ -51,7 +51,7 @@ def limit_of(digits: Digits, components: PrincipalComponents) -> xr.Dataset:
 
 
 def spectrum(x: Tensor, network: NetworkConfig, beta: float) -> xr.Dataset:
-    """Eigenvalues and principal components of the limit kernels of a batch.
+    """Eigenvalues of the limit kernels of a batch, for the paper's statements on its principal components.
 
     limit_eigenvalues (component): λ_i of Θ_∞/N; limit_eigenvalues_beta: the same with another β;
     limit_eigenvalues_centred: the same for the kernel centred on the data, (I − 1/N) Θ_∞ (I − 1/N); limit_constant
@@ -80,8 +80,8 @@ def spectrum(x: Tensor, network: NetworkConfig, beta: float) -> xr.Dataset:
 def initial(kernel: Tensor, reference: PrincipalComponents, stream: torch.Generator | None = None) -> xr.Dataset:
     """The principal components of one network's kernel on the batch, by power iteration, as in the paper.
 
-    eigenvalues (component); overlap (component): |⟨f⁽ⁱ⁾, f_∞⁽ⁱ⁾⟩|; functions (component, digit), with the sign of the
-    limit's; rate_0: λ₂(0) = ‖f_∞⁽²⁾‖²_Θ. stream: for the random starts of power iteration.
+    eigenvalues (component): λ_i; overlap (component): |⟨f⁽ⁱ⁾, f_∞⁽ⁱ⁾⟩| with the limit's f_∞⁽ⁱ⁾; functions (component,
+    digit): f⁽ⁱ⁾, with the sign of f_∞⁽ⁱ⁾; rate_0: λ₂(0) = ‖f_∞⁽²⁾‖²_Θ. stream: draws the starts of power iteration.
     """
     kernel = kernel.cpu()
     direction = reference.functions[1]
@@ -107,11 +107,12 @@ def train(
     progress: Callable[[float], None],
     stream: torch.Generator | None = None,
 ) -> xr.Dataset:
-    """Train towards f* = f_θ(0) + goal·f⁽²⁾ of the limit, and follow f_θ(t) − f* = g_t f⁽²⁾ + h_t.
+    """Train towards f* = f_θ(0) + goal·f⁽²⁾, with f⁽²⁾ of the limit, and record f_θ(t) − f* = g_t f⁽²⁾ + h_t.
 
-    On a grid of times t: g; h, ‖h_t‖_{p^in}; rate, λ₂(t) = f⁽²⁾ᵀΘ_t f⁽²⁾/N²; cross, ⟨f⁽²⁾, h_t⟩_{Θ_t}; largest, λ₁(t).
-    They obey ġ = −λ₂(t) g − ⟨f⁽²⁾, h⟩_{Θ_t}. Between the solver's steps f comes from its dense output; Θ_t f⁽²⁾ and λ₁
-    are interpolated linearly. The result also has the measurements of ``initial`` at t = 0, with its stream, and steps.
+    On a grid of times t: g: g_t; h: ‖h_t‖_{p^in}; rate: λ₂(t) = f⁽²⁾ᵀΘ_t f⁽²⁾/N²; cross: ⟨f⁽²⁾, h_t⟩_{Θ_t}; largest:
+    λ₁(t). They obey ġ = −λ₂(t) g − ⟨f⁽²⁾, h⟩_{Θ_t}. Between the solver's steps f comes from its dense output; Θ_t f⁽²⁾
+    and λ₁ are interpolated linearly. Also steps: the solver's steps, and the variables of ``initial`` at t = 0, with
+    the same stream.
     """
     device = network.weights[0].device
     x, direction = x.to(device), reference.functions[1].to(device)
@@ -158,11 +159,11 @@ def largest_rate(
     training: TrainingConfig,
     resolution: float,
 ) -> xr.Dataset:
-    """The largest learning rate at which the cost falls at every step of the training, by bisection.
+    """By bisection, the largest learning rate at which the cost falls at every step up to the time training.t.
 
-    bound: 2/max_t λ₁(t) along the gradient flow of the same network; bound_0: 2/λ₁(0); monotone, broken: the largest
-    rate that descends monotonically and the smallest that does not, within a factor 1 + resolution, as multiples of
-    the bound; NaN if it is not between half the bound and twice the bound.
+    bound: 2/max_t λ₁(t), along the gradient flow of the same network; bound_0: 2/λ₁(0); monotone: the largest rate
+    tried at which the cost falls monotonically; broken: the smallest at which it does not. Both are multiples of the
+    bound and differ by a factor of at most 1 + resolution; they are NaN if there is none in ``BRACKET``.
     """
     network = draw()
     device = network.weights[0].device
@@ -208,7 +209,7 @@ def largest_rate(
 def _towards(
     direction: Tensor, network: Network, x: Tensor, training: TrainingConfig
 ) -> tuple[Tensor, Iterator[State]]:
-    """The states of a training towards the target f* = f_θ(0) + goal · direction, and the target."""
+    """The target f* = f_θ(0) + goal · direction, and the training towards it."""
     tangent = Tangent(network, x)
     target = tangent.output + training.goal * direction
     if training.solver == "gradient_flow":
@@ -217,7 +218,7 @@ def _towards(
 
 
 def _largest(kernel: Tensor, start: Tensor) -> tuple[float, Tensor]:
-    """λ₁ and f⁽¹⁾, (1, N, 1), of a kernel, by power iteration from a function that is near f⁽¹⁾."""
+    """λ₁ of a kernel and its f⁽¹⁾, (1, N, 1), by power iteration from a nearby start."""
     v = start[0]
     value = 0.0
     for _ in range(200):

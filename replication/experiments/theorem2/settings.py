@@ -1,4 +1,4 @@
-"""The config of Theorem 2's experiment, and the checks of its values."""
+"""The config of the experiment on Theorem 2, and its checks."""
 
 import math
 from dataclasses import dataclass
@@ -17,18 +17,17 @@ from ...study.settings import (
 DIRECTIONS = {"least_squares": 1, "cross_entropy": 2, "adversarial": 2}
 """Training direction → n_L."""
 DENSE = 1000
-"""Networks up to this width have dense weights; the config chooses for wider ones."""
+"""Weights of networks up to this width are tensors; the config says how wider networks hold theirs."""
 TIMES = 5
-"""Number of equidistant times at which Θ is recorded, including t = 0."""
+"""Number of equally spaced times at which Θ is recorded, t = 0 included."""
 
 
 @dataclass(kw_only=True)
 class TrainingConfig:
     """Training to time t on n_samples points of the circle, with as many probes.
 
-    tolerance: of gradient flow; learning_rate, adversarial_t: rate and end of the descent of generator and
-    discriminator;
-    discriminator: its width.
+    tolerance: of gradient flow. The adversarial direction has its own keys: learning_rate: of the gradient descent of
+    both networks, until adversarial_t; discriminator: the width of the discriminator.
     """
 
     n_samples: int
@@ -58,9 +57,9 @@ class MeanField(SeedsAtWidths):
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Networks of every width: each nonlinearity is trained by least squares, the first one also in other directions.
+    """Networks of every width. Each nonlinearity is trained by least squares, the first in the other directions too.
 
-    seeds: number of networks of each width; direction_seeds: the largest number of networks in the other directions.
+    seeds: the number of networks of each width; direction_seeds: the largest number in each of the other directions.
     """
 
     network: WideNetworkConfig
