@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+FITS := import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 14) or sys.exit("error: Python {}.{}; 3.11 to 3.13 is needed, as in make PYTHON=python3.13".format(*v))
 PAPER := fig1 fig2 fig3 theorem1 theorem2 remark4 prop1 prop2 remark1 kernel_gradient random_functions least_squares \
 	multi_output depth_inference
 
@@ -13,7 +14,7 @@ help: # print this list
 install: $(INSTALLED) # install everything into .venv
 
 $(INSTALLED): pyproject.toml requirements.lock
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -c '$(FITS); import pip' 2>/dev/null || { $(PYTHON) -c '$(FITS)' && $(PYTHON) -m venv --clear .venv; }
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev,parallel]'
 	touch $@
 

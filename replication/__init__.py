@@ -39,11 +39,12 @@ from .drift import Drift, picard_flow, predicted_drift
 from .kernels import KernelOnData, power_iteration, principal_components
 from .limit import sigma_inf, theta_inf
 from .network import Network
-from .nonlinearities import Nonlinearity, from_function, nonlinearity
+from .nonlinearities import from_function, nonlinearity
 from .random_functions import LinearModel
 from .randomness import generator
 from .regression import LeastSquaresFlow
 from .revealed import RevealedWeight, revealing
+from .sigma import Nonlinearity
 from .tangent import Tangent, tangent_kernel
 from .training import DivergenceError, GradientDescent, GradientFlow, follow
 

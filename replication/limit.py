@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from .gaussian import Directions, GaussianPairs, Moments
-from .nonlinearities import Nonlinearity, nonlinearity
+from .nonlinearities import nonlinearity
 from .shapes import require_count
+from .sigma import Nonlinearity
 
 Inputs = Tensor | np.ndarray
 Block = tuple[slice, slice]
@@ -67,7 +68,7 @@ def limit(
     `block` rows at a time, in float64 to about 1e-13, or in float32 to about 1e-6 in half the time.
 
     Raises ValueError for wrong shapes, inputs that are not finite, depth < 1, β < 0, block < 1, another dtype or an
-    unknown name of σ.
+    unknown name of σ; OverflowError if a kernel is not finite, as of deep networks with a quadratic σ.
     """
     recursion = _Recursion(x, x2, depth, nonlinearity, beta, block, dtype)
     kernels = Limit(*(recursion.empty(recursion.depth) for _ in range(3)))
@@ -214,6 +215,11 @@ class _Recursion:
 
     def store(self, kernel: Tensor, block: Block, values: Tensor) -> None:
         """Write a block of a kernel, and its mirror image if the kernel is symmetric."""
+        if not bool(torch.isfinite(values).all()):
+            name = self.nonlinearity.name
+            raise OverflowError(
+                f"the limit kernel of depth {self.depth} leaves {self.dtype}: σ = {name}, β = {self.beta:g}"
+            )
         rows, columns = block
         kernel[rows, columns] = values
         if self.symmetric:

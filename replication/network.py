@@ -9,8 +9,9 @@ from typing import Literal, Self
 import torch
 from torch import Tensor, nn
 
-from .nonlinearities import Nonlinearity, nonlinearity
+from .nonlinearities import nonlinearity
 from .shapes import require_shape
+from .sigma import Nonlinearity
 from .weights import NOTHING_SAVED, DenseWeight, Weight, WeightDraw
 
 Parametrization = Literal["ntk", "standard"]

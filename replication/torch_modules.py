@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from .network import Network, Parametrization
-from .nonlinearities import Nonlinearity, PiecewiseLinear, Quadrature, from_function, leaky_relu, nonlinearity
+from .nonlinearities import PiecewiseLinear, Quadrature, from_function, leaky_relu, nonlinearity
+from .sigma import Nonlinearity
 from .weights import DeferredWeight, DenseWeight, Weight
 
 

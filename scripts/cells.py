@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -220,10 +219,4 @@ def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
 def _begin_worker(parent: int) -> None:
     process.on_signal(signal.SIG_DFL)  # a worker ends silently; the parent prints the message
     process.set_threads(1)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    process.end_with(parent)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,10 +98,15 @@ def preset(name: str, *overrides: str) -> DictConfig:
 
 
 def checked(words: list[str]) -> list[str]:
-    """The words of a command line with ~ expanded. Raises UserError for keys of Hydra that a run does not accept."""
+    """The words of a command line with ~ expanded.
+
+    Raises UserError for keys of Hydra that a run does not accept, and for Slurm on a machine without it.
+    """
     for word in words:
         if word.lstrip("+~").startswith(_NOT_OURS):
             raise UserError(f"{word}: no such key; a run writes under its results folder only")
+        if word.endswith("hydra/launcher=submitit_slurm") and not shutil.which("srun"):
+            raise UserError(f"{word}: there is no Slurm here (no srun on the PATH); joblib needs none")
     return [
         re.sub(r"^([\w.+]+=)(~(?=/|$))", lambda match: match[1] + os.path.expanduser(match[2]), word) for word in words
     ]

@@ -19,6 +19,7 @@ import process
 from cells import compute_missing, missing_cells, peak_memory
 from compose import CONF, checked, composing, named, presets, typed
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from listing import HELP, listing
 from omegaconf import DictConfig, OmegaConf
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(composed: DictConfig) -> None:
     try:
+        if HydraConfig.get().runtime.choices["hydra/launcher"] in _HERE:
+            process.end_with(int(os.environ[_SWEEP]))
         name = HydraConfig.get().runtime.choices.get("exp")
         if name is None:
             raise UserError(f"choose an experiment with +exp=<name>: {', '.join(presets())}")
@@ -47,6 +50,8 @@ def main(composed: DictConfig) -> None:
 
 
 _failed: list[Exception] = []
+_SWEEP, _HERE = "REPLICATION_SWEEP", ("joblib", "submitit_local")
+"""The variable that tells jobs which process began the sweep; the launchers whose jobs must end with it."""
 
 
 def run_experiment(composed: DictConfig) -> None:
@@ -150,6 +155,18 @@ def run_folder(root: Path, config: "BaseConfig") -> Path:
     return root / "runs" / f"{config.preset.replace('/', '-')}-{draw}{digest}"
 
 
+def remove_traces(words: list[str]) -> None:
+    """Remove what Hydra writes of a sweep before it composes the jobs: a file of its settings, and empty folders."""
+    with suppress(Exception):  # the error that ended the sweep is what has to be told
+        named = [
+            OverridesParser.create().parse_override(word) for word in words if word.lstrip("+").startswith("results=")
+        ]
+        results = Path(str(named[-1].value()) if named else "results")
+        (results / ".hydra" / "multirun.yaml").unlink()
+        for folder in (*sorted((results / ".hydra").glob("*/"), reverse=True), results / ".hydra", results):
+            folder.rmdir()
+
+
 def entry() -> None:
     """``main`` with Hydra's errors about a config as UserErrors. Without arguments it lists the experiments."""
     if len(sys.argv) == 1 or {"-h", "--help"} & set(sys.argv):
@@ -158,12 +175,14 @@ def entry() -> None:
     # The jobs of a sweep run in processes of their own, which must find the modules of this folder.
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    os.environ[_SWEEP] = str(os.getpid())
     os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints a traceback and exits; now it raises exceptions
     _failed.clear()
     sys.argv[1:] = checked(sys.argv[1:])
     try:
         main()
     except Exception as error:
+        remove_traces(sys.argv[1:])
         raise _failed.pop() if _failed else composing(error) from None
     if _failed:
         raise _failed.pop()

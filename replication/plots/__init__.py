@@ -43,7 +43,7 @@ def draw(experiment: str, dataset: Any, folder: Path) -> dict[str, Path]:
     # Otherwise fontTools warns, once for each figure, that matplotlib's fonts have an old date.
     logging.getLogger("fontTools").setLevel(logging.ERROR)
     paths = {}
-    with style():
+    with style(), np.errstate(all="ignore"):  # what is not finite is left out
         own = load(experiment) if experiment in available() else importlib.import_module(f"{__name__}.{experiment}")
         figures: dict[str, Figure] = own.figures(dataset)
         for name, figure in figures.items():

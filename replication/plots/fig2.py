@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..experiments.fig2.claims import (
+from ..experiments.fig2.statistics import (
     TENTH,
     conditional_kurtosis,
     excess_kurtosis,

@@ -4,13 +4,15 @@ A claim holds if all of its statistics lie in their ranges and its negative cont
 theory. Controls work if the claim fails on each of them, and if each statistic leaves its range on at least one.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import xarray as xr
 
-from .statistics import Statistic, Verdict, resampling, words
+from .statistics import Statistic, Verdict, resampling, undecided, words
 
 Kind = Literal["measured", "predicted", "identity"]
 """measured: on networks or data, with intervals; predicted: numbers of the paper, or of the few widest networks, in a
@@ -122,24 +124,34 @@ def decide(claims: Sequence[Claim], dataset: xr.Dataset) -> list[Outcome]:
     """Decide every claim, and each of its negative controls, on an experiment's data.
 
     If the dataset has the attribute ``solver``, {claim: error of each statistic}, intervals are widened by these
-    errors.
+    errors. A claim whose statistics have no value on the data is undecided.
     """
     solver = dataset.attrs.get("solver") or {}
 
-    def own(claim: Claim) -> Sequence[Statistic]:
-        statistics = claim.check(dataset)
-        errors = solver.get(claim.id, [0.0] * len(statistics))
-        return [statistic.widened(error) for statistic, error in zip(statistics, errors, strict=True)]
+    def outcome(claim: Claim) -> Outcome:
+        own = _statistics(claim, lambda: dataset)
+        if own is None:
+            return Outcome(claim, [undecided("no value on these data", (-math.inf, math.inf))])
+        errors = solver.get(claim.id, [0.0] * len(own))
+        on_controls = {
+            control.text: _statistics(claim, lambda control=control: control.data(dataset))  # type: ignore[misc]
+            or [undecided(statistic.name, statistic.allowed) for statistic in own]
+            for control in claim.controls
+        }
+        widened = [statistic.widened(error) for statistic, error in zip(own, errors, strict=True)]
+        return Outcome(claim, widened, on_controls)
 
     with resampling(dataset.attrs.get("draw", 0)):
-        return [
-            Outcome(
-                claim,
-                own(claim),
-                {control.text: claim.check(control.data(dataset)) for control in claim.controls},
-            )
-            for claim in claims
-        ]
+        return [outcome(claim) for claim in claims]
+
+
+def _statistics(claim: Claim, data: Callable[[], xr.Dataset]) -> Sequence[Statistic] | None:
+    """The statistics of a claim; None on data too degenerate for them: nothing moved, all networks are alike."""
+    try:
+        with np.errstate(all="ignore"):
+            return claim.check(data())
+    except (ArithmeticError, ValueError, np.linalg.LinAlgError):
+        return None
 
 
 def worst(statistics: Sequence[Statistic]) -> Verdict:

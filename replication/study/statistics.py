@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import stdtrit
 
+from ..shapes import require_shape
 from .measures import MeanOf, Measure, of_groups
 
 LEVEL = 0.999
@@ -87,7 +88,7 @@ def words(allowed: tuple[float, float]) -> str:
     if low == high:
         return f"{low} to within {number((allowed[1] - allowed[0]) / 2, 1)}"
     if math.isinf(allowed[0]):
-        return f"≤ {high}"
+        return f"≤ {high}" if math.isfinite(allowed[1]) else "any number"
     if math.isinf(allowed[1]):
         return f"≥ {low}"
     return f"within ±{high}" if allowed[0] == -allowed[1] else f"{low} to {high}"
@@ -148,8 +149,11 @@ def simultaneous_band(
     samples (S, M): S independent curves on M points; minus (S', M): other curves, whose mean is subtracted. The
     half-width is q·se. q is the ``LEVEL`` quantile of the maximum over the points of a multivariate t with the
     correlations of the samples and S − 1 degrees of freedom; with ``minus``, the smallest of Welch's degrees of
-    freedom. The half-width is infinite for fewer than ``MIN_SEEDS`` curves.
+    freedom. The half-width is infinite for fewer than ``MIN_SEEDS`` curves. Raises ValueError, with both shapes, for
+    another number of points.
     """
+    if minus is not None:
+        require_shape("a curve", samples.shape[1:], "one of those that are subtracted", minus.shape[1:])
     groups = [samples] if minus is None else [samples, minus]
     mean = samples.mean(axis=0) - (0 if minus is None else minus.mean(axis=0))
     if min(map(len, groups)) < MIN_SEEDS:
@@ -270,5 +274,5 @@ def mean(name: str, values: np.ndarray, allowed: tuple[float, float]) -> Statist
 
 
 def undecided(name: str, allowed: tuple[float, float]) -> Statistic:
-    """A statistic without a value: a comparison of widths needs at least two of them."""
+    """A statistic without a value, such as a comparison of widths with fewer than two of them."""
     return Statistic(name, math.nan, -math.inf, math.inf, allowed)

@@ -196,8 +196,8 @@ CLAIMS = (
         place="Theorem 1",
         statement="At initialization the NTK tends to Θ_∞ as the width grows.",
         paper="in probability (no rate)",
-        measure="over all widths, the exponents in n of the rms of ‖Θ − Θ_∞‖ and of the sd of Θ; at the largest width, "
-        "the rms of ‖Θ − Θ_∞‖ ÷ ‖Θ_∞‖",
+        measure="the exponents in n of the rms of ‖Θ − Θ_∞‖ and of the standard deviation of Θ, over all widths; and "
+        "the rms at the largest width",
         figure="theorem1",
         check=_check_convergence,
         controls=(_STANDARD,),
@@ -218,8 +218,8 @@ CLAIMS = (
         statement="With several outputs the NTK tends to Θ_∞ ⊗ Id: the kernel of each output tends to Θ_∞, and the "
         "kernel between two outputs to 0.",
         paper="Θ_∞ ⊗ Id",
-        measure="for n_L = 3, the exponents in n of the blocks of two different outputs, and of the blocks of one "
-        "output minus Θ_∞",
+        measure="for n_L = 3, the exponents in n of the blocks of two outputs, and of the blocks of one output minus "
+        "Θ_∞",
         figure="theorem1",
         check=_check_outputs,
         controls=(Control("one output three times", _one_output), _STANDARD),
@@ -229,11 +229,12 @@ CLAIMS = (
         place="Theorem 1",
         statement="The mean of Θ approaches the limit like 1/n, faster than Θ of a single network does.",
         paper="not discussed",
-        measure="the exponent in n of the bias of narrow networks, averaged over entries weighted by precision",
+        measure="the exponent in n of the bias of narrow networks, averaged over entries with weights by their "
+        "precision",
         figure="theorem1_structure",
         check=_check_bias,
         controls=(Control("a bias that falls like n^{−1/2}, as a single deviation does", _slow_bias),),
-        note="our own addition; according to later theory the bias is O(1/n) off the diagonal",
+        note="our own addition; later theory gives O(1/n) off the diagonal",
     ),
     Claim(
         id="theorem1.depth",
@@ -241,8 +242,8 @@ CLAIMS = (
         statement="For ReLU networks without biases the relative spread of Θ(x, x) grows with the depth as predicted: "
         "about e^{c Σ 1/n_l} − 1 with c = 5 − (4/3)(1 + 1/L). With the paper's β it also grows with the depth.",
         paper="not discussed",
-        measure="for ReLU and β = 0, ln(E[Θ²]/E[Θ]²) ÷ its exact value at this width, for each depth; with the paper's "
-        "β, ln(E[Θ²]/E[Θ]²) of the deepest networks ÷ that of the shallowest",
+        measure="for ReLU and β = 0, ln(E[Θ²]/E[Θ]²) over its exact value at this width and each depth; with the "
+        "paper's β, the same number of the deepest networks over that of the shallowest",
         figure="theorem1_structure",
         check=_check_depth,
         controls=(Control("networks of another depth in the place of each depth's", _other_depths),),
@@ -261,8 +262,8 @@ CLAIMS = (
         place="Theorem 1",
         statement="With unequal widths the spread depends on Σ_l 1/n_l.",
         paper="the widths go to infinity one after the other",
-        measure="over several arrangements of hidden widths, the exponent of Var Θ in Σ_l 1/n_l, and the standard "
-        "deviation of ln(Var Θ ÷ Σ_l 1/n_l)",
+        measure="over arrangements of hidden widths, the exponent of Var Θ in Σ_l 1/n_l, and the standard deviation "
+        "of ln(Var Θ ÷ Σ_l 1/n_l)",
         figure="theorem1_structure",
         check=_check_unequal,
         controls=(Control("1/n of the widest layer in the place of the sum", _widest_layer),),
