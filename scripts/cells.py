@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING, Any
 
 import process
@@ -201,12 +202,13 @@ def compute(
 
 
 @contextmanager
-def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that compute, which end with this one, however it ends."""
+def worker_processes(count: int, context: BaseContext | None = None) -> Iterator[ProcessPoolExecutor]:
+    """Processes that compute, which end with this one, however it ends; started as ``context`` does it, if given."""
     # A forked process starts at once, with everything imported. That is safe on Linux for one that uses a single thread
     # (it has none of the parent's); elsewhere processes are started afresh, which takes seconds.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    with ProcessPoolExecutor(count, context, _begin_worker, (os.getpid(),)) as pool:
+    own = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    parent = os.getpid() if context is None else None
+    with ProcessPoolExecutor(count, context or own, _begin_worker, (parent,)) as pool:
         try:
             yield pool
         except BrokenProcessPool:
@@ -218,7 +220,8 @@ def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
             raise
 
 
-def _begin_worker(parent: int) -> None:
+def _begin_worker(parent: int | None) -> None:
+    parent = parent or os.getppid()
     process.on_signal(signal.SIG_DFL)  # it ends without a word; the parent says what there is to say
     process.set_threads(1)
 

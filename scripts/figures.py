@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import process
 from compose import preset, typed
 from confirm import read, read_json
+from drawing import Task, all_drawn
 from process import RunError, UserError
 
 if TYPE_CHECKING:
@@ -60,38 +61,43 @@ def collect(name: str, results: str) -> None:
 
 
 def redraw(target: Path, tracking: str, collected: Collection[str] = ()) -> None:
-    """Every figure, CLAIMS.md and report.html from the published data; collected: the presets whose data are new."""
+    """Every figure, CLAIMS.md and report.html from the published data; collected: the presets whose data are new.
+
+    Claims are decided to be published, and where the record does not have them, of these data; else shown as recorded.
+    """
+    record = read()
+    paths = sorted(PUBLISHED.rglob("*.nc"), key=lambda path: (len(path.parts), path))
+    names = [path.relative_to(PUBLISHED).with_suffix("").as_posix() for path in paths]
+    tasks = [
+        Task(path, name, target, None if target == PUBLISHED else record.get(name), UNMARKED)
+        for path, name in zip(paths, names, strict=True)
+    ]
+    results = all_drawn(tasks)
     from replication.experiments import load
-    from replication.plots import draw, interactive
-    from replication.study.claims import decide
+    from replication.plots import draw
+    from replication.study.claims import Outcome
     from replication.study.record import settings, text, update
+    from replication.study.recorded import outcomes
     from replication.study.report import Section, markdown, page
-    from replication.study.store import read_dataset, write_file
+    from replication.study.store import write_file
     from replication.study.tracking import run as tracked
 
-    record, sections, failures = read(), [], []
-    # Not side by side: a process forked from here may wait for ever for a lock of the linear algebra.
-    for path in sorted(PUBLISHED.rglob("*.nc"), key=lambda path: (len(path.parts), path)):
-        name = path.relative_to(PUBLISHED).with_suffix("").as_posix()
-        try:
-            dataset = read_dataset(path)
-            experiment = load(dataset.attrs.get("experiment", "none"))
-            if "version" not in dataset.attrs:  # published before provenance was kept: by the first engine
-                version = UNMARKED.get(experiment.name, experiment.version)
-                dataset = dataset.assign_attrs(version=version, engine=1, draw=0, provenance=[])
-            if dataset.attrs["version"] != experiment.version:
-                print(f"{path} is left as it is: of version {dataset.attrs['version']}, not {experiment.version}")
-                continue
-            outcomes = decide(experiment.claims_of(dataset.attrs.get("claims")), dataset)
+    sections, failures = [], [drawn.failure for drawn in results if drawn.failure]
+    for name, drawn in zip(names, results, strict=True):
+        if drawn.left:
+            print(drawn.left)
+        if drawn.left or drawn.failure:
+            continue
+        claims = load(drawn.attrs["experiment"]).claims_of(drawn.attrs.get("claims"))
+        if drawn.decided is not None:
             if name in collected or name not in record:
                 now = settings(typed(preset(name))[1])
             else:  # the preset may be another one since the data were computed
                 now = record[name]["settings"]
-            record = update(record, name, now, dataset.attrs, outcomes)
-            figures = draw(experiment.name, dataset, (target / name).parent)
-            sections.append(Section(name, dataset.attrs, outcomes, figures, interactive(name, dataset)))
-        except Exception as error:  # the other files are drawn, whatever is wrong with this one
-            failures.append(f"{path} cannot be drawn: {process.reason(error)}")
+            decided = [Outcome(claim, *numbers) for claim, numbers in zip(claims, drawn.decided, strict=True)]
+            record = update(record, name, now, drawn.attrs, decided)
+        shown = outcomes(record[name], claims, drawn.attrs["draw"])
+        sections.append(Section(name, drawn.attrs, shown, drawn.figures or {}, drawn.plot))
     for section in sections:
         with tracked(
             mode=tracking,  # type: ignore[arg-type]
@@ -131,15 +137,14 @@ def redraw(target: Path, tracking: str, collected: Collection[str] = ()) -> None
 
 def redraw_one(name: str, target: Path) -> None:
     """The figures of one preset, from its published data; raises UserError for one without."""
-    from replication.plots import draw
-    from replication.study.store import read_dataset
-
     path = PUBLISHED / f"{name}.nc"
     if not path.exists():
         names = sorted(file.relative_to(PUBLISHED).with_suffix("").as_posix() for file in PUBLISHED.rglob("*.nc"))
         raise UserError(f"{name}: there are published data of {', '.join(names) or 'no preset'}")
-    dataset = read_dataset(path)
-    print(*draw(dataset.attrs["experiment"], dataset, (target / name).parent).values(), sep="\n")
+    (drawn,) = all_drawn([Task(path, name, target, read().get(name), UNMARKED)])
+    if drawn.failure or drawn.left:
+        raise RunError(drawn.failure or drawn.left)
+    print(*(drawn.figures or {}).values(), sep="\n")
 
 
 def write_readme(record: "Record") -> None:
@@ -158,7 +163,8 @@ def main() -> None:
     parser.add_argument("--publish", action="store_true", help="write figures/ instead of results/figures")
     parser.add_argument("--readme", action="store_true", help="draw nothing; write the README's table")
     parser.add_argument("--results", default="results", help="folder of the results store (default: results)")
-    parser.add_argument("--tracking", default="offline", choices=("offline", "online", "disabled"))
+    tracking = "default: offline with --publish, else disabled"
+    parser.add_argument("--tracking", choices=("offline", "online", "disabled"), help=tracking)
     arguments = parser.parse_args()
     target = PUBLISHED if arguments.publish else ROOT / "results" / "figures"
     if arguments.readme:
@@ -169,7 +175,8 @@ def main() -> None:
     else:
         for name in arguments.presets:
             collect(name, arguments.results)
-        redraw(target, arguments.tracking, arguments.presets)
+        tracking = arguments.tracking or ("offline" if arguments.publish else "disabled")
+        redraw(target, tracking, arguments.presets)
 
 
 if __name__ == "__main__":
