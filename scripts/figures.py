@@ -4,10 +4,11 @@
     python scripts/figures.py fig1                   the figures of one preset alone
     python scripts/figures.py --publish              from figures/*.nc into figures, after a change of a plot
     python scripts/figures.py --publish fig1         first take the data of a preset from the results store
+    python scripts/figures.py --round                round the published data as far as no claim can tell
     python scripts/figures.py --readme               the README's table and docs/results.md, from figures/claims.json
 
-Only --publish writes figures/ (and what --readme writes), and only from presets at the paper's widths whose cells are
-all stored. One figure is that of a benchmark: `scripts/benchmark.py revealed --json figures/width.json`.
+Only --publish and --round write figures/ (and what --readme writes), and only from presets at the paper's widths whose
+cells are all stored. One figure is that of a benchmark: `scripts/benchmark.py revealed --json figures/width.json`.
 """
 
 import argparse
@@ -36,6 +37,7 @@ UNMARKED = {"fig2": 1, "fig3": 1, "theorem2": 3}
 
 def collect(name: str, results: str) -> None:
     """Copy the assembled data of a preset from the store to the published ones."""
+    from replication.study.compact import compact
     from replication.study.gather import MissingCellError, gather
     from replication.study.provenance import objections
     from replication.study.solver import few_networks, solver_errors
@@ -57,7 +59,23 @@ def collect(name: str, results: str) -> None:
         raise RunError(f"{error}: run `python scripts/{command}` first") from None
     if reasons := [*objections(dataset), *reasons]:
         raise RunError("\n".join(f"{name} cannot be published: {reason}" for reason in reasons))
-    write_dataset(PUBLISHED / f"{name}.nc", dataset)
+    write_dataset(PUBLISHED / f"{name}.nc", compact(dataset, experiment.claims_of(config.claims)))
+
+
+def round_published(names: Collection[str]) -> None:
+    """Round published data as far as no claim can tell, those of all presets if none is named."""
+    from replication.experiments import load
+    from replication.study.compact import compact
+    from replication.study.store import read_dataset, write_dataset
+
+    for path in [published(name) for name in names] or sorted(PUBLISHED.rglob("*.nc")):
+        dataset, size = read_dataset(path), path.stat().st_size
+        claims = load(dataset.attrs["experiment"]).claims_of(dataset.attrs.get("claims"))
+        smaller = compact(dataset, claims)
+        if smaller is not dataset:
+            write_dataset(path, smaller)
+            bits = smaller.attrs["significant_bits"]
+            print(f"{path}: {size} bytes before, {path.stat().st_size} with {bits} significant bits")
 
 
 def redraw(target: Path, tracking: str, collected: Collection[str] = ()) -> None:
@@ -135,12 +153,18 @@ def redraw(target: Path, tracking: str, collected: Collection[str] = ()) -> None
         raise RunError("\n".join(failures))
 
 
-def redraw_one(name: str, target: Path) -> None:
-    """The figures of one preset, from its published data; raises UserError for one without."""
+def published(name: str) -> Path:
+    """The data of a preset; raises UserError, listing those that there are, without any."""
     path = PUBLISHED / f"{name}.nc"
     if not path.exists():
         names = sorted(file.relative_to(PUBLISHED).with_suffix("").as_posix() for file in PUBLISHED.rglob("*.nc"))
         raise UserError(f"{name}: there are published data of {', '.join(names) or 'no preset'}")
+    return path
+
+
+def redraw_one(name: str, target: Path) -> None:
+    """The figures of one preset, from its published data; raises UserError for one without."""
+    path = published(name)
     (drawn,) = all_drawn([Task(path, name, target, read().get(name), UNMARKED)])
     if drawn.failure or drawn.left:
         raise RunError(drawn.failure or drawn.left)
@@ -161,6 +185,7 @@ def main() -> None:
     presets = "draw these alone; with --publish: take their data from the store, then draw everything"
     parser.add_argument("presets", nargs="*", metavar="PRESET", help=presets)
     parser.add_argument("--publish", action="store_true", help="write figures/ instead of results/figures")
+    parser.add_argument("--round", action="store_true", help="draw nothing; rewrite the published data in fewer bytes")
     parser.add_argument("--readme", action="store_true", help="draw nothing; write the README's table")
     parser.add_argument("--results", default="results", help="folder of the results store (default: results)")
     tracking = "default: offline with --publish, else disabled"
@@ -169,6 +194,8 @@ def main() -> None:
     target = PUBLISHED if arguments.publish else ROOT / "results" / "figures"
     if arguments.readme:
         write_readme(read())
+    elif arguments.round:
+        round_published(arguments.presets)
     elif arguments.presets and not arguments.publish:
         for name in arguments.presets:
             redraw_one(name, target)
