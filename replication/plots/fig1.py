@@ -27,7 +27,8 @@ def interactive(dataset: xr.Dataset) -> dict[str, Any]:
     limit = rounded(dataset.theta_inf.values[0])
     end = f"t = {dataset.time.values[-1]:g}"
     steps: list[dict[str, Any]] = []
-    for width in sorted({*dataset.attrs["widths"], *dataset.attrs["trend"], *dataset.attrs["initial"]}):
+    widths = sorted({*dataset.attrs["widths"], *dataset.attrs["trend"], *dataset.attrs["initial"]})
+    for width in widths:
         networks = dataset.isel(network=dataset.width.values == width)
         curves: list[dict[str, Any]] = []
         for i, name, look in ((0, "t = 0", {"color": "#1f77b4"}), (-1, end, {"color": "#d62728", "dash": "4 3"})):
@@ -45,7 +46,7 @@ def interactive(dataset: xr.Dataset) -> dict[str, Any]:
         "x_label": "γ",
         "y_label": "Θ(x₀, x(γ))",
         "limits": [-math.pi, math.pi, 0.0, 0.5],
-        "start": len(steps) - 1,
+        "start": widths.index(dataset.attrs["widths"][0]),
         "steps": steps,
     }
 
