@@ -11,6 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from scripts_fixtures import ROOT, script
 
+from replication.engine import ENGINE
+from replication.experiments import available, load
 from replication.study.readme import readme, results
 
 compose = script("compose")
@@ -114,3 +116,12 @@ def test_numbers_are_those_of_the_record() -> None:
     record = json.loads(text_of(ROOT / "figures" / "claims.json"))
     assert readme(text_of(ROOT / "README.md"), record) == text_of(ROOT / "README.md")
     assert results(record) == text_of(ROOT / "docs" / "results.md")
+
+
+def test_the_changelog_names_every_version() -> None:
+    text = text_of(ROOT / "CHANGELOG.md")
+    assert f"- **{ENGINE}** (" in text
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    named = {(name, row[1]) for row in rows for name in row[0].split(", ")}
+    for name in available():
+        assert {(name, str(version)) for version in range(2, load(name).version + 1)} <= named, name
