@@ -68,7 +68,7 @@ def _answer(dataset: xr.Dataset) -> Figure:
             middle.loglog(cloud[:, 0], cloud[:, 1], ".", ms=2.5, color=COLORS[k], alpha=0.5)
             x, y = typical[i, k, sigma, :2]
             if inside[0] < x < inside[1] and inside[2] < y < inside[3]:  # each label on the side away from the others
-                place, side = ((9, -2), "left") if k == scaling else ((-7, -2), "right")
+                place, side = ((22 if i == depth else 9, -2), "left") if k == scaling else ((-7, -2), "right")
                 middle.annotate(
                     f"$L={value}$", (x, y), place, textcoords="offset points", ha=side, fontsize=7, color=COLORS[k]
                 )
@@ -193,6 +193,6 @@ def _checks(dataset: xr.Dataset) -> Figure:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_minor_formatter(NullFormatter())
         axes.legend()
-    middle.set_title("spread of one network's")
-    right.set_title("bias of one network's eigenvalues")
+    middle.set_title("spread of one network's eigenvalues")
+    right.set_title("their bias")
     return figure
