@@ -1,4 +1,4 @@
-"""The claims of the depth inference (paper §6.3), their criteria and their negative controls."""
+"""The claims on the depth inference (paper §6.3), their criteria and their negative controls."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -27,9 +27,9 @@ from .statistics import (
 ODDS = 1000.0
 """Odds that decide between two hypotheses."""
 Z = 2.0
-"""Standard deviations up to which an eigenvalue is unremarkable."""
+"""An eigenvalue within this many standard deviations of its mean is unremarkable."""
 STOP = 0.25
-"""Part of the way from the mean of ln λ₃ to the paper's up to which an early stop does not explain it."""
+"""An early stop does not explain the paper's λ₃ if it covers at most this part of the way from the mean of ln λ₃."""
 
 
 def _odds_statistic(name: str, dataset: xr.Dataset, samples: Samples, axis: int, index: int) -> Statistic:
@@ -78,7 +78,7 @@ def _check_third(dataset: xr.Dataset) -> list[Statistic]:
     stopped = np.log(dataset.stopped.values[:, -1].astype(float))
 
     def z(groups: Sequence[np.ndarray]) -> float:
-        """Standard deviations between the paper's ln λ_3 and its mean, with the spread of the digits alone."""
+        """The distance of the paper's ln λ_3 to its mean, in standard deviations over digits alone."""
         law = paper_law(dataset, groups, samples.widths, math.inf)
         return float((observed - law.mean[-1]) / math.sqrt(law.covariance[-1, -1]))
 
@@ -123,7 +123,7 @@ def _check_width(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _typical(**hypothesis: str | int) -> Callable[[xr.Dataset], xr.Dataset]:
-    """The paper's eigenvalues replaced by the typical ones of another hypothesis."""
+    """The typical eigenvalues of another hypothesis in place of the paper's."""
 
     def control(dataset: xr.Dataset) -> xr.Dataset:
         eigenvalues = dataset.limit.sel({**dataset.attrs["reference"], **hypothesis})
@@ -153,19 +153,19 @@ def _narrow_network(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _stopped_at_the_paper(dataset: xr.Dataset) -> xr.Dataset:
-    """A power iteration that stops, on average, at the paper's λ₃: with the differences between batches as they are."""
+    """A power iteration that stops at the paper's λ₃ on average; the differences between batches stay."""
     stopped = dataset.stopped.values.astype(float)
     stopped[:, -1] *= dataset.observed.values[-1] / np.exp(np.log(stopped[:, -1]).mean())
     return dataset.assign(stopped=(dataset.stopped.dims, stopped))
 
 
 def _wrong_depths(dataset: xr.Dataset) -> xr.Dataset:
-    """The held-out networks' depths exchanged with their neighbours'."""
+    """The depths of the held-out networks, exchanged with neighbouring depths."""
     return dataset.assign(held_out=dataset.held_out.copy(data=np.roll(dataset.held_out.values, 1, axis=1)))
 
 
 def _one_width_as_all(dataset: xr.Dataset) -> xr.Dataset:
-    """The networks of the narrowest width stand for every width."""
+    """The narrowest networks in place of the networks of every width."""
     size = min(dataset.sizes["reference_seed"], dataset.sizes["sample"])
     narrow = dataset.reference_network.isel(width=[0] * dataset.sizes["width"]).values
     dims = ("sample", "depth", "component")
@@ -179,7 +179,7 @@ def _one_width_as_all(dataset: xr.Dataset) -> xr.Dataset:
 _FIGURE = "depth_inference"
 _PLACE = "§6.3"
 _PRECURSOR = "not stated; the first author's precursor scripts have"
-_PRIOR = "the hypotheses being equally likely beforehand"
+_PRIOR = "if all hypotheses are equally likely a priori"
 
 CLAIMS = (
     Claim(
@@ -188,7 +188,7 @@ CLAIMS = (
         statement="The paper's three eigenvalues are those of a network of depth L = 5 (four hidden layers).",
         paper=f"{_PRECURSOR} L = 5",
         measure=f"{_PRIOR}, the odds of L = 5 against the most likely other depth are above {ODDS:g}: for ReLU and "
-        "pixels in [0, 1], and whatever scaling and nonlinearity are",
+        "pixels in [0, 1], and for unknown scaling and nonlinearity",
         figure=_FIGURE,
         check=_check_depth,
         controls=(
@@ -201,8 +201,8 @@ CLAIMS = (
         place=_PLACE,
         statement="The pixels were scaled to [0, 1], and neither centred, standardized nor normalized.",
         paper=f"{_PRECURSOR} pixels in [0, 1]",
-        measure=f"{_PRIOR}, the odds of that scaling against the most likely other one, whatever depth and "
-        f"nonlinearity are, are above {ODDS:g}",
+        measure=f"{_PRIOR}, for unknown depth and nonlinearity, the odds of this scaling against the most likely other "
+        f"scaling are above {ODDS:g}",
         figure=_FIGURE,
         check=_check_scaling,
         controls=(Control("typical eigenvalues of another scaling in place of the paper's", _other_scaling),),
@@ -212,7 +212,7 @@ CLAIMS = (
         place=_PLACE,
         statement="The nonlinearity was the ReLU, as stated, and not the shifted ReLU of the precursor scripts.",
         paper="ReLU; the first author's precursor scripts have a shifted leaky ReLU",
-        measure=f"{_PRIOR}, the odds of ReLU, whatever depth and scaling are, are above {ODDS:g}",
+        measure=f"{_PRIOR}, for unknown depth and scaling, the odds of ReLU are above {ODDS:g}",
         figure=_FIGURE,
         check=_check_nonlinearity,
         controls=(Control("typical eigenvalues of the shifted ReLU in place of the paper's", _other_nonlinearity),),
@@ -222,8 +222,8 @@ CLAIMS = (
         place=_PLACE,
         statement="All three eigenvalues together are what L = 5, ReLU, pixels in [0, 1] and β = 0.1 give.",
         paper="λ₁ = 0.0457, λ₂ = 0.00108, λ₃ = 0.00078",
-        measure=f"they lie within the {LEVEL:.1%} ellipsoid of the predictive law of ln λ (another batch of digits, "
-        "one network of width 10000, rounding)",
+        measure=f"they lie within the {LEVEL:.1%} ellipsoid of the predictive law of ln λ, which has the spread over "
+        "batches of digits, over networks of width 10000, and the rounding",
         figure="depth_inference_eigenvalues",
         check=_check_compatible,
         controls=(
@@ -238,9 +238,9 @@ CLAIMS = (
         "digits; that one network estimated the kernel adds less spread than the digits have, and an early stop of "
         "the power iteration does not explain it.",
         paper="λ₃ = 0.00078",
-        measure="the distance of ln λ₃ from its mean, in standard deviations over batches of digits; the variance of "
-        "ln λ₃ over networks of width 10000 on one batch over that over batches; the mean change of ln λ₃ by the stop "
-        "over the paper's distance from the mean",
+        measure="the distance of ln λ₃ to its mean, in standard deviations over batches of digits; the variance of "
+        "ln λ₃ over networks of width 10000 on one batch ÷ its variance over batches; the mean change of ln λ₃ by the "
+        "early stop ÷ the distance of the paper's value to the mean",
         figure="depth_inference_eigenvalues",
         check=_check_third,
         controls=(
@@ -248,7 +248,7 @@ CLAIMS = (
             Control("a network of width 100 in place of one of width 10000", _narrow_network),
             Control("a power iteration that stops at the paper's λ₃ on average", _stopped_at_the_paper),
         ),
-        note="what suffices to explain λ₃, not what caused it",
+        note="this suffices to explain λ₃; it does not show what caused it",
         history=(
             "also with the network's spread in z, which only makes it smaller; the change by the early stop was "
             "compared with ±2 %, which no control left",
@@ -260,8 +260,8 @@ CLAIMS = (
         statement="Given the eigenvalues of one network of known depth on a batch that was held out, the procedure "
         "recovers that depth.",
         paper="not discussed",
-        measure=f"for each depth the mean log odds of the true one against the most likely other one are above "
-        f"ln {ODDS:g}, and d² is 3 on average, as it should be, to within a factor 2",
+        measure=f"for each depth, the mean log odds of the true depth against the most likely other depth are above "
+        f"ln {ODDS:g}; the mean of d², expected to be 3, lies in [1.5, 6]",
         figure="depth_inference_checks",
         check=_check_recovers,
         controls=(Control("the networks' depths exchanged", _wrong_depths),),
@@ -273,8 +273,8 @@ CLAIMS = (
         statement="What one network of width n adds to the limit's eigenvalues shrinks as theory has it, so that it "
         "can be scaled to the paper's width.",
         paper="the NTK of one network of width 10000 approximates the limit (no number)",
-        measure="over the widths measured, the standard deviation of ln λ falls with an exponent in [−0.65, −0.35], "
-        "and its bias with one in [−1.35, −0.65]",
+        measure="over the measured widths, the exponent in n of the standard deviation of ln λ lies in [−0.65, −0.35], "
+        "and that of its bias in [−1.35, −0.65]",
         figure="depth_inference_checks",
         check=_check_width,
         controls=(Control("one width compared with itself", _one_width_as_all),),

@@ -9,7 +9,7 @@ from ...nonlinearities import Nonlinearity, leaky_relu, nonlinearity
 
 
 class ShiftedRelu(Nonlinearity):
-    """σ(x) = 1.4 (max(x, 0) − 0.3 + 0.01 x) = a s(x) + c, s the leaky ReLU of slope 0.01/1.01, a = 1.414, c = −0.42.
+    """σ(x) = 1.4 (max(x, 0) − 0.3 + 0.01 x) = a s(x) + c; s is leaky ReLU with slope 0.01/1.01, a = 1.414, c = −0.42.
 
     E[σσ] = a² E[s s] + a c (E[s(u)] + E[s(v)]) + c², E[s(u)] = (1 − slope) √(k11/2π), E[σ̇σ̇] = a² E[ṡ ṡ].
     """
@@ -33,4 +33,4 @@ class ShiftedRelu(Nonlinearity):
 
 
 NONLINEARITIES = {"relu": nonlinearity("relu"), "shifted_relu": ShiftedRelu()}
-"""The nonlinearities that are compared: the paper's, and that of its precursor."""
+"""The nonlinearities that are compared: the paper's, and that of the precursor scripts."""

@@ -12,20 +12,21 @@ from ...study.statistics import Statistic, geometric, interval, mean, rate, rati
 from .bias_claim import INITIAL_BIAS
 
 ORDER, UNCHANGED = (-1.25, -0.75), (-0.35, 0.35)
-"""Exponents in n of what is left, relative to the drift: of the next order, and of the same one."""
+"""Allowed exponents in n of the relative error of a prediction: 1/n for a complete one, and n⁰ if a term is missing."""
 ACCURACY = {1000: 1e-2, 10_000: 1e-3}
-"""Width → what may be left of the drift."""
+"""Width → largest relative error of the prediction."""
 FALLEN = math.exp(-3)
-"""C(t)/C(0) at which the training counts as far advanced."""
+"""Training counts as far advanced where C(t)/C(0) is below this."""
 SOLVERS = {"coarse": 1e-4, "solver": 5e-4}
-"""How far the reference may be, relative to the drift, from itself with two nodes less and from the adaptive solver."""
+"""Largest difference, relative to the drift, between the reference and the same flow with two nodes less (coarse), or
+the adaptive solver (solver)."""
 WIDE = 2e-4
-"""What may be left of the drift at the largest width of drift.wide."""
+"""Largest relative error of the prediction at the largest width of drift.wide."""
 PARTIAL = {"without_k3": "without K₃", "without_k4": "without K₄", "first": "along θ₁ alone"}
 
 
 def remains(dataset: xr.Dataset, sigma: str, prediction: str = "second") -> list[np.ndarray]:
-    """What a prediction leaves of the drift, relative to it, in the networks of each width: (seeds,) each."""
+    """The error of a prediction ÷ the drift, for the networks of each width: (seeds,) each."""
     groups = [select(dataset, nonlinearity=sigma, width=width) for width in dataset.attrs["widths"]]
     return [networks.left.sel(prediction=prediction).values for networks in groups]
 
@@ -43,7 +44,7 @@ def _check_order(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _instead(dataset: xr.Dataset, name: str, of: Sequence[str] = ("second",)) -> xr.Dataset:
-    """What one prediction leaves in the place of what others leave."""
+    """The errors of one prediction in place of the errors of others."""
     values = dataset.left.copy(deep=True)
     for other in of:
         values.loc[{"prediction": other}] = dataset.left.sel(prediction=name)
@@ -58,7 +59,7 @@ _ALL_TERMS = Control("all terms where one should be missing", lambda data: _inst
 
 
 def _size(name: str, values: np.ndarray, allowed: tuple[float, float]) -> Statistic:
-    """The geometric mean over networks."""
+    """The geometric mean of values over networks, with its interval."""
     return ratio(name, [values], lambda groups: math.log(geometric(groups[0])), allowed)
 
 
@@ -85,17 +86,17 @@ def _predicted_for_reference(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def diagonals(dataset: xr.Dataset, sigma: str, width: int) -> xr.DataArray:
-    """n × the mean of the diagonal of each term of the drift, of each pair of networks: (pairs, term)."""
+    """n × the mean of the diagonal, for each pair of networks and each term of the drift: (pairs, term)."""
     terms: xr.DataArray = select(dataset, "pair", pair_nonlinearity=sigma, pair_width=width).diagonal
     return terms
 
 
 MEAN = {"erf": (-0.9, 0.9), "tanh": (-0.9, 0.9), "softplus": (1.5, math.inf)}
-"""n × the mean drift of the diagonal."""
+"""Allowed n × mean drift of the diagonal."""
 SHARES = {"linear": (-math.inf, -0.4), "quartic": (0.6, math.inf)}
-"""n × what K₃ and K₄ contribute to it."""
+"""Allowed n × the parts of this mean drift that come from K₃ (linear) and K₄ (quartic)."""
 MISSED = 0.1
-"""n × what the prediction may miss of it."""
+"""Largest n × error of the predicted mean drift."""
 
 
 def _check_mean(dataset: xr.Dataset) -> list[Statistic]:
@@ -116,7 +117,7 @@ def _check_mean(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _without_term(dataset: xr.Dataset, changed: Sequence[str], *names: str) -> xr.Dataset:
-    """Terms as if they were 0; ``changed``: what loses them too, the drift of the networks or the predicted one."""
+    """The named terms set to 0, and subtracted from ``changed``: the drift of the networks, or the predicted drift."""
     if not dataset.attrs["pairs"]:
         return dataset
     terms = dataset.diagonal.copy(deep=True)
@@ -129,7 +130,7 @@ def _without_term(dataset: xr.Dataset, changed: Sequence[str], *names: str) -> x
 
 
 def _inflating(dataset: xr.Dataset) -> xr.Dataset:
-    """A drift that inflates every kernel by what K₄ contributes, as if K₃ did not know f_0."""
+    """n × the drift without the term from K₃, plus 1: every kernel inflates."""
     if not dataset.attrs["pairs"]:
         return dataset
     terms = dataset.diagonal.copy(deep=True)
@@ -138,11 +139,11 @@ def _inflating(dataset: xr.Dataset) -> xr.Dataset:
 
 
 INFLATION, NOT_PREDICTED = 0.25, (0.1, 0.5)
-"""Relative error of the predicted mean inflation of Figure 1; what the prediction leaves of the matrix."""
+"""Largest relative error of Figure 1's predicted mean inflation; allowed relative error of the predicted matrix."""
 
 
 def inflations(dataset: xr.Dataset, width: int, origin: str) -> np.ndarray:
-    """Growth of the diagonal in training of the networks of Figure 1, less 1: (seeds,)."""
+    """The growth factor of the diagonal in training, minus 1, for the networks of Figure 1: (seeds,)."""
     networks = select(dataset, "figure1", figure1_width=width)
     values: np.ndarray = networks.inflation.sel(origin=origin).values - 1
     return values
@@ -170,7 +171,7 @@ def _along_theta_1(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def kinked(dataset: xr.Dataset, formula: str) -> list[np.ndarray]:
-    """What a formula leaves of the drift, relative to it, in the ReLU networks of each width: (seeds,) each."""
+    """The error of a formula ÷ the drift, for the ReLU networks of each width: (seeds,) each."""
     groups = [select(dataset, "kinked", kinked_width=width) for width in dataset.attrs["kinked"]]
     return [networks.kinked_left.sel(formula=formula).values for networks in groups]
 
@@ -187,7 +188,7 @@ def _check_relu(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _smooth(dataset: xr.Dataset) -> xr.Dataset:
-    """Networks of the first smooth σ in the place of the ReLU ones, as many as there are of each width."""
+    """Networks of the first smooth σ in place of the ReLU networks, in equal number at each width."""
     if not dataset.attrs["kinked"]:
         return dataset
     values = dataset.kinked_left.copy(deep=True)
@@ -213,10 +214,10 @@ CLAIMS = (
         place="Theorem 2",
         statement="With a smooth σ, the drift Θ_t − Θ_0 of a network, of order 1/n, is predicted to that order without "
         "training it and without a fitted constant, and each of its three terms is needed.",
-        paper="the drift vanishes; what it is to leading order is not discussed",
-        measure="the exponent in n of what the second Picard iterate leaves, relative to the drift (geometric mean "
-        "over networks), for each σ; and of what is left, over all σ, without what K₃ or K₄ contributes, and along θ₁ "
-        "alone",
+        paper="the drift vanishes; its leading order is not discussed",
+        measure="the exponent in n of (the drift minus its prediction) ÷ drift (geometric mean over networks): for "
+        "each σ with the second Picard iterate; over all σ without the term from K₃, without those from K₄, and along "
+        "θ₁ alone",
         figure="drift",
         check=_check_order,
         controls=(*_WITHOUT, _ALL_TERMS),
@@ -228,9 +229,9 @@ CLAIMS = (
         statement="The prediction is accurate when training is far advanced: to a percent of the drift at n = 1000, to "
         "a thousandth at n = 10000.",
         paper="not discussed",
-        measure="what is left ÷ drift (geometric mean over networks) at two widths, and C(t)/C(0) there, for each σ; "
-        "for the first σ, how far the flow that the prediction is compared with is, ÷ drift, from the same one with "
-        "two nodes in time less, and from the adaptive solver's",
+        measure="for each σ and at two widths, (the drift minus its prediction) ÷ drift (geometric mean over networks) "
+        "and C(t)/C(0); for the first σ, the distance ÷ drift between the reference flow and the same flow with two "
+        "nodes in time less, and between the reference flow and the adaptive solver",
         figure="drift",
         check=_check_accuracy,
         controls=(
@@ -246,8 +247,8 @@ CLAIMS = (
         statement="The mean drift of the diagonal is predicted too. K₃, which knows f_0, makes it smaller, and K₄ "
         "larger: the mean is an inflation for softplus, and for erf and tanh the two largely cancel.",
         paper="the kernel inflates (ReLU, §6.1)",
-        measure="over pairs of networks with opposite f_0, n times the mean over the diagonal of the drift, of the "
-        "drift less the predicted one, and of what K₃ and K₄ contribute, for each σ",
+        measure="for each σ, over pairs of networks with opposite f_0, n times the mean over the diagonal of the "
+        "drift, of the drift minus the predicted drift, and of the terms from K₃ and from K₄",
         figure="drift_mean",
         check=_check_mean,
         controls=(
@@ -267,21 +268,21 @@ CLAIMS = (
         statement="The mean inflation of Figure 1, of ReLU networks, is predicted without training, while a good part "
         "of the matrix is not.",
         paper="the kernel inflates (no number)",
-        measure="predicted ÷ measured mean inflation of the diagonal, less 1, at each width; what the prediction "
-        "leaves of the matrix ÷ drift at the narrowest (geometric mean over networks)",
+        measure="predicted ÷ measured mean inflation of the diagonal, minus 1, at each width; at the narrowest width, "
+        "(the drift of the matrix minus its prediction) ÷ drift (geometric mean over networks)",
         figure="drift_relu",
         check=_check_figure1,
         controls=(Control("along θ₁ alone", _along_theta_1),),
-        note="beyond the paper: the prediction is made for a smooth σ",
+        note="beyond the paper; the prediction is derived for a smooth σ",
     ),
     Claim(
         id="drift.relu",
         place="Theorem 2; footnote 1",
         statement="For ReLU the prediction with derivatives almost everywhere does not improve with the width: neurons "
         "that switch are not in it, and of them are of order √n (theorem2.switches). The Picard iterate sees most.",
-        paper="the theorem wants a bounded second derivative",
-        measure="the exponent in n of what the former leaves ÷ drift (geometric mean over networks), and what both "
-        "leave at the largest width",
+        paper="the theorem needs a bounded second derivative",
+        measure="the exponent in n of (the drift minus its prediction) ÷ drift (geometric mean over networks) with "
+        "derivatives almost everywhere; the same ratio at the largest width, and there for the Picard iterate too",
         figure="drift_relu",
         check=_check_relu,
         controls=(Control("networks of a smooth σ", _smooth),),
@@ -292,7 +293,7 @@ CLAIMS = (
         place="Theorem 2",
         statement="At n = 100000 hardly anything is left of the drift.",
         paper="not discussed",
-        measure="what is left ÷ drift (geometric mean over networks) at the largest width",
+        measure="(the drift minus its prediction) ÷ drift (geometric mean over networks) at the largest width",
         figure="drift",
         check=_check_wide,
         controls=_WITHOUT,

@@ -1,4 +1,4 @@
-"""What the experiment on the drift of the NTK can be asked for."""
+"""The config of the experiment on the drift of the NTK, and its checks."""
 
 import math
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from ...study.settings import (
 )
 
 DENSE = 1000
-"""Networks up to this width are tensors; the config says how wider ones hold weights."""
+"""Weights of networks up to this width are tensors; the config says how wider networks hold theirs."""
 
 
 @dataclass(kw_only=True)
 class TrainingConfig:
     """Training by least squares to time t on n_samples points of the circle, with as many probes.
 
-    nodes: in time, of the prediction; flow_nodes: of the flow that it is compared with.
+    nodes: the number of nodes in time of the prediction; flow_nodes: of the flow with which it is compared.
     """
 
     n_samples: int
@@ -40,7 +40,7 @@ class TrainingConfig:
 
 @dataclass(kw_only=True)
 class Check:
-    """Networks of the first nonlinearity that the adaptive solver trains too, with tolerances × 1/n, as f is used."""
+    """Networks of the first nonlinearity that the adaptive solver trains, too, with a tolerance ∝ 1/n."""
 
     widths: list[int]
     seeds: int
@@ -49,7 +49,7 @@ class Check:
 
 @dataclass(kw_only=True)
 class Curve:
-    """One network, seen along the circle in so many intervals; width 0 for none."""
+    """One network, whose kernel is recorded on ``intervals`` intervals of the circle; width 0 stands for none."""
 
     width: int
     intervals: int
@@ -57,7 +57,7 @@ class Curve:
 
 @dataclass(kw_only=True)
 class Kinked(SeedsAtWidths):
-    """ReLU networks, trained by the adaptive solver with a tolerance; scale: of the differences almost everywhere."""
+    """ReLU networks, trained by the adaptive solver; scale: ε of the differences for derivatives almost everywhere."""
 
     tolerance: float
     scale: float
@@ -86,7 +86,7 @@ class Figure1:
 
 @dataclass(kw_only=True)
 class Bias:
-    """Many networks at initialization, of two widths: blocks of so many of each; without widths, none."""
+    """Many networks at initialization, of two widths: ``blocks`` of ``networks`` each; none if there are no widths."""
 
     widths: list[int]
     blocks: int
@@ -106,9 +106,10 @@ class Bias:
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Networks of every width and nonlinearity, predicted and trained; pairs (of opposite f_0) for means over networks.
+    """Networks of every width and nonlinearity, predicted and trained; ``seeds`` of each width.
 
-    seeds: networks of each width. Ensembles without widths are left out, and their claims with them.
+    pairs: pairs of networks with opposite f_0, for means over networks. Ensembles without widths are left out, and so
+    are their claims.
     """
 
     network: WideNetworkConfig

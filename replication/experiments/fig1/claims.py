@@ -13,19 +13,19 @@ from ...study.statistics import Statistic, fall, interval, mean, rate, simultane
 from .statistics import change, changes, common, initial_kernels, roughness, spread
 
 INFLATION = 1.1
-"""Growth of Θ(x_0, x_0) that counts as inflation: a one-sided margin above 1."""
+"""Smallest growth factor of Θ(x_0, x_0) that counts as inflation."""
 FALL = 1.5
-"""sd(n) ÷ sd(n') that counts as a fall, where √(n'/n) is expected: of sd, the ten networks drawn say no more."""
+"""Smallest sd(n) ÷ sd(n') that counts as a fall. √(n'/n) is expected, but ten networks determine sd only roughly."""
 SMOOTHER = 4 / 3
-"""Factor to within which the roughness falls by √(n'/n)."""
+"""The roughness has to fall by √(n'/n), to within this factor."""
 BAND = 0.15
-"""Equivalence band of a mean kernel, relative to Θ_∞ at each angle: less than half of what a layer more changes."""
+"""Equivalence band of a mean kernel, relative to Θ_∞ at each angle. One layer more changes Θ_∞ by over twice this."""
 RATE = (-1.25, -0.75)
-"""Exponent of the change in training: about the 1/n of smooth σ, as far as half-way to n^{−1/2}."""
+"""Allowed exponents in n of the change in training: −1, as for a smooth σ, ± half the distance to −1/2."""
 COMMON, OWN = (-1.15, -0.85), (-0.97, -0.6)
-"""Exponents of the common part of the change, about −1, and of the networks' own parts: neither −1 nor −1/2."""
+"""Allowed exponents in n of the change: of its common part, about −1, and of the networks' own parts, above −1."""
 ALIKE = (1 / 2, 2)
-"""Ratio of two inflations that counts as alike; between the widths drawn it is 20."""
+"""Two inflations with a ratio in this range count as alike. For the two drawn widths the ratio is 20."""
 
 
 def _check_variance(dataset: xr.Dataset) -> list[Statistic]:
@@ -34,7 +34,7 @@ def _check_variance(dataset: xr.Dataset) -> list[Statistic]:
     counted = [initial_kernels(dataset, width) for width in trend]
     return [
         fall("sd", spread, widths, drawn, (FALL, math.inf)),
-        rate("sd", spread, trend, counted, (-0.6, -0.4)),  # −1/2, and neither 0 nor −1
+        rate("sd", spread, trend, counted, (-0.6, -0.4)),  # about −1/2: excludes 0 and −1
     ]
 
 
@@ -58,7 +58,7 @@ def _roughness(dataset: xr.Dataset) -> Measure:
 def _distance(
     name: str, kernels: np.ndarray, limit: np.ndarray, reference: np.ndarray, minus: np.ndarray | None = None
 ) -> Statistic:
-    """sup_γ|E Θ − reference| / Θ_∞, from a band that covers E Θ at all γ at once; ``minus`` as there."""
+    """sup_γ|E Θ − reference| / Θ_∞, from a simultaneous band for E Θ; ``minus`` as in that band's function."""
     mean, half_width = simultaneous_band(kernels.mean(axis=1), None if minus is None else minus.mean(axis=1))
     distance, half_width = np.abs(mean - reference) / limit, half_width / limit
     low, high = np.maximum(distance - half_width, 0).max(), (distance + half_width).max()
@@ -128,7 +128,7 @@ def _growth(group: xr.Dataset) -> np.ndarray:
 
 
 def _one_width_as_all(dataset: xr.Dataset) -> xr.Dataset:
-    """Networks of the narrowest drawn width stand for every width, those at t = 0 only if there are any."""
+    """The narrowest networks in place of the networks of every width. Networks at t = 0 only are preferred."""
     narrow = select(dataset, variant="initial", width=dataset.attrs["widths"][0])
     if narrow.sizes["network"] == 0:
         narrow = select(dataset, variant="main", width=dataset.attrs["widths"][0])
@@ -148,13 +148,13 @@ def _widest_as_alternatives(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _slower(dataset: xr.Dataset) -> xr.Dataset:
-    """Θ_t − Θ_0 times √n: a change that falls like n^{−1/2} where it falls like 1/n."""
+    """Θ_t − Θ_0 times √n: a change like 1/n becomes one like n^{−1/2}."""
     before = dataset.theta.isel(time=0, drop=True)
     return dataset.assign(theta=(dataset.theta - before) * np.sqrt(dataset.width / dataset.attrs["widths"][0]) + before)
 
 
 def _averaged(dataset: xr.Dataset) -> xr.Dataset:
-    """Own parts of the change that fall by a further n^{−2/3}, faster than the mean change."""
+    """The own parts of the change × n^{−2/3}: they then fall faster than the mean change."""
     theta = dataset.theta.values.astype(float)
     for width in np.unique(dataset.width.values):
         networks = np.flatnonzero((dataset.width.values == width) & (dataset.variant.values == "main"))
@@ -166,14 +166,14 @@ def _averaged(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _faster(dataset: xr.Dataset) -> xr.Dataset:
-    """Θ_0 − Θ_∞ divided by √n: a deviation that falls like 1/n where it falls like n^{−1/2}."""
+    """Θ_0 − Θ_∞ divided by √n: a deviation like n^{−1/2} becomes one like 1/n."""
     limit = dataset.theta_inf[0]
     deviation = (dataset.theta_rotated - limit) / np.sqrt(dataset.width / dataset.attrs["widths"][0])
     return dataset.assign(theta_rotated=deviation + limit)
 
 
 def _narrow_deeper(dataset: xr.Dataset) -> xr.Dataset:
-    """Narrow networks with the mean of one layer more."""
+    """The narrow networks, shifted to the mean kernel of one layer more."""
     limit, deeper = dataset.theta_inf
     narrow = dataset.width == dataset.attrs["widths"][0]
     return dataset.assign(theta_rotated=dataset.theta_rotated + narrow * (deeper - limit))
@@ -190,7 +190,7 @@ def _deeper_limit(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _smoothed_with_width(dataset: xr.Dataset) -> xr.Dataset:
-    """Kernels blurred along γ the more the wider the network: what "smoother" would mean beyond less variance."""
+    """Kernels blurred along γ, more so for wider networks: "smoother" would then mean more than less variance."""
     deviation = (dataset.theta_rotated - dataset.theta_inf[0]).transpose(*dataset.theta_rotated.dims)
     values, widths = deviation.values, dataset.width.values
     for width in np.unique(widths):
@@ -221,8 +221,8 @@ CLAIMS = (
         place="§6.1, Figure 1",
         statement="At initialization the NTK varies less between wider networks.",
         paper="less variance for the wider network (no number)",
-        measure="the standard deviation over networks (rms over γ) at the narrowest ÷ that at the widest width, which "
-        "√(n'/n) is expected of, and its exponent in n",
+        measure="the standard deviation over networks (rms over γ) at the narrowest width ÷ that at the widest, where "
+        "√(n'/n) is expected, and the exponent in n of the standard deviation",
         figure="fig1_widths",
         check=_check_variance,
         controls=(_SELF, _FASTER),
@@ -232,7 +232,7 @@ CLAIMS = (
         place="§6.1, Figure 1",
         statement="The NTK of a single wide network is a smoother function of γ.",
         paper="smoother for the wider network (no number)",
-        measure="the roughness (rms slope of Θ − Θ_∞) at the narrowest ÷ that at the widest width: √(n'/n), to within "
+        measure="the roughness (rms slope of Θ − Θ_∞) at the narrowest width ÷ that at the widest: √(n'/n), to within "
         f"a factor {SMOOTHER:.2f}",
         figure="fig1_widths",
         check=_check_smoother,
@@ -255,8 +255,8 @@ CLAIMS = (
         statement="At initialization the mean kernels of both widths are close to each other, and to the limit, at "
         "every angle.",
         paper="the means are very close (no number)",
-        measure="a simultaneous band for the mean kernel less the limit, ÷ the limit at the same γ, at each width, and "
-        "one for the difference between the means of the narrowest and the widest",
+        measure="a simultaneous band for (mean kernel − limit) ÷ limit at each width, and one for the difference "
+        "between the mean kernels of the narrowest and the widest networks ÷ limit",
         figure="fig1",
         check=_check_mean,
         controls=(
@@ -280,8 +280,8 @@ CLAIMS = (
         statement="The NTK of a wide network changes much less during training: the change falls like 1/n rather than "
         "n^{−1/2}, on a sample of this size and at these widths.",
         paper="almost fixed at n = 10000 (no number)",
-        measure="the relative change sup_γ|Θ_t − Θ_0|/sup_γ|Θ_0|, mean over networks: at the narrowest ÷ at the widest "
-        "width, and its exponent in n",
+        measure="the relative change sup_γ|Θ_t − Θ_0|/sup_γ|Θ_0|, mean over networks: its value at the narrowest width "
+        "÷ that at the widest, and its exponent in n",
         figure="fig1_widths",
         check=_check_inflation_width,
         controls=(
@@ -295,8 +295,8 @@ CLAIMS = (
         statement="What training changes of a ReLU network's NTK has a part that all networks have in common, which "
         "falls like 1/n, and a part of each network's own, which falls more slowly.",
         paper="not discussed",
-        measure="of Θ_t − Θ_0 along the circle, the exponents in n of the mean over networks and of the standard "
-        "deviation over networks, rms over γ",
+        measure="for Θ_t − Θ_0 along the circle, the exponents in n of the mean and of the standard deviation over "
+        "networks, rms over γ",
         figure="fig1_widths",
         check=_check_two_parts,
         controls=(

@@ -1,7 +1,7 @@
 """The claims of Figure 2 (paper §6.2), their criteria and their negative controls.
 
-Statistics of f_t are taken as those of its linearization A f_0 + m, known exactly given each network's last hidden
-layer (a normal law of mean m and that network's ``variance``), plus a difference over the same networks.
+A statistic of f_t is that statistic of its linearization A f_0 + m, plus the difference between the two over the same
+networks. Given a network's last hidden layer, the linearization is normal with mean m and the network's ``variance``.
 """
 
 import math
@@ -25,31 +25,31 @@ SPREAD_BAND, COVERAGE_BAND = (0.93, 1.07), (0.76, 0.84)
 NARROW_SPREAD, NARROW_COVERAGE = (0.9, 1.1), (0.77, 0.83)
 """The law of Bayesian inference covers 0.75 of the circle at n = 50."""
 FALL_BAND = (0.9, 1.1)
-"""How far the sd on the data, early in training, may be from the limit's; with a layer more that is a fifth away."""
+"""Allowed ratio of the early sd on the data to the limit's. One layer more changes this sd by a fifth."""
 SHAPE = 0.3
 """Largest skewness and excess kurtosis that count as Gaussian."""
 NEGLIGIBLE = 0.02
-"""What counts as nothing, as a part of the limit's spread."""
+"""A fraction of the limit's spread below which a number counts as zero."""
 ESTIMATE = 0.2
-"""Largest error of an estimated percentile that counts as good, as a part of the limit's largest spread."""
+"""Largest error of a good estimate of a percentile, as a fraction of the limit's largest spread."""
 
 
 @dataclass(frozen=True)
 class Law:
-    """The limit's mean and standard deviation on the circle, (angle,)."""
+    """The mean and standard deviation of f on the circle, (angle,) each, in the limit or another law."""
 
     mean: np.ndarray
     sd: np.ndarray
 
     @property
     def loose(self) -> np.ndarray:
-        """Where the sd exceeds a tenth of its largest, which is away from the data: (angle,)."""
+        """Whether the sd exceeds a tenth of its largest value, as it does away from the data: (angle,)."""
         where: np.ndarray = self.sd > 0.1 * self.sd.max()
         return where
 
 
 def law(dataset: xr.Dataset, name: str = "limit") -> Law:
-    """The law of f_∞ in the limit, or another of ``dataset.law``."""
+    """The law of f_∞ in the limit, or another law named in ``dataset.law``."""
     chosen = dataset.sel(law=name)
     return Law(chosen.law_mean.values, chosen.law_sd.values)
 
@@ -65,19 +65,17 @@ def samples(networks: xr.Dataset) -> np.ndarray:
 
 
 def log_spread(sample: np.ndarray, end: Law, reference: Law) -> float:
-    """ln of the ratio of the networks' sd of f to a reference's, both rms over γ.
-
-    sd(f)/sd(linear), on the same networks, times √E[variance]/sd.
-    """
+    """ln of sd(f)/sd(linear), over the same networks, times √E[variance]/sd of the reference: rms over γ each."""
     f, linear, variance = np.moveaxis(sample, 1, 0)
     paired = f.var(axis=0, ddof=1).mean() / linear.var(axis=0, ddof=1).mean()
     return 0.5 * math.log(paired * variance.mean() / np.square(reference.sd).mean())
 
 
 def coverage(sample: np.ndarray, end: Law, reference: Law) -> np.ndarray:
-    """The part of the circle, where the reference is loose, on which f is between its 10th and 90th percentiles.
+    """The fraction of the circle on which f lies between the reference's 10th and 90th percentiles: (seeds,).
 
-    Of each network, (seeds,): what its f is inside more than its linear, plus what linear is inside in expectation.
+    Only angles at which the reference is loose count. For each network: the fraction for f minus the fraction for
+    linear, plus the expected fraction for linear.
     """
     f, linear, variance = np.moveaxis(sample[:, :, reference.loose], 1, 0)
     centre, sd = reference.mean[reference.loose], reference.sd[reference.loose]
@@ -90,19 +88,19 @@ def coverage(sample: np.ndarray, end: Law, reference: Law) -> np.ndarray:
 
 
 def conditional_kurtosis(variance: np.ndarray) -> float:
-    """Excess kurtosis of linear, 3 Var(v)/E[v]² with v its conditional variance, (seeds, angle); mean over γ."""
+    """Excess kurtosis of linear, 3 Var(v)/E[v]², averaged over γ; v is its conditional variance, (seeds, angle)."""
     return float((3 * variance.var(axis=0, ddof=1) / np.square(variance.mean(axis=0))).mean())
 
 
 def excess_kurtosis(sample: np.ndarray) -> float:
-    """Excess kurtosis of f, mean over γ."""
+    """Excess kurtosis of f, averaged over γ."""
     f, linear, variance = np.moveaxis(sample, 1, 0)
     difference = stats.kurtosis(f, axis=0) - stats.kurtosis(linear, axis=0)
     return float(difference.mean()) + conditional_kurtosis(variance)
 
 
 def skewness(sample: np.ndarray) -> float:
-    """Skewness of f, mean over γ; that of linear is 0."""
+    """Skewness of f, averaged over γ. The skewness of linear is 0."""
     f, linear, _ = np.moveaxis(sample, 1, 0)
     return float((stats.skew(f, axis=0) - stats.skew(linear, axis=0)).mean())
 
@@ -120,7 +118,7 @@ def percentile_error(dataset: xr.Dataset, width: int) -> np.ndarray:
 
 
 def kurtosis_groups(dataset: xr.Dataset) -> tuple[list[int], list[np.ndarray]]:
-    """Widths, ascending, and the conditional variances of their networks where the limit is loose."""
+    """The widths in ascending order, and the networks' conditional variances at the angles where the limit is loose."""
     loose = law(dataset).loose
     widths = sorted({*dataset.attrs["widths"], *dataset.attrs["initial"]})
     groups = []
@@ -142,7 +140,7 @@ def _coverage(dataset: xr.Dataset, width: int, allowed: tuple[float, float]) -> 
 
 
 def mean_bias(dataset: xr.Dataset, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """E f minus the limit's mean, with the half-width of its simultaneous band: (angle,) each."""
+    """E f minus the limit's mean, and the half-width of its simultaneous band: (angle,) each."""
     f, linear, _ = np.moveaxis(samples(select(dataset, variant="main", width=width)), 1, 0)
     estimate, half_width = simultaneous_band(f - linear)
     return estimate + end_law(dataset).mean - law(dataset).mean, half_width
@@ -216,7 +214,7 @@ def _check_estimate(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _reference(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
-    """Another law in the place of the limit's, networks unchanged."""
+    """Another law in place of the limit; the networks stay."""
 
     def data(dataset: xr.Dataset) -> xr.Dataset:
         order = [name if label == "limit" else label for label in dataset.law.values]
@@ -226,7 +224,7 @@ def _reference(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
 
 
 def _stage(index: int) -> Callable[[xr.Dataset], xr.Dataset]:
-    """An earlier time in the place of the end of training."""
+    """An earlier time in place of the end of training."""
 
     def data(dataset: xr.Dataset) -> xr.Dataset:
         order = [*range(dataset.sizes["stage"] - 1), index]
@@ -236,7 +234,7 @@ def _stage(index: int) -> Callable[[xr.Dataset], xr.Dataset]:
 
 
 def _narrow_as_all(dataset: xr.Dataset) -> xr.Dataset:
-    """The networks of the narrowest of the widths, relabelled as all the others."""
+    """The narrowest networks in place of the networks of every width."""
     narrow = select(dataset, variant="main", width=dataset.attrs["widths"][0])
     size = narrow.sizes["network"]
     parts = []
@@ -247,7 +245,7 @@ def _narrow_as_all(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _quadratic(dataset: xr.Dataset) -> xr.Dataset:
-    """A part of f_t that is quadratic in f_0, as if training were not linear in the limit."""
+    """f_t plus a term quadratic in f_0, as if f_t were not linear in f_0 in the limit."""
     end = end_law(dataset)
     z = (dataset.f - end.mean) / np.maximum(end.sd, 1e-9)
     return dataset.assign(f=dataset.f + 0.25 * (z**2 - 1) * end.sd)
@@ -268,7 +266,7 @@ CLAIMS = (
         place="§6.2, Figure 2",
         statement="The mean of the trained function is close to that of the limit.",
         paper="close (no number)",
-        measure="the largest |E f − mean of the limit| over γ, by a simultaneous band, for the widest networks; the "
+        measure="the largest |E f − mean of the limit| over γ, with a simultaneous band, for the widest networks; the "
         "targets span 0.7",
         figure="fig2_statistics",
         check=_check_mean,
@@ -289,8 +287,8 @@ CLAIMS = (
         place="§6.2, Figure 2",
         statement="Four in five trained functions lie between the 10th and the 90th percentile of the limit.",
         paper="drawn (no number)",
-        measure="the expected part of the circle between them for the widest networks, where the limit's sd is at "
-        "least a tenth of its largest",
+        measure="the expected fraction of the circle on which f lies between them, for the widest networks; it counts "
+        "the angles at which the limit's sd exceeds a tenth of its largest value",
         figure="fig2",
         check=_check_coverage,
         controls=(_DEEPER, _PRIOR),
@@ -314,8 +312,8 @@ CLAIMS = (
         place="§5; §6.2, Figure 2",
         statement="On the data the variance of the trained function vanishes, at the rate of the limit.",
         paper="the variance vanishes on the data",
-        measure="sd on the data (rms) at the end ÷ the limit's largest sd, at each width; sd on the data at a "
-        "hundredth of the time ÷ that of the limit's flow from the same f_0, for the widest networks",
+        measure="sd on the data (rms) at the end ÷ the limit's largest sd, at each width; for the widest networks, sd "
+        "on the data at a hundredth of the time ÷ the sd that the limit's flow gives from the same f_0",
         figure="fig2",
         check=_check_vanishes,
         controls=(_EARLY, _DEEPER),
@@ -327,8 +325,8 @@ CLAIMS = (
         statement="At the end of training the networks are near convergence, so that t → ∞ is the limit to compare "
         "with.",
         paper="t = 1000 is close to convergence",
-        measure="what is left of the way to t = ∞ ÷ the limit's largest sd, in the limit's law and, by "
-        "κᵀK̃⁻¹(f* − f_t), in the networks",
+        measure="the change still to come until t = ∞ ÷ the limit's largest sd: for the limit's law and, as "
+        "κᵀK̃⁻¹(f* − f_t), for the networks",
         figure="fig2",
         check=_check_converged,
         controls=(_EARLY,),
@@ -338,8 +336,8 @@ CLAIMS = (
         place="§6.2",
         statement="One wide network estimates the limit's percentiles well enough.",
         paper="n = 10000 (no number)",
-        measure="the largest error over γ of an estimated 10th, 50th or 90th percentile ÷ the limit's largest sd, on "
-        "average over the estimates",
+        measure="the largest error over γ of the estimated 10th, 50th and 90th percentiles ÷ the limit's largest sd, "
+        "averaged over the estimates",
         figure="fig2",
         check=_check_estimate,
         controls=(Control("estimates from narrow networks", _narrow_estimates),),
@@ -349,8 +347,8 @@ CLAIMS = (
         place="§6.2, Figure 2",
         statement="Already the narrow networks are distributed about as the limit says.",
         paper="a good indication (no number)",
-        measure="the expected part of the circle between the limit's 10th and 90th percentile; sd ÷ sd of the limit "
-        "(rms over γ), at the narrowest width",
+        measure="at the narrowest width, the expected fraction of the circle on which f lies between the limit's 10th "
+        "and 90th percentile, and sd ÷ sd of the limit (rms over γ)",
         figure="fig2",
         check=_check_narrow,
         controls=(_PRIOR, _POSTERIOR),

@@ -1,4 +1,4 @@
-"""The config of Figure 2, and what each of its values may be."""
+"""The config of Figure 2, and its checks."""
 
 import math
 from dataclasses import dataclass
@@ -50,11 +50,11 @@ class TrainingConfig:
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Figure 2: the first ``drawn`` networks of each width are drawn, all of them count in the statistics.
+    """Figure 2: the first ``drawn`` networks of each width are drawn; all networks count in the statistics.
 
     seeds: networks of each width; initial: more widths, at t = 0 only, for the trend of the kurtosis; estimate: wide
-    networks, each of which gives an estimate of the limit; narrow_estimate: narrow ones, the negative control of that;
-    intervals: of the grid of angles on which they are drawn, of which the statistics take every second.
+    networks, each of which gives an estimate of the limit; narrow_estimate: narrow networks, the negative control for
+    these estimates; intervals: of the grid of angles in the figure. The statistics use every second angle.
     """
 
     network: NetworkConfig
@@ -74,7 +74,7 @@ class Config(BaseConfig):
         require(self.drawn >= 1, "drawn", self.drawn, "must be ≥ 1")
         for key in ("initial", "estimate", "narrow_estimate"):
             ensemble = getattr(self, key)
-            if ensemble.widths:  # none: the claims that need them stay undecided
+            if ensemble.widths:  # without any, the claims that need them stay undecided
                 require_distinct(f"{key}.widths", ensemble.widths, 1)
             require(ensemble.seeds >= 1, f"{key}.seeds", ensemble.seeds, "must be ≥ 1")
         valid = self.intervals >= 8 and self.intervals % 2 == 0
