@@ -17,7 +17,7 @@ CLAIM = Claim("a.b", "§1", "So it is.", "so", "taken", "f", lambda _: [], CONTR
 
 def decided() -> Outcome:
     """Undecided: a control is not rejected, and of one statistic there is no interval."""
-    own = Statistic("exponent", -0.45, -0.50004, -0.4, (-0.50004, 0.0), solver=0.001)
+    own = Statistic("exponent", -0.45, -0.50004, -0.4, (-0.50004, 0.0), solver=0.004)
     wrong = replace(own, estimate=0.3, low=0.2, high=0.4, solver=0.0)
     few = Statistic("size", 1.0, -math.inf, math.inf, (-math.inf, 3.0), worst_of=3, solver=math.nan)
     return Outcome(CLAIM, [own, few], {"a wrong theory": [wrong, few], "another": [own, few]})
