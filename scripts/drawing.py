@@ -71,7 +71,7 @@ def _drawn(task: Task) -> Drawn:
         dataset = dataset.assign_attrs(version=version, engine=1, draw=0, provenance=[])
     version = dataset.attrs["version"]
     if version != experiment.version:
-        left = f"{task.path} is left as it is: of version {version}, not {experiment.version}"
+        left = f"{task.path} is not redrawn: its version is {version}, not {experiment.version}"
         return Drawn(dataset.attrs, left=left)
     claims, decided = experiment.claims_of(dataset.attrs.get("claims")), None
     if task.recorded and is_of(task.recorded, claims, dataset.attrs):

@@ -1,14 +1,14 @@
-"""Redraw the published figures, the claims and the report from the stored data; computes no network.
+"""Redraw the published figures, the claims and the report from stored data. No network is computed.
 
     python scripts/figures.py                        from figures/*.nc into results/figures, to look at
-    python scripts/figures.py fig1                   the figures of one preset alone
-    python scripts/figures.py --publish              from figures/*.nc into figures, after a change of a plot
-    python scripts/figures.py --publish fig1         first take the data of a preset from the results store
-    python scripts/figures.py --round                round the published data as far as no claim can tell
+    python scripts/figures.py fig1                   only the figures of one preset
+    python scripts/figures.py --publish              from figures/*.nc into figures/, after a change of a plot
+    python scripts/figures.py --publish fig1         first copy the data of a preset from the results store
+    python scripts/figures.py --round                round the published data as far as no claim changes
     python scripts/figures.py --readme               the README's table and docs/results.md, from figures/claims.json
 
-Only --publish and --round write figures/ (and what --readme writes), and only from presets at the paper's widths whose
-cells are all stored. One figure is that of a benchmark: `scripts/benchmark.py revealed --json figures/width.json`.
+Only --publish and --round write figures/ (and the files of --readme). Publishing takes presets at the paper's widths,
+if all their cells are stored. One figure shows a benchmark: `scripts/benchmark.py revealed --json figures/width.json`.
 """
 
 import argparse
@@ -32,11 +32,11 @@ README = ROOT / "README.md"
 RESULTS = ROOT / "docs" / "results.md"
 COST = PUBLISHED / "width.json"
 UNMARKED = {"fig2": 1, "fig3": 1, "theorem2": 3}
-"""Versions of what was published without one, before provenance was kept, where the experiment has another by now."""
+"""Versions of data that were published without a version, before provenance was kept, of experiments that changed."""
 
 
 def collect(name: str, results: str) -> None:
-    """Copy the assembled data of a preset from the store to the published ones."""
+    """Copy the assembled data of a preset from the store to the published data."""
     from replication.study.compact import compact
     from replication.study.gather import MissingCellError, gather
     from replication.study.provenance import objections
@@ -79,9 +79,9 @@ def round_published(names: Collection[str]) -> None:
 
 
 def redraw(target: Path, tracking: str, collected: Collection[str] = ()) -> None:
-    """Every figure, CLAIMS.md and report.html from the published data; collected: the presets whose data are new.
+    """Write every figure, CLAIMS.md and report.html from the published data. collected: presets with new data.
 
-    Claims are decided to be published, and where the record does not have them, of these data; else shown as recorded.
+    Claims are decided in order to be published, or if claims.json lacks them; else they are shown as it has them.
     """
     record = read()
     paths = sorted(PUBLISHED.rglob("*.nc"), key=lambda path: (len(path.parts), path))
@@ -110,7 +110,7 @@ def redraw(target: Path, tracking: str, collected: Collection[str] = ()) -> None
         if drawn.decided is not None:
             if name in collected or name not in record:
                 now = settings(typed(preset(name))[1])
-            else:  # the preset may be another one since the data were computed
+            else:  # the preset may have changed since the data were computed
                 now = record[name]["settings"]
             decided = [Outcome(claim, *numbers) for claim, numbers in zip(claims, drawn.decided, strict=True)]
             record = update(record, name, now, drawn.attrs, decided)
@@ -139,7 +139,7 @@ def redraw(target: Path, tracking: str, collected: Collection[str] = ()) -> None
         except Exception as error:
             failures.append(f"{COST} cannot be drawn: {process.reason(error)}")
     if failures and target == PUBLISHED:
-        raise RunError("\n".join([*failures, "the claims and the report are left as they are"]))
+        raise RunError("\n".join([*failures, "the claims and the report were not written"]))
     for file, content in (
         ("claims.json", text(record)),
         ("CLAIMS.md", markdown(sections, record, target)),
@@ -154,16 +154,16 @@ def redraw(target: Path, tracking: str, collected: Collection[str] = ()) -> None
 
 
 def published(name: str) -> Path:
-    """The data of a preset; raises UserError, listing those that there are, without any."""
+    """The published data of a preset. Raises UserError if it has none."""
     path = PUBLISHED / f"{name}.nc"
     if not path.exists():
         names = sorted(file.relative_to(PUBLISHED).with_suffix("").as_posix() for file in PUBLISHED.rglob("*.nc"))
-        raise UserError(f"{name}: there are published data of {', '.join(names) or 'no preset'}")
+        raise UserError(f"{name} has no published data; presets that have: {', '.join(names) or 'none'}")
     return path
 
 
 def redraw_one(name: str, target: Path) -> None:
-    """The figures of one preset, from its published data; raises UserError for one without."""
+    """Draw the figures of one preset from its published data."""
     path = published(name)
     (drawn,) = all_drawn([Task(path, name, target, read().get(name), UNMARKED)])
     if drawn.failure or drawn.left:
@@ -172,7 +172,7 @@ def redraw_one(name: str, target: Path) -> None:
 
 
 def write_readme(record: "Record") -> None:
-    """The headline and the table of the README, and docs/results.md, made of the record."""
+    """Write the headline and the table of the README, and docs/results.md, from the record."""
     from replication.study.readme import readme, results
     from replication.study.store import write_file
 
@@ -182,7 +182,7 @@ def write_readme(record: "Record") -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    presets = "draw these alone; with --publish: take their data from the store, then draw everything"
+    presets = "draw only these; with --publish: copy their data from the store, then draw everything"
     parser.add_argument("presets", nargs="*", metavar="PRESET", help=presets)
     parser.add_argument("--publish", action="store_true", help="write figures/ instead of results/figures")
     parser.add_argument("--round", action="store_true", help="draw nothing; rewrite the published data in fewer bytes")

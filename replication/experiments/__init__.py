@@ -1,4 +1,4 @@
-"""One module per experiment, each with its ``EXPERIMENT``: see ``replication.study.experiment``."""
+"""One module for each experiment, with its instance ``EXPERIMENT``: see ``replication.study.experiment``."""
 
 import importlib
 import pkgutil
@@ -14,7 +14,7 @@ def available() -> list[str]:
 
 
 def load(name: str) -> Experiment[Any, Any]:
-    """The experiment of this name. Raises ConfigError, which lists all names, for an unknown one."""
+    """The experiment of this name. Raises ConfigError, with a list of the experiments, for an unknown name."""
     require(name in available(), "experiment", name, f"must be one of {', '.join(available())}")
     experiment: Experiment[Any, Any] = importlib.import_module(f"{__name__}.{name}").EXPERIMENT
     return experiment

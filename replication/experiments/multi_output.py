@@ -21,6 +21,7 @@ from torch import Tensor
 from ..costs import Cost, FrozenFlow, LeastSquares
 from ..datasets import circle, random_angles
 from ..network import Network
+from ..shapes import require_shape
 from ..study.claims import Claim, Control
 from ..study.experiment import Cell, Ensemble, Experiment, Progress, select
 from ..study.settings import BaseConfig, NetworkConfig, require, require_distinct
@@ -84,9 +85,10 @@ class Coupled(Cost):
         self.root = (vectors * values.sqrt()) @ vectors.mT
 
     def value(self, f: Tensor) -> Tensor:
-        return 0.5 * ((f - self.target) * self.direction(f)).sum(dim=-1).mean(dim=-1)
+        return 0.5 * (self.direction(f) * (f - self.target)).sum(dim=-1).mean(dim=-1)
 
     def direction(self, f: Tensor) -> Tensor:
+        require_shape("f", f.shape, "the target f*", self.target.shape)
         return (f - self.target) @ self.matrix
 
     def curvature(self) -> float:
@@ -94,6 +96,7 @@ class Coupled(Cost):
 
     def frozen_flow(self, kernel: Tensor, f_0: Tensor, duration: float) -> FrozenFlow:
         """Least squares in the coordinates f M^{1/2}, in which the kernel is (Id ⊗ M^{1/2}) K (Id ⊗ M^{1/2})."""
+        require_shape("f", f_0.shape, "the target f*", self.target.shape)
         root = torch.kron(torch.eye(len(f_0)).to(self.root), self.root)
         flow = LeastSquares(self.target @ self.root).frozen_flow(root @ kernel @ root, f_0 @ self.root, duration)
         return lambda s, moment=0: flow(s, moment) @ self.root
@@ -125,15 +128,16 @@ CLAIMS = (
     Claim(
         id="multi_output.independent",
         place="§6",
-        statement="A wide network with several outputs behaves like as many scalar networks trained independently.",
+        statement="A wide network with several outputs behaves like as many scalar networks that are trained "
+        "independently.",
         paper="asymptotically (no rate)",
-        measure="for least squares, the exponent in n of the largest distance over time (geometric mean over "
-        "networks), on and off the data, between the changes of the outputs and the changes of independently drawn "
-        "scalar networks that start from the same residuals; two independent kernels differ like n^{−1/2}",
+        measure="for least squares, the exponent in n of the largest distance over time, on and off the data, between "
+        "the changes of the outputs and those of scalar networks (geometric mean over networks). The scalar networks "
+        "are drawn independently and start from the same residuals; n^{−1/2} is expected from their kernels",
         figure="multi_output",
         check=_check,
         controls=(Control("a quadratic cost that couples the outputs", _coupled),),
-        note="the f_0 of independently drawn networks differ too; prop1.independence compares them",
+        note="because the networks are drawn independently, their f_0 differ, too; prop1.independence compares these",
         history=(
             "at first with scalar networks that had the hidden initialization of the one with several outputs, on the "
             "data alone, and exponents from −0.7 to −0.3",

@@ -56,7 +56,7 @@ class Config(BaseConfig):
         super().__post_init__()
         require(self.n_0 >= 2, "n_0", self.n_0, "must be ≥ 2")
         require(self.points >= self.n_0 + 2, "points", self.points, f"must be ≥ n_0 + 2 = {self.n_0 + 2}")
-        require(self.depth >= 2, "depth", self.depth, "must be ≥ 2")
+        require(2 <= self.depth <= 1000, "depth", self.depth, "must be 2 … 1000")
         require(0 < self.beta < math.inf, "beta", self.beta, "must be > 0")
         distinct = len(set(self.nonlinearities) & set(NONLINEARITIES)) == len(self.nonlinearities)
         known = distinct and {"relu", *POLYNOMIAL} <= set(self.nonlinearities)
@@ -192,10 +192,9 @@ CLAIMS = (
     Claim(
         id="prop2.sphere",
         place="Proposition 2",
-        statement="On the unit sphere Θ_∞⁽ᴸ⁾, L ≥ 2, is positive definite for every σ that is not a polynomial.",
+        statement="On the unit sphere Θ_∞⁽ᴸ⁾ with L ≥ 2 is positive definite for every σ that is not a polynomial.",
         paper="positive definite",
-        measure="λ_min/λ_max ÷ its rounding error; the smallest value over random configurations of points and over "
-        "depths",
+        measure="the smallest λ_min/λ_max over random configurations of points and depths, over its rounding error",
         figure="prop2",
         check=lambda data: _positive(data, "sphere"),
         controls=(_SHALLOW, _POLYNOMIALS),
@@ -203,7 +202,7 @@ CLAIMS = (
     Claim(
         id="prop2.off_sphere",
         place="Proposition 2",
-        statement="So it is, with β > 0, at points of different norms.",
+        statement="With β > 0 it is positive definite also at points of different norms.",
         paper="on the unit sphere only",
         measure="as in prop2.sphere, but at radii from 0.5 to 2",
         figure="prop2",
@@ -217,7 +216,8 @@ CLAIMS = (
         statement="For a polynomial σ of degree p the rank is at most the dimension of the polynomials of degree "
         "p^{L−1}.",
         paper="excluded",
-        measure="the numerical rank minus this dimension; the largest value over configurations and depths",
+        measure="the largest difference between the numerical rank and the predicted rank, which is the least of that "
+        "dimension and the number of points, over configurations and depths",
         figure="prop2",
         check=_check_polynomial,
         controls=(Control("ReLU", _not_polynomial),),
@@ -231,21 +231,21 @@ CLAIMS = (
         place="Proposition 2",
         statement="Without biases, for ReLU and L = 2, m antipodal pairs in n_0 dimensions make Θ_∞ singular exactly "
         "if m > n_0.",
-        paper="the proof needs β > 0",
-        measure="λ_min/λ_max ÷ its rounding error: its largest modulus over configurations if m > n_0, its smallest "
-        "value otherwise",
+        paper="the proof requires β > 0",
+        measure="λ_min/λ_max over its rounding error: the largest modulus over configurations if m > n_0, the "
+        "smallest value otherwise",
         figure="prop2",
         check=_check_antipodal,
         controls=(Control("the numbers of pairs in reverse order", _reversed_pairs),),
-        note="for points in general position; the odd part of the kernel is linear in x, so that its rank is at most "
+        note="for points in general position: the odd part of the kernel is linear in x, so that its rank is at most "
         "n_0",
     ),
     Claim(
         id="prop2.ray",
         place="Proposition 2",
-        statement="Off the sphere a kernel without biases is singular along a ray, and one with biases is not.",
+        statement="Off the sphere a kernel without biases is singular along a ray, but one with biases is not.",
         paper="on the unit sphere only",
-        measure="λ_min/λ_max ÷ its rounding error, for ReLU, L = 2 and three points of a ray",
+        measure="λ_min/λ_max over its rounding error, for ReLU, L = 2 and three points of a ray",
         kind="identity",
         figure="prop2",
         check=_check_ray,

@@ -180,7 +180,7 @@ CLAIMS = (
         place="§3.1",
         statement="The tangent kernel of P random functions tends to their covariance K.",
         paper="K̃ → K by the law of large numbers",
-        measure="the exponent in P of the rms of ‖K̃ − K‖_F lies in [−0.55, −0.45] over all P, for both kernels",
+        measure="the exponent in P of the rms of ‖K̃ − K‖_F, over all P, for both kernels",
         figure="random_functions",
         check=_check_law,
         controls=(_OTHER,),
@@ -188,9 +188,9 @@ CLAIMS = (
     Claim(
         id="random_functions.constant",
         place="§3.1",
-        statement="The size of ‖K̃ − K‖ is that of a mean of P independent terms, without a free constant.",
+        statement="‖K̃ − K‖ has the size of the error of a mean of P independent terms, without a free constant.",
         paper="not discussed",
-        measure="the rms of ‖K̃ − K‖_F, divided by its value from the functions' fourth moments, lies in [0.9, 1.1]",
+        measure="the rms of ‖K̃ − K‖_F over its value from the fourth moments of the functions",
         figure="random_functions",
         check=_check_constant,
         controls=(_OTHER,),
@@ -202,8 +202,8 @@ CLAIMS = (
         place="§3.1",
         statement="Gradient descent on θ is kernel gradient descent with K̃, on the data and between them.",
         paper="an identity",
-        measure="the largest difference between the two over all models, divided by the largest value; rounding "
-        "contributes 10⁻¹⁴ per step",
+        measure="the largest difference between the two over all models, over the largest value; rounding is 10⁻¹⁴ a "
+        "step",
         figure="random_functions",
         check=_check_descent,
         controls=(Control("K in the place of K̃", lambda dataset: _reference(dataset, tangent="kernel")),),
@@ -211,10 +211,10 @@ CLAIMS = (
     Claim(
         id="random_functions.trajectories",
         place="§3.1",
-        statement="Training the random model tends to kernel gradient descent with K.",
+        statement="As P grows, training the random model tends to kernel gradient descent with K.",
         paper="approximates (no rate)",
-        measure="the exponent in P ≥ 100 of the distance to kernel gradient descent with K lies in [−0.6, −0.4], on "
-        "the data (largest over the steps) and between them (at the end), for both kernels",
+        measure="the exponent in P, for P ≥ 100, of the distance to kernel gradient descent with K: on the data (the "
+        "largest over the steps) and between them (at the end), for both kernels",
         figure="random_functions",
         check=_check_trajectories,
         controls=(_OTHER,),

@@ -1,8 +1,8 @@
 """Which depth, pixel scaling and nonlinearity do the three eigenvalues of the paper's §6.3 come from?
 
 The paper states λ_1, λ_2, λ_3 of Θ⁽ᴸ⁾/N for 512 MNIST digits, from one network of width 10000. It states neither L nor
-the scaling of the pixels. For every hypothesis this experiment computes the eigenvalues of Θ_∞/N for many batches of
-digits, and the eigenvalues of finite networks on the same batches.
+the scaling of the pixels. For every hypothesis this experiment computes the eigenvalues of Θ_∞/N over many batches of
+digits, and their difference from those of a finite network on the same batch.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,14 +27,14 @@ from .statistics import COMPONENTS, OBSERVED, ROUNDING, networks_of, reference_i
 BLOCK_SIZE = 5
 """Number of batches in a cell."""
 HELD_OUT = 1_000_000
-"""The batches and networks that are held out have the seeds from here on."""
+"""Held-out batches and networks have seeds from here on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hypothesis:
     """Batches with one scaling and nonlinearity, at every depth.
 
-    width: of the networks, one for each batch; None for the limit, which has the steps of the power iteration too.
+    width: width of the networks, one for each batch; None for the limit, which has the steps of the power iteration.
     """
 
     scaling: str
@@ -48,7 +48,7 @@ class Hypothesis:
 
     @property
     def work(self) -> float:
-        """Relative cost of a batch: the recursion of the limit, or drawing, products and Gram matrices."""
+        """Relative cost of a batch: the recursion of the limit, or draws, products and Gram matrices of a network."""
         n, pairs = self.n_samples, self.n_samples**2
         if self.width is None:
             return max(self.depths) * pairs * 70.0
@@ -103,8 +103,8 @@ class DepthInference(Experiment[Config, Hypothesis]):
     def measure(self, cell: Cell[Hypothesis], seed: int, device: str, progress: Progress) -> xr.Dataset:
         """The three largest eigenvalues of Θ/N on the batch of a seed.
 
-        eigenvalues (depth, component). For the limit also stopped (depth, component): the result of power iteration
-        with ``power_steps`` steps for each component.
+        eigenvalues (depth, component). The limit, whose recursion gives all depths at once, also has stopped: the
+        eigenvalues from a power iteration with ``power_steps`` steps for each component.
         """
         setting = cell.setting
         sigma = NONLINEARITIES[setting.nonlinearity]
@@ -135,21 +135,21 @@ class DepthInference(Experiment[Config, Hypothesis]):
         return xr.Dataset(arrays, coords={"depth": list(setting.depths)})
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """The eigenvalues of every hypothesis, and the paper's: the data of the figures and the claims.
+        """The eigenvalues of every hypothesis and of the paper, for figures and claims.
 
-        limit (batch, depth, scaling, nonlinearity, component): λ_i of Θ_∞/N; network (seed, …): λ_i of one network on
-        each of the first batches; reference_limit (reference_batch, depth, component), reference_network
-        (reference_seed, width, depth, component): more of both at the reference's scaling and nonlinearity; held_out,
-        held_out_limit (sample, depth, component): the same for the held-out batches; stopped (reference_batch,
-        component): λ_i at the reference by power iteration that stops early; observed (component): the paper's numbers;
-        rounding (component): half a unit of their last digits.
+        limit (batch, depth, scaling, nonlinearity, component): λ_i of Θ_∞/N; network (seed, …): λ_i of a network
+        on each of the first batches; reference_limit (reference_batch, depth, component) and reference_network
+        (reference_seed, width, depth, component): more of both at the reference's scaling and nonlinearity; held_out
+        and held_out_limit (sample, depth, component): the same for held-out batches; stopped (reference_batch,
+        component): λ_i from the early-stopped power iteration at the reference; observed and rounding (component): the
+        paper's numbers, and half a unit of their last digits.
         """
         reference, held_out = _reference(config), range(HELD_OUT, HELD_OUT + config.held_out.seeds)
         batches, seeds = range(config.reference_batches), range(config.reference_networks.seeds)
         widths, depths = sorted(config.reference_networks.widths), sorted(config.depths)
 
         def of(width: int | None, wanted: Iterable[int], hypothesis: tuple[str, str] = reference) -> xr.Dataset:
-            """The batches of these seeds, in this order."""
+            """The batches of these seeds, in the given order."""
             scaling, sigma = hypothesis
             if width is None:
                 chosen = select(parts["limit"], "limit", limit_scaling=scaling, limit_nonlinearity=sigma)
@@ -204,7 +204,7 @@ class DepthInference(Experiment[Config, Hypothesis]):
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-        """The bias and the spread of ln λ_i of one network at the reference, against its width."""
+        """Bias and spread of ln λ_i of networks against their width, at the reference."""
         depth, _, _ = reference_index(dataset)
         for width, deviations in networks_of(dataset).items():
             values = zip(deviations[:, depth].mean(axis=0), deviations[:, depth].std(axis=0), strict=True)
@@ -217,14 +217,14 @@ def _reference(config: Config) -> tuple[str, str]:
 
 
 def _largest(matrix: np.ndarray) -> np.ndarray:
-    """The largest eigenvalues in descending order, by Lanczos iteration: a tenth of the time that all 512 take."""
+    """The largest eigenvalues, descending, by Lanczos iteration: a tenth of the time for all 512."""
     eigenvalues = eigsh(matrix, COMPONENTS, v0=np.ones(len(matrix)), tol=1e-10, return_eigenvectors=False)
     descending: np.ndarray = np.sort(eigenvalues)[::-1]
     return descending
 
 
 def stopped_power_iteration(matrix: torch.Tensor, steps: int, stream: torch.Generator) -> np.ndarray:
-    """Rayleigh quotients after ``steps`` steps of power iteration for each component, orthogonal to those before."""
+    """Rayleigh quotients after a number of steps of power iteration; each component is orthogonal to earlier ones."""
     basis = torch.zeros(0, len(matrix), dtype=torch.float64)
     quotients = []
     for start in torch.randn(COMPONENTS, len(matrix), generator=stream, dtype=torch.float64):

@@ -5,7 +5,8 @@ import math
 from torch import Tensor
 
 from ...gaussian import GaussianPairs
-from ...nonlinearities import Nonlinearity, leaky_relu, nonlinearity
+from ...nonlinearities import leaky_relu, nonlinearity
+from ...sigma import Nonlinearity
 
 
 class ShiftedRelu(Nonlinearity):
@@ -33,4 +34,4 @@ class ShiftedRelu(Nonlinearity):
 
 
 NONLINEARITIES = {"relu": nonlinearity("relu"), "shifted_relu": ShiftedRelu()}
-"""The nonlinearities that are compared: the paper's, and that of the precursor scripts."""
+"""The two nonlinearities: that of the paper, and that of the precursor scripts."""

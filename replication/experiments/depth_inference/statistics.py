@@ -1,7 +1,7 @@
 """The law of ln λ_1, ln λ_2, ln λ_3 under a hypothesis, and the agreement of given eigenvalues with it.
 
-Two independent sources of spread add up: the digits in the batch, and the network of width n that estimates the kernel.
-Both are measured on the logarithms, which are approximately normal.
+Two independent sources of spread add up: the random digits of the batch, and the random network of width n that
+estimates the kernel. Both are measured on the logarithms, which are about normal.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from scipy.special import logsumexp
 
 COMPONENTS = 3
 OBSERVED = (0.0457, 0.00108, 0.00078)
-"""The λ_1, λ_2, λ_3 that the paper states (§6.3)."""
+"""λ_1, λ_2, λ_3 in the paper (§6.3)."""
 ROUNDING = (5e-5, 5e-6, 5e-6)
 """Half a unit of their last digits."""
 
 
 @dataclass(frozen=True)
 class Law:
-    """Predictive laws of ln λ, one for each index of the leading dimensions: mean (…, 3), covariance (…, 3, 3).
+    """The predictive law of ln λ, one for each entry of the leading dimensions: mean (…, 3), covariance (…, 3, 3).
 
-    networks: the number of networks behind the smaller part of the covariance. The law is a Student t law, as if this
-    number were behind all of it.
+    networks: their number. They give the smaller part of the covariance; the law is Student's t, as if they gave all.
     """
 
     mean: np.ndarray
@@ -41,10 +40,10 @@ class Law:
         return distance2
 
     def log_density(self, logs: np.ndarray) -> np.ndarray:
-        """The logarithm of the density at ln λ, up to a constant that all hypotheses share.
+        """Logarithm of the density at ln λ, up to a constant that all hypotheses share.
 
-        It is −½ ln|C| − (m/2) ln(1 + d²/(m − 1)) with m networks: the predictive density for a normal law of unknown
-        mean and covariance. Its tails are powers, so that a large d² does not count for more than m networks can show.
+        −½ ln|C| − (m/2) ln(1 + d²/(m − 1)) for m networks: the predictive density of a normal law of unknown mean and
+        covariance. Its tails are powers, so that a large distance counts only as much as a sample of m can show.
         """
         m = self.networks
         determinant = np.linalg.slogdet(self.covariance)[1]
@@ -71,14 +70,14 @@ def law(
     rounding: np.ndarray | None = None,
     sampled: float | None = None,
 ) -> Law:
-    """The law of ln λ for one network of a width n on a new batch.
+    """The law of ln λ of one network of a given width on a new batch.
 
-    mean = E[ln λ_∞] + a/n, covariance = C_digits + C/n + rounding²/3, where rounding (3,) has relative half-widths.
+    mean = E[ln λ_∞] + a/n, covariance = C_digits + C/n + rounding²/3 (rounding: relative half-widths, (3,)).
 
     limits: ln λ_∞ of each batch, (batches, …, 3); deviations: ln λ_n − ln λ_∞ on the same batch, (seeds, widths, …, 3).
-    sampled: None if the new batch comes from the same source as the others. If it comes from elsewhere, the fraction f
-    of the source's digits that are in a batch. C_digits is then the covariance over batches × (1 + f)/(1 − f), because
-    batches of one source share digits and the source itself is a sample.
+    sampled: the fraction f of the source's digits that are in a batch, if the new batch comes from another source.
+    C_digits is then the covariance of the batches × (1 + f)/(1 − f), because batches of one source share digits and the
+    source itself is a sample. Without it, the new batch comes from the same source.
     """
     bias, spread = finite_width(deviations, widths)
     factor = 1 + 1 / len(limits) if sampled is None else (1 + sampled) / (1 - sampled)
@@ -108,14 +107,14 @@ class Samples:
     """The samples from which laws are estimated.
 
     groups: ln λ_∞ of each batch, (batches, …, 3), and ln λ_n − ln λ_∞ of each network on its own batch, (seeds, widths,
-    …, 3), where … stands for all hypotheses or for the depths alone; widths: the widths of the networks.
+    …, 3), where … stands for all hypotheses or for the depths; widths: the widths of the networks.
     """
 
     groups: tuple[np.ndarray, np.ndarray]
     widths: np.ndarray
 
     def at_depth(self, index: int) -> Samples:
-        """The samples of one depth, from samples at the reference's scaling and nonlinearity."""
+        """The samples of one depth, if these are samples at the reference's scaling and nonlinearity."""
         limits, deviations = self.groups
         return Samples((limits[:, index], deviations[:, :, index]), self.widths)
 
@@ -139,14 +138,14 @@ def _logs(eigenvalues: xr.DataArray) -> np.ndarray:
 
 
 def reference_index(dataset: xr.Dataset) -> tuple[int, int, int]:
-    """The index of the reference along depth, scaling and nonlinearity."""
+    """Indices of the reference along depth, scaling and nonlinearity."""
     reference = dataset.attrs["reference"]
     depth, scaling, sigma = (list(dataset[name].values).index(reference[name]) for name in reference)
     return depth, scaling, sigma
 
 
 def log_odds(densities: np.ndarray, axis: int, index: int) -> float:
-    """ln odds of one value of a property against the most likely other value; all else is equally likely a priori."""
+    """ln of the odds of one value of a property against the most likely other one, with equal prior probabilities."""
     others = tuple(i for i in range(densities.ndim) if i != axis)
     evidence = logsumexp(densities, axis=others) if others else densities
     rivals = np.delete(evidence, index)
@@ -154,7 +153,7 @@ def log_odds(densities: np.ndarray, axis: int, index: int) -> float:
 
 
 def paper_law(dataset: xr.Dataset, groups: Sequence[np.ndarray], widths: np.ndarray, width: float = 0) -> Law:
-    """The law of the paper's eigenvalues, from ``Samples``; width: of its network, by default the paper's width."""
+    """The law of the paper's eigenvalues, from ``Samples``. width: that of the network, by default the paper's."""
     rounding = dataset.rounding.values / dataset.observed.values
     sampled = dataset.attrs["n_samples"] / dataset.attrs["source_size"]
     limits, deviations = groups
@@ -188,6 +187,6 @@ def spread(deviations: np.ndarray) -> float:
 
 
 def rms_bias(deviations: np.ndarray) -> float:
-    """E[ln λ_n − ln λ_∞], rms over depths and components; the noise's expected part is subtracted from the square."""
+    """E[ln λ_n − ln λ_∞], rms over depths and components, less the mean contribution of noise to its square."""
     square = np.square(deviations.mean(axis=0)) - deviations.var(axis=0, ddof=1) / len(deviations)
     return float(np.sqrt(max(square.mean(), 1e-12)))

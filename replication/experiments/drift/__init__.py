@@ -1,10 +1,9 @@
 """Beyond Theorem 2 (paper §4.2): the drift Θ_t − Θ_0 of each network, of order 1/n, predicted without training it.
 
-The second Picard iterate (``replication.drift``) predicts the drift of networks of every width and σ. The same network
-objects are then trained by gradient flow. The error of the prediction is of order 1/n relative to the drift. Pairs of
-networks with opposite f_0 show the mean drift, ReLU networks the effect of kinks on the prediction, and the networks of
-Figure 1 its inflation. At initialization the mean NTK differs from the limit by c/n; c is derived, and measured on many
-small networks.
+For networks of every width and σ the drift is predicted by the second Picard iterate (``replication.drift``); then the
+same network is trained by gradient flow. The error of the prediction is of order 1/n of the drift. Pairs of networks
+with opposite f_0 give the mean drift, ReLU networks the effect of kinks, and the networks of Figure 1 their inflation.
+At initialization, the mean NTK of many small networks differs from the limit by c/n, where c is derived.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -94,7 +93,7 @@ class PredictedDrift(Experiment[Config, Setting]):
             yield Ensemble(labels={"nonlinearity": sigma}, setting=theory, seeds=(0,), work=0.1, kind="derived")
 
     def measure(self, cell: Cell[Setting], seed: int, device: str, progress: Progress) -> xr.Dataset:
-        """The variables that the modules ``measure`` and ``bias`` describe for the kind of the cell."""
+        """The measurement in ``measure`` or ``bias`` for the kind of the cell."""
         setting = cell.setting
         match setting:
             case Trained():
@@ -114,7 +113,7 @@ class PredictedDrift(Experiment[Config, Setting]):
                 return bias.derived(setting)
 
     def compute(self, cell: Cell[Setting], device: str = "cpu", progress: Progress = silent) -> xr.Dataset:
-        """The networks of a cell one by one, or as one ensemble if they are narrow."""
+        """The networks of a cell: one tensor program if they are narrow, otherwise one by one."""
         setting = cell.setting
         if not (isinstance(setting, Trained) and setting.width <= TOGETHER):
             return super().compute(cell, device, progress)
@@ -142,7 +141,7 @@ class PredictedDrift(Experiment[Config, Setting]):
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-        """The drift and the relative error of its prediction, against n."""
+        """The drift, and the part of it that is not predicted, against n."""
         for width in dataset.attrs["widths"]:
             row = {}
             for sigma in dataset.attrs["nonlinearities"]:

@@ -28,15 +28,16 @@ from torch import Tensor
 from ...gaussian import GaussianPairs
 from ...limit import Limit, limit
 from ...network import Network
-from ...nonlinearities import Nonlinearity, nonlinearity
+from ...nonlinearities import nonlinearity
+from ...sigma import Nonlinearity
 from ...tangent import Tangent
 from ...weights import DenseWeight
 
 POINTS = ((1.0, 0.3), (0.2, -0.9), (-0.7, -0.8))
-"""The three inputs; the kernel on them has six entries."""
+"""The three inputs; the kernel has six entries."""
 PARTS = ("c", "independent")
-"""c, and its value if the backward pass had independent weights: then the term with E is missing."""
-# Step of the finite differences, of order 4, for ∇ and ∇².
+"""c, and c for a backward pass with independent weights, which lacks the term of E."""
+# Of the differences that ∇ and ∇² are taken with, of order 4.
 _STEP = 4e-3
 _CENTER = (0.0, 0.0, 1.0, 0.0, 0.0)
 _SLOPE = (1 / 12, -2 / 3, 0.0, 2 / 3, -1 / 12)
@@ -45,7 +46,7 @@ _CURVATURE = (-1 / 12, 4 / 3, -5 / 2, 4 / 3, -1 / 12)
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """The networks of a block: their width, their number, σ and β."""
+    """A block of networks: width, number, σ and β."""
 
     width: int
     networks: int
@@ -55,7 +56,7 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Derived:
-    """The theory for σ and β, without networks."""
+    """The theory for σ and β."""
 
     nonlinearity: str
     beta: float

@@ -76,11 +76,11 @@ def _first_as_relu(dataset: xr.Dataset) -> xr.Dataset:
 INITIAL_BIAS = Claim(
     id="initial.bias",
     place="Theorem 1",
-    statement="At initialization the mean NTK of networks of width n differs from the limit by c/n, with c derived "
-    "for any σ (L = 3); for ReLU the diagonal has none.",
+    statement="At initialization the mean NTK of networks of width n differs from the limit by c/n, where c is "
+    "derived for any σ (L = 3). For ReLU, c is 0 on the diagonal.",
     paper="the NTK converges in probability (no rate)",
-    measure="n (E[Θ_n] − Θ_∞), extrapolated from two widths to n = ∞: for each σ, the slope of its regression on c "
-    "over pairs of inputs; for ReLU, its mean over the diagonal",
+    measure="n (E[Θ_n] − Θ_∞), extrapolated from two widths to n = ∞ and regressed on c over pairs of inputs: the "
+    "slope for each σ, and the mean over the diagonal for ReLU",
     figure="initial_bias",
     check=_check_bias,
     controls=(

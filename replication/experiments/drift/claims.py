@@ -12,21 +12,20 @@ from ...study.statistics import Statistic, geometric, interval, mean, rate, rati
 from .bias_claim import INITIAL_BIAS
 
 ORDER, UNCHANGED = (-1.25, -0.75), (-0.35, 0.35)
-"""Allowed exponents in n of the relative error of a prediction: 1/n for a complete one, and n⁰ if a term is missing."""
+"""Exponents in n of the part not predicted, relative to the drift: for an error of the next order, and of the same."""
 ACCURACY = {1000: 1e-2, 10_000: 1e-3}
-"""Width → largest relative error of the prediction."""
+"""Width → the largest allowed part of the drift that is not predicted."""
 FALLEN = math.exp(-3)
-"""Training counts as far advanced where C(t)/C(0) is below this."""
+"""Training counts as late if C(t)/C(0) is below this."""
 SOLVERS = {"coarse": 1e-4, "solver": 5e-4}
-"""Largest difference, relative to the drift, between the reference and the same flow with two nodes less (coarse), or
-the adaptive solver (solver)."""
+"""Allowed distance of the reference, relative to the drift, from itself with two fewer nodes, and from the solver."""
 WIDE = 2e-4
-"""Largest relative error of the prediction at the largest width of drift.wide."""
+"""The largest allowed part of the drift that is not predicted, at the largest width of drift.wide."""
 PARTIAL = {"without_k3": "without K₃", "without_k4": "without K₄", "first": "along θ₁ alone"}
 
 
 def remains(dataset: xr.Dataset, sigma: str, prediction: str = "second") -> list[np.ndarray]:
-    """The error of a prediction ÷ the drift, for the networks of each width: (seeds,) each."""
+    """The part of the drift that is not predicted, relative to the drift, for each width: (seeds,) each."""
     groups = [select(dataset, nonlinearity=sigma, width=width) for width in dataset.attrs["widths"]]
     return [networks.left.sel(prediction=prediction).values for networks in groups]
 
@@ -44,7 +43,7 @@ def _check_order(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _instead(dataset: xr.Dataset, name: str, of: Sequence[str] = ("second",)) -> xr.Dataset:
-    """The errors of one prediction in place of the errors of others."""
+    """Replace the errors of other predictions by those of one prediction."""
     values = dataset.left.copy(deep=True)
     for other in of:
         values.loc[{"prediction": other}] = dataset.left.sel(prediction=name)
@@ -94,9 +93,9 @@ def diagonals(dataset: xr.Dataset, sigma: str, width: int) -> xr.DataArray:
 MEAN = {"erf": (-0.9, 0.9), "tanh": (-0.9, 0.9), "softplus": (1.5, math.inf)}
 """Allowed n × mean drift of the diagonal."""
 SHARES = {"linear": (-math.inf, -0.4), "quartic": (0.6, math.inf)}
-"""Allowed n × the parts of this mean drift that come from K₃ (linear) and K₄ (quartic)."""
+"""n × the contributions of K₃ and K₄ to the mean drift."""
 MISSED = 0.1
-"""Largest n × error of the predicted mean drift."""
+"""n × the allowed error of the predicted mean drift."""
 
 
 def _check_mean(dataset: xr.Dataset) -> list[Statistic]:
@@ -117,7 +116,7 @@ def _check_mean(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _without_term(dataset: xr.Dataset, changed: Sequence[str], *names: str) -> xr.Dataset:
-    """The named terms set to 0, and subtracted from ``changed``: the drift of the networks, or the predicted drift."""
+    """Set terms to 0. ``changed``: the quantities that also lose them, the measured drift or the predicted one."""
     if not dataset.attrs["pairs"]:
         return dataset
     terms = dataset.diagonal.copy(deep=True)
@@ -130,7 +129,7 @@ def _without_term(dataset: xr.Dataset, changed: Sequence[str], *names: str) -> x
 
 
 def _inflating(dataset: xr.Dataset) -> xr.Dataset:
-    """n × the drift without the term from K₃, plus 1: every kernel inflates."""
+    """A drift that inflates every kernel by the contribution of K₄, as if K₃ and f_0 were uncorrelated."""
     if not dataset.attrs["pairs"]:
         return dataset
     terms = dataset.diagonal.copy(deep=True)
@@ -139,11 +138,11 @@ def _inflating(dataset: xr.Dataset) -> xr.Dataset:
 
 
 INFLATION, NOT_PREDICTED = 0.25, (0.1, 0.5)
-"""Largest relative error of Figure 1's predicted mean inflation; allowed relative error of the predicted matrix."""
+"""Allowed relative error of the predicted mean inflation of Figure 1; allowed range of the error of the matrix."""
 
 
 def inflations(dataset: xr.Dataset, width: int, origin: str) -> np.ndarray:
-    """The growth factor of the diagonal in training, minus 1, for the networks of Figure 1: (seeds,)."""
+    """Growth of the diagonal in training, minus 1, of the networks of Figure 1: (seeds,)."""
     networks = select(dataset, "figure1", figure1_width=width)
     values: np.ndarray = networks.inflation.sel(origin=origin).values - 1
     return values
@@ -171,7 +170,7 @@ def _along_theta_1(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def kinked(dataset: xr.Dataset, formula: str) -> list[np.ndarray]:
-    """The error of a formula ÷ the drift, for the ReLU networks of each width: (seeds,) each."""
+    """The part of the drift that a formula does not predict, relative to it, for ReLU at each width: (seeds,) each."""
     groups = [select(dataset, "kinked", kinked_width=width) for width in dataset.attrs["kinked"]]
     return [networks.kinked_left.sel(formula=formula).values for networks in groups]
 
@@ -188,7 +187,7 @@ def _check_relu(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _smooth(dataset: xr.Dataset) -> xr.Dataset:
-    """Networks of the first smooth σ in place of the ReLU networks, in equal number at each width."""
+    """Replace the ReLU networks of each width by as many networks of the first smooth σ."""
     if not dataset.attrs["kinked"]:
         return dataset
     values = dataset.kinked_left.copy(deep=True)
@@ -212,12 +211,13 @@ CLAIMS = (
     Claim(
         id="drift.order",
         place="Theorem 2",
-        statement="With a smooth σ, the drift Θ_t − Θ_0 of a network, of order 1/n, is predicted to that order without "
-        "training it and without a fitted constant, and each of its three terms is needed.",
+        statement="With a smooth σ the drift Θ_t − Θ_0 of a network is of order 1/n. It is predicted to this order "
+        "without training the network and without a fitted constant, and each of the three terms of the prediction is "
+        "needed.",
         paper="the drift vanishes; its leading order is not discussed",
-        measure="the exponent in n of (the drift minus its prediction) ÷ drift (geometric mean over networks): for "
-        "each σ with the second Picard iterate; over all σ without the term from K₃, without those from K₄, and along "
-        "θ₁ alone",
+        measure="the part of the drift that the second Picard iterate does not predict, over the drift (geometric "
+        "mean over networks): its exponent in n for each σ. Over all σ, the same without the contribution of K₃, "
+        "without that of K₄, and along θ₁ alone",
         figure="drift",
         check=_check_order,
         controls=(*_WITHOUT, _ALL_TERMS),
@@ -226,12 +226,12 @@ CLAIMS = (
     Claim(
         id="drift.accuracy",
         place="Theorem 2",
-        statement="The prediction is accurate when training is far advanced: to a percent of the drift at n = 1000, to "
-        "a thousandth at n = 10000.",
+        statement="The prediction is still accurate late in training: the error is a percent of the drift at n = "
+        "1000, and a thousandth at n = 10000.",
         paper="not discussed",
-        measure="for each σ and at two widths, (the drift minus its prediction) ÷ drift (geometric mean over networks) "
-        "and C(t)/C(0); for the first σ, the distance ÷ drift between the reference flow and the same flow with two "
-        "nodes in time less, and between the reference flow and the adaptive solver",
+        measure="the part that is not predicted ÷ drift (geometric mean over networks) at two widths, and C(t)/C(0) "
+        "there, for each σ. For the first σ, the distance of the reference flow from the same flow with two fewer "
+        "nodes in time, and from the adaptive solver, ÷ drift",
         figure="drift",
         check=_check_accuracy,
         controls=(
@@ -244,11 +244,12 @@ CLAIMS = (
     Claim(
         id="drift.mean",
         place="Theorem 2; §6.1",
-        statement="The mean drift of the diagonal is predicted too. K₃, which knows f_0, makes it smaller, and K₄ "
-        "larger: the mean is an inflation for softplus, and for erf and tanh the two largely cancel.",
+        statement="The mean drift of the diagonal is predicted, too. K₃, which is correlated with f_0, makes it "
+        "smaller, and K₄ makes it larger. For softplus the mean kernel grows; for erf and tanh the two contributions "
+        "largely cancel.",
         paper="the kernel inflates (ReLU, §6.1)",
-        measure="for each σ, over pairs of networks with opposite f_0, n times the mean over the diagonal of the "
-        "drift, of the drift minus the predicted drift, and of the terms from K₃ and from K₄",
+        measure="over pairs of networks with opposite f_0, n times the mean over the diagonal: of the drift, of the "
+        "drift minus its prediction, and of the contributions of K₃ and K₄, for each σ",
         figure="drift_mean",
         check=_check_mean,
         controls=(
@@ -265,11 +266,11 @@ CLAIMS = (
     Claim(
         id="drift.figure1",
         place="§6.1, Figure 1",
-        statement="The mean inflation of Figure 1, of ReLU networks, is predicted without training, while a good part "
-        "of the matrix is not.",
+        statement="The mean inflation of the ReLU networks of Figure 1 is predicted without training, but much of the "
+        "change of the matrix is not.",
         paper="the kernel inflates (no number)",
-        measure="predicted ÷ measured mean inflation of the diagonal, minus 1, at each width; at the narrowest width, "
-        "(the drift of the matrix minus its prediction) ÷ drift (geometric mean over networks)",
+        measure="predicted over measured mean inflation of the diagonal, minus 1, at each width; the part of the "
+        "matrix that is not predicted ÷ drift at the narrowest width (geometric mean over networks)",
         figure="drift_relu",
         check=_check_figure1,
         controls=(Control("along θ₁ alone", _along_theta_1),),
@@ -278,11 +279,12 @@ CLAIMS = (
     Claim(
         id="drift.relu",
         place="Theorem 2; footnote 1",
-        statement="For ReLU the prediction with derivatives almost everywhere does not improve with the width: neurons "
-        "that switch are not in it, and of them are of order √n (theorem2.switches). The Picard iterate sees most.",
-        paper="the theorem needs a bounded second derivative",
-        measure="the exponent in n of (the drift minus its prediction) ÷ drift (geometric mean over networks) with "
-        "derivatives almost everywhere; the same ratio at the largest width, and there for the Picard iterate too",
+        statement="For ReLU the prediction by derivatives almost everywhere does not improve with the width: it "
+        "ignores neurons that switch, of which there are order √n (theorem2.switches). The Picard iterate captures "
+        "most of the drift.",
+        paper="the theorem requires a bounded second derivative",
+        measure="the exponent in n of the part that the derivatives do not predict ÷ drift (geometric mean over "
+        "networks), and the part that each of the two does not predict at the largest width",
         figure="drift_relu",
         check=_check_relu,
         controls=(Control("networks of a smooth σ", _smooth),),
@@ -291,9 +293,9 @@ CLAIMS = (
     Claim(
         id="drift.wide",
         place="Theorem 2",
-        statement="At n = 100000 hardly anything is left of the drift.",
+        statement="At n = 100000 hardly any of the drift is left unpredicted.",
         paper="not discussed",
-        measure="(the drift minus its prediction) ÷ drift (geometric mean over networks) at the largest width",
+        measure="the part that is not predicted ÷ drift (geometric mean over networks) at the largest width",
         figure="drift",
         check=_check_wide,
         controls=_WITHOUT,

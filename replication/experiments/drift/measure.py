@@ -1,4 +1,4 @@
-"""The measurements on networks whose drift is predicted, and which are then trained."""
+"""Measurements on networks whose drift is predicted before they are trained."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -24,11 +24,11 @@ from ...weights import DeferredWeight, DenseWeight
 from .settings import DENSE, TrainingConfig
 
 PREDICTIONS = ("second", "without_k3", "without_k4", "first")
-"""P; P − A, without the term from K₃; A, without the terms from K₄; A + B₁, the first Picard iterate."""
+"""P; P − A, which lacks the contribution of K₃; A, which lacks that of K₄; A + B₁, the first Picard iterate."""
 TERMS = ("flow", "second", "linear", "quadratic", "bent")
 """Θ_t − Θ_0, P, A, B₁ and B₂."""
 DIAGONAL = 16
-"""The inflation in Figure 1 is averaged over this many points of the circle."""
+"""Number of points of the circle over which the inflation of Figure 1 is averaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """Networks of one width and σ, trained by two solvers. tolerance: of the adaptive solver."""
+    """Networks trained by two solvers; tolerance: that of the adaptive one."""
 
     trained: Trained
     tolerance: float
@@ -50,7 +50,7 @@ class Checked:
 
 @dataclass(frozen=True, kw_only=True)
 class OnCircle:
-    """A network of one width and σ, whose kernel is recorded along the circle."""
+    """Networks whose kernel is evaluated along the circle."""
 
     trained: Trained
     intervals: int
@@ -58,7 +58,7 @@ class OnCircle:
 
 @dataclass(frozen=True, kw_only=True)
 class WithKinks:
-    """Networks of one width, with a σ that has kinks; see ``settings.Kinked``."""
+    """Networks with a σ that has kinks; see ``settings.Kinked``."""
 
     trained: Trained
     tolerance: float
@@ -85,7 +85,7 @@ def points(cell: Cell[Any], n: int) -> Tensor:
 
 
 class Problem:
-    """One network or an ensemble at initialization, with its data, the cost for f* = x_1, and the points for Θ."""
+    """One network or an ensemble at initialization, with data, the cost of f* = x_1, and points at which Θ is taken."""
 
     def __init__(self, cell: Cell[Any], trained: Trained, seeds: Sequence[int], device: str):
         setting, n = trained.training, trained.training.n_samples
@@ -113,7 +113,7 @@ class Problem:
 
     @contextmanager
     def trained(self, nodes: int | None = None) -> Iterator[None]:
-        """Train the networks for the duration of a ``with`` block; afterwards they are exactly what they were."""
+        """Inside the ``with`` block the networks are trained; afterwards they are as before."""
         nodes = nodes or self.setting.flow_nodes
         moves = picard_flow(self.network, self.x, self.cost, self.setting.t, nodes=nodes)
         with moved(self.network, moves):
@@ -138,7 +138,7 @@ def _norm(matrix: Tensor) -> Tensor:
 
 
 def _of_each(*values: Tensor) -> np.ndarray:
-    """The values of all networks as (networks, …); those of a single network as (1, …)."""
+    """Numbers of all networks, (networks, …); for a single network (1, …)."""
     stacked = torch.stack(values, dim=-1).cpu().numpy()
     return stacked.reshape(-1, len(values)) if len(values) > 1 else stacked.reshape(-1)
 
@@ -146,8 +146,8 @@ def _of_each(*values: Tensor) -> np.ndarray:
 def trained_networks(cell: Cell[Any], trained: Trained, seeds: Sequence[int], device: str) -> xr.Dataset:
     """Predict the drift, then train.
 
-    drift: ‖Θ_t − Θ_0‖_F/‖Θ_0‖_F on training points and probes; left (prediction): the error of each of ``PREDICTIONS``
-    ÷ drift; cost: C(t)/C(0); rank, truncation: see ``revealed``. All are (network, …).
+    drift: ‖Θ_t − Θ_0‖_F/‖Θ_0‖_F on training points and probes; left (prediction): the part of the drift that each of
+    ``PREDICTIONS`` does not predict; cost: C(t)/C(0); rank, truncation: of revealed weights. All (network, …).
     """
     problem = Problem(cell, trained, seeds, device)
     predicted = problem.predicted(problem.at)
@@ -169,9 +169,9 @@ def trained_networks(cell: Cell[Any], trained: Trained, seeds: Sequence[int], de
 
 
 def pairs_of_networks(cell: Cell[Any], trained: Trained, seeds: Sequence[int], device: str) -> xr.Dataset:
-    """Pairs of networks with opposite last layers, and hence with opposite f_0.
+    """Pairs of networks whose last layers have opposite signs, and hence f_0.
 
-    diagonal (pair, term): for each of ``TERMS``, n times the mean over the diagonal and over both networks.
+    diagonal (pair, term): n times each of ``TERMS``, averaged over the diagonal and over both networks.
     """
     both = []
     for sign in (1, -1):
@@ -191,9 +191,10 @@ def pairs_of_networks(cell: Cell[Any], trained: Trained, seeds: Sequence[int], d
 
 
 def checked_network(cell: Cell[Any], checked: Checked, seed: int, device: str) -> xr.Dataset:
-    """The distance of the flow to the same flow with two nodes less, and to the adaptive solver.
+    """The distance of the flow from the same flow with two fewer nodes, and from the adaptive solver.
 
-    ‖Θ_t − Θ_t'‖_F/‖Θ_t − Θ_0‖_F with Θ_t' from fewer nodes (coarse), the adaptive solver (solver), P (second).
+    coarse, solver, second: ‖Θ_t − Θ_t'‖_F/‖Θ_t − Θ_0‖_F, where Θ_t' comes from fewer nodes, the adaptive solver, or the
+    prediction.
     """
     problem = Problem(cell, checked.trained, [seed], device)
     predicted = problem.predicted(problem.at)
@@ -209,7 +210,7 @@ def checked_network(cell: Cell[Any], checked: Checked, seed: int, device: str) -
 
 
 def curve_of_network(cell: Cell[Any], curve: OnCircle, seed: int, device: str) -> xr.Dataset:
-    """Θ_t(x_0, x(γ)) − Θ_0(x_0, x(γ)) along the circle, trained and predicted: change (term, angle)."""
+    """Θ_t(x_0, x(γ)) − Θ_0(x_0, x(γ)) along the circle, measured and predicted: change (term, angle)."""
     problem = Problem(cell, curve.trained, [seed], device)
     angles = angle_grid(curve.intervals)
     at = circle(angles).to(device)
@@ -225,8 +226,9 @@ def curve_of_network(cell: Cell[Any], curve: OnCircle, seed: int, device: str) -
 def network_with_kinks(cell: Cell[Any], kinked: WithKinks, seed: int, device: str) -> xr.Dataset:
     """Two predictions for a σ with kinks, compared with the adaptive solver.
 
-    kinked_left (formula): the error ÷ drift of the terms with derivatives almost everywhere, and of P; kinked_drift:
-    ‖Θ_t − Θ_0‖_F/‖Θ_0‖_F; switched: the fraction of pairs (hidden neuron, training point) whose σ̇ changes.
+    kinked_left (formula): the part of the drift that the derivatives almost everywhere do not predict, and the part
+    that P does not predict; kinked_drift: ‖Θ_t − Θ_0‖_F/‖Θ_0‖_F; switched: the share of pairs (hidden neuron, training
+    point) whose σ̇ changes.
     """
     problem = Problem(cell, kinked.trained, [seed], device)
     second = problem.predicted(problem.at)
@@ -251,9 +253,8 @@ def network_with_kinks(cell: Cell[Any], kinked: WithKinks, seed: int, device: st
 def inflated_network(cell: Cell[Any], inflated: Inflated, seed: int, device: str) -> xr.Dataset:
     """The inflation of Figure 1, predicted without training, and measured.
 
-    inflation (origin): the mean over the circle of Θ_t(x, x)/Θ_0(x, x), for the trained network, predicted by P, and
-    predicted by θ₁ alone; matrix_left: the error of P ÷ drift on the circle, as in ``left``; steps: steps of the
-    adaptive solver.
+    inflation (origin): mean over the circle of Θ_t(x, x)/Θ_0(x, x): measured; by P; by θ₁ alone. matrix_left: the part
+    of Θ_t − Θ_0 on the circle that P does not predict, as ``left``; steps: number of steps of the adaptive solver.
     """
     x = gaussian(inflated.n_samples, 2, cell.stream("sample")).to(device)
     cost = LeastSquares(x[:, :1] * x[:, 1:])

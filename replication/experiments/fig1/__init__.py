@@ -28,15 +28,12 @@ from .config import Config, TrainingConfig
 TIMES = 41
 """Number of times at which the cost is recorded."""
 BLOCK_SIZE, INITIAL_SIZE, BLOCK_WIDTH = 10, 30, 2000
-"""A cell holds BLOCK_SIZE networks, INITIAL_SIZE if they are not trained, and 1 if they are wider than BLOCK_WIDTH."""
+"""Networks up to this width are computed and stored this many at a time, and more if they are not trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Networks of one width; width 0 stands for the limit.
-
-    training: None for networks at t = 0 only; mean_field: whether they have the mean-field scaling.
-    """
+    """Networks of one width; 0 is the limit. training: None for t = 0 only; mean_field: in mean-field scaling."""
 
     width: int
     network: NetworkConfig
@@ -56,7 +53,7 @@ class Setting:
 
 
 class Figure1(Experiment[Config, Setting]):
-    """The NTK along the circle before and after training, for every width and every choice the paper leaves open."""
+    """The NTK along the circle before and after training, for every width and every choice left open by the paper."""
 
     name = "fig1"
     version = 1
@@ -83,9 +80,9 @@ class Figure1(Experiment[Config, Setting]):
         """Θ along the circle before and after training a network.
 
         theta (network, time, angle): Θ(x_0, x(γ)); theta_rotated (network, turn, angle): Θ(x(φ), x(φ + γ)) before
-        training, for φ = 0, π/2, …; as the weights are Gaussian, its law does not depend on φ; cost (network, t); steps
-        (network): steps of the solver. In the mean-field scaling the output is × n^{−1/2} and time × n; Θ is × n, so
-        that it is per unit of that time. The limit: theta_inf (depth, angle) at depth L and, for a control, L + 1.
+        training, for φ = 0 and quarter turns, which all have the same law because the weights are Gaussian; cost
+        (network, t); steps (network). In mean-field scaling the output is × n^{−1/2} and the time × n; Θ is given per
+        unit of that time, × n. The limit: theta_inf (depth, angle) at depth L and, for a control, L + 1.
         """
         setting = cell.setting
         angles = angle_grid(setting.intervals)
@@ -119,7 +116,7 @@ class Figure1(Experiment[Config, Setting]):
         )
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """The kernels of all networks along one dimension, and the limit: the data of the figures and the claims."""
+        """The kernels of all networks along one dimension, and the limit, for figures and claims."""
         end = config.training.t
         limit = parts["limit"].isel(limit=0, drop=True)
         networks = parts["network"].assign(theta_inf=limit.theta_inf).assign_coords(depth=limit.depth)
@@ -134,7 +131,7 @@ class Figure1(Experiment[Config, Setting]):
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-        """For each drawn width, the mean cost against time, then the mean inflation of the NTK at the end."""
+        """Mean training cost of each drawn width against time, and at the end the inflation of the mean NTK."""
         main = {width: select(dataset, variant="main", width=width) for width in dataset.attrs["widths"]}
         for i, t in enumerate(dataset.t.values):
             yield float(t), {f"cost/n={width}": float(group.cost[:, i].mean()) for width, group in main.items()}
@@ -159,10 +156,7 @@ def _seeds(config: Config) -> dict[tuple[str, int], set[int]]:
 
 
 def _training(config: Config, variant: str) -> TrainingConfig | None:
-    """The training of a variant. An alternative changes the keys that it names.
-
-    The mean-field control is always trained by gradient flow, because gradient descent would take n times the steps.
-    """
+    """Alternatives change the settings that they name. The mean-field control always uses gradient flow."""
     if variant == "initial":
         return None
     if variant == "mean_field":
@@ -181,8 +175,8 @@ def _limit(network: NetworkConfig, angles: torch.Tensor) -> xr.Dataset:
 
 
 def _along_circle(network: Network, angles: torch.Tensor, turns: int) -> np.ndarray:
-    """Θ(x(φ), x(φ + γ)) for φ = 0, π/2, …: (turns, angles). Raises DivergenceError if it is not finite."""
-    # The first and the last angle are the same point, so the kernel is computed at one of them.
+    """Θ(x(φ), x(φ + γ)) for φ = 0, π/2, …: (turns, angles)."""
+    # The first and the last angle are the same point: leave one of them out.
     kernel = tangent_kernel(network, circle(angles[:-1])).cpu().numpy()
     if not np.isfinite(kernel).all():
         raise DivergenceError("the NTK is not finite", math.nan)

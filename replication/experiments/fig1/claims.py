@@ -13,19 +13,19 @@ from ...study.statistics import Statistic, fall, interval, mean, rate, simultane
 from .statistics import change, changes, common, initial_kernels, roughness, spread
 
 INFLATION = 1.1
-"""Smallest growth factor of Θ(x_0, x_0) that counts as inflation."""
+"""The least growth of Θ(x_0, x_0) that counts as inflation."""
 FALL = 1.5
-"""Smallest sd(n) ÷ sd(n') that counts as a fall. √(n'/n) is expected, but ten networks determine sd only roughly."""
+"""The least sd(n) ÷ sd(n') that counts as a decrease; √(n'/n) is expected, but ten networks give no narrower range."""
 SMOOTHER = 4 / 3
-"""The roughness has to fall by √(n'/n), to within this factor."""
+"""The roughness decreases by √(n'/n) up to this factor."""
 BAND = 0.15
-"""Equivalence band of a mean kernel, relative to Θ_∞ at each angle. One layer more changes Θ_∞ by over twice this."""
+"""Equivalence band of a mean kernel, relative to Θ_∞ at each angle: less than half of the effect of one more layer."""
 RATE = (-1.25, -0.75)
-"""Allowed exponents in n of the change in training: −1, as for a smooth σ, ± half the distance to −1/2."""
+"""Exponents of the change in training: around −1, as for smooth σ, and up to half-way to −1/2."""
 COMMON, OWN = (-1.15, -0.85), (-0.97, -0.6)
 """Allowed exponents in n of the change: of its common part, about −1, and of the networks' own parts, above −1."""
 ALIKE = (1 / 2, 2)
-"""Two inflations with a ratio in this range count as alike. For the two drawn widths the ratio is 20."""
+"""Range of the ratio of two inflations that count as alike; between the drawn widths the ratio is 20."""
 
 
 def _check_variance(dataset: xr.Dataset) -> list[Statistic]:
@@ -128,7 +128,7 @@ def _growth(group: xr.Dataset) -> np.ndarray:
 
 
 def _one_width_as_all(dataset: xr.Dataset) -> xr.Dataset:
-    """The narrowest networks in place of the networks of every width. Networks at t = 0 only are preferred."""
+    """Use networks of the narrowest drawn width at every width; at t = 0, untrained ones if there are any."""
     narrow = select(dataset, variant="initial", width=dataset.attrs["widths"][0])
     if narrow.sizes["network"] == 0:
         narrow = select(dataset, variant="main", width=dataset.attrs["widths"][0])
@@ -173,7 +173,7 @@ def _faster(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _narrow_deeper(dataset: xr.Dataset) -> xr.Dataset:
-    """The narrow networks, shifted to the mean kernel of one layer more."""
+    """Narrow networks whose mean is that of one more layer."""
     limit, deeper = dataset.theta_inf
     narrow = dataset.width == dataset.attrs["widths"][0]
     return dataset.assign(theta_rotated=dataset.theta_rotated + narrow * (deeper - limit))
@@ -190,7 +190,7 @@ def _deeper_limit(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _smoothed_with_width(dataset: xr.Dataset) -> xr.Dataset:
-    """Kernels blurred along γ, more so for wider networks: "smoother" would then mean more than less variance."""
+    """Kernels that are blurred along γ, more for wider networks: they would be smoother beyond having less variance."""
     deviation = (dataset.theta_rotated - dataset.theta_inf[0]).transpose(*dataset.theta_rotated.dims)
     values, widths = deviation.values, dataset.width.values
     for width in np.unique(widths):
@@ -221,8 +221,8 @@ CLAIMS = (
         place="§6.1, Figure 1",
         statement="At initialization the NTK varies less between wider networks.",
         paper="less variance for the wider network (no number)",
-        measure="the standard deviation over networks (rms over γ) at the narrowest width ÷ that at the widest, where "
-        "√(n'/n) is expected, and the exponent in n of the standard deviation",
+        measure="the standard deviation over networks (rms over γ) at the narrowest ÷ that at the widest width, for "
+        "which √(n'/n) is expected, and its exponent in n",
         figure="fig1_widths",
         check=_check_variance,
         controls=(_SELF, _FASTER),
@@ -232,8 +232,8 @@ CLAIMS = (
         place="§6.1, Figure 1",
         statement="The NTK of a single wide network is a smoother function of γ.",
         paper="smoother for the wider network (no number)",
-        measure="the roughness (rms slope of Θ − Θ_∞) at the narrowest width ÷ that at the widest: √(n'/n), to within "
-        f"a factor {SMOOTHER:.2f}",
+        measure="the roughness (rms slope of Θ − Θ_∞) at the narrowest ÷ that at the widest width; √(n'/n) is "
+        f"expected, and a factor {SMOOTHER:.2f} either way is allowed",
         figure="fig1_widths",
         check=_check_smoother,
         controls=(_SELF, _FASTER),
@@ -241,7 +241,7 @@ CLAIMS = (
     Claim(
         id="fig1.smoothness_is_variance",
         place="§6.1, Figure 1",
-        statement="“Smoother” says nothing beyond “less variance”: roughness ÷ sd does not depend on n.",
+        statement="“Smoother” means no more than “less variance”: roughness ÷ standard deviation does not depend on n.",
         paper="not discussed",
         measure="the exponent in n of roughness ÷ sd",
         figure="fig1_widths",
@@ -252,11 +252,11 @@ CLAIMS = (
     Claim(
         id="fig1.mean",
         place="§6.1, Figure 1",
-        statement="At initialization the mean kernels of both widths are close to each other, and to the limit, at "
+        statement="At initialization the mean kernels of both widths are close to each other and to the limit at "
         "every angle.",
         paper="the means are very close (no number)",
-        measure="a simultaneous band for (mean kernel − limit) ÷ limit at each width, and one for the difference "
-        "between the mean kernels of the narrowest and the widest networks ÷ limit",
+        measure="the largest distance of the mean kernel from the limit, ÷ the limit at the same γ, by a simultaneous "
+        "band, at each width; likewise the distance between the means of the narrowest and the widest networks",
         figure="fig1",
         check=_check_mean,
         controls=(
@@ -267,7 +267,7 @@ CLAIMS = (
     Claim(
         id="fig1.inflation",
         place="§6.1, Figure 1",
-        statement="Training inflates the NTK of a narrow network.",
+        statement="Training inflates the NTK of a narrow network: Θ_t(x_0, x_0) becomes larger than Θ_0(x_0, x_0).",
         paper="the kernel inflates (no number)",
         measure="E[Θ_t(x_0, x_0)/Θ_0(x_0, x_0)] at the narrowest width",
         figure="fig1",
@@ -277,11 +277,11 @@ CLAIMS = (
     Claim(
         id="fig1.inflation_width",
         place="§6.1, Figure 1",
-        statement="The NTK of a wide network changes much less during training: the change falls like 1/n rather than "
-        "n^{−1/2}, on a sample of this size and at these widths.",
+        statement="The NTK of a wide network changes much less during training. With this sample size and at these "
+        "widths the change falls like 1/n rather than n^{−1/2}.",
         paper="almost fixed at n = 10000 (no number)",
-        measure="the relative change sup_γ|Θ_t − Θ_0|/sup_γ|Θ_0|, mean over networks: its value at the narrowest width "
-        "÷ that at the widest, and its exponent in n",
+        measure="the relative change sup_γ|Θ_t − Θ_0|/sup_γ|Θ_0|, mean over networks: its value at the narrowest ÷ "
+        "that at the widest width, and its exponent in n",
         figure="fig1_widths",
         check=_check_inflation_width,
         controls=(
@@ -292,27 +292,28 @@ CLAIMS = (
     Claim(
         id="fig1.two_parts",
         place="§6.1; Theorem 2",
-        statement="What training changes of a ReLU network's NTK has a part that all networks have in common, which "
-        "falls like 1/n, and a part of each network's own, which falls more slowly.",
+        statement="The change of a ReLU network's NTK in training has two parts. One is common to all networks and "
+        "falls like 1/n; the other differs between networks and falls more slowly.",
         paper="not discussed",
-        measure="for Θ_t − Θ_0 along the circle, the exponents in n of the mean and of the standard deviation over "
-        "networks, rms over γ",
+        measure="for Θ_t − Θ_0 along the circle (rms over γ), the exponents in n of its mean over networks, and of "
+        "its standard deviation over networks",
         figure="fig1_widths",
         check=_check_two_parts,
         controls=(
             Control("a change that falls like n^{−1/2}", _slower),
             Control("own parts that fall faster, as if many neurons averaged them out", _averaged),
         ),
-        note="our own addition: the larger part decides the exponent that is seen. In Figure 1 it is the common one",
+        note="our own addition: the larger part determines the exponent of the whole change; in Figure 1 it is the "
+        "common part",
     ),
     Claim(
         id="fig1.open_choices",
         place="§6.1",
-        statement="What the paper leaves open changes the inflation of a narrow network by less than a factor of two, "
-        "each by itself: the loss factor, fixed or fresh inputs, the sample size, rescaled hidden weights.",
+        statement="Each choice that the paper leaves open (the loss factor, fixed or fresh inputs, the sample size, "
+        "rescaled hidden weights) changes the inflation of a narrow network by less than a factor of two.",
         paper="not discussed",
-        measure="E[Θ_t(x_0, x_0)/Θ_0(x_0, x_0)] − 1 under each alternative ÷ that of the same networks trained as in "
-        "Figure 1, at the narrowest width",
+        measure="E[Θ_t(x_0, x_0)/Θ_0(x_0, x_0)] − 1 under each alternative ÷ the same for the networks of Figure 1, "
+        "at the narrowest width",
         figure="fig1_choices",
         check=_check_open_choices,
         controls=(Control("alternatives that inflate as little as the widest networks", _widest_as_alternatives),),

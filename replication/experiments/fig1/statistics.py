@@ -1,4 +1,4 @@
-"""The statistics behind the claims and the figures of Figure 1."""
+"""The statistics of Figure 1, for its claims and figures."""
 
 import math
 
@@ -12,8 +12,7 @@ from ...study.measures import MeanOf, Measure, SizeOfMean, VarianceOf
 def initial_kernels(dataset: xr.Dataset, width: int) -> np.ndarray:
     """Θ at t = 0 along the circle, from each of the turned points x(φ): (seeds, turns, angles).
 
-    By symmetry all turns have the same law. The networks at t = 0 only are taken if there are any of this width, else
-    the trained ones.
+    They belong to the ensemble that is measured at t = 0 only, if it has this width, otherwise to the trained networks.
     """
     networks = select(dataset, variant="initial", width=width)
     if networks.sizes["network"] == 0:

@@ -1,9 +1,8 @@
 """Figure 2 (paper §6.2): functions of trained networks on the unit circle, against the Gaussian law of the limit.
 
-Networks are trained by least squares on four points x(γ) = (cos γ, sin γ), to t = 1000. Each f_t has a control variate:
-A f_0 + m, with A and m from Θ_∞, is the function to which the limit's flow takes the same f_0. Its law is known exactly
-given the last hidden layer. It removes most of the noise from the estimates of the mean, spread and shape of the law
-of f_t.
+Networks are trained by least squares on four points x(γ) = (cos γ, sin γ), to t = 1000. Beside f_t, each network has a
+control variate: A f_0 + m with the A and m of Θ_∞. Given the last hidden layer its law is known exactly. It removes
+most of the noise from an ensemble's mean, spread and shape of the law of f_t.
 """
 
 import math
@@ -31,18 +30,18 @@ from .claims import CLAIMS
 from .config import Config, DataConfig, TrainingConfig
 
 BATCHED, BLOCK_SIZES = 128, (100, 10)
-"""Networks up to width BATCHED are trained as one ensemble. BLOCK_SIZES: networks in a cell, up to it and above it."""
+"""Networks up to this width are one tensor program; numbers of networks in a cell, up to this width and above."""
 EARLY = 0.01
-"""f_t on the data is also stored at this fraction of the training time."""
+"""An intermediate time, as a part of the training time, at which f is also recorded."""
 THINNING = 2
-"""The statistics use every THINNING-th angle of the grid on which the drawn networks are evaluated."""
+"""The statistics use every so many of the angles at which the drawn networks are evaluated."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Networks of one width; width 0 stands for the limit. training: None for networks at t = 0 only.
+    """Networks of one width; 0 is the limit. training: None for t = 0 only.
 
-    t: the training time, at which the limit's law is computed too.
+    t: the time of training, at which the law of the limit is computed, too.
     """
 
     width: int
@@ -111,8 +110,8 @@ class Figure2(Experiment[Config, Setting]):
 
         f (network, angle): f_t at the end; linear (network, angle): A f_0 + m; variance (network, angle): the
         conditional variance of linear given the last hidden layer, diag(A q Aᵀ), q = α α'/n + β²; at_data (network,
-        stage, datum): f_t on the data at t = 0, early, and at the end. Estimates: mean, sd (estimate, angle) of the law
-        of f_∞ with the network's own Θ and q in place of Θ_∞ and Σ. The limit: see ``_limit``.
+        stage, datum): f_t on the data at t = 0, at an early time, and at the end. Estimates: mean, sd (estimate, angle)
+        of the law of f_∞ with the network's own Θ and q instead of Θ_∞ and Σ. The limit: see ``_limit``.
         """
         batched = cell.kind == "network" and cell.setting.width <= BATCHED
         if not batched or len(cell.seeds) == 1:
@@ -140,7 +139,7 @@ class Figure2(Experiment[Config, Setting]):
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
         """All networks along one dimension, all estimates along another, the functions for the figure, and the limit.
 
-        curve (drawn, curve_angle): f_t of the networks in the figure, on a finer grid than the statistics use.
+        curve (drawn, curve_angle): f_t of the networks in the figure, on a finer grid than that of the statistics.
         """
         limit = parts["limit"].isel(limit=0, drop=True).drop_vars("limit_seed", errors="ignore")
         networks = parts["network"]
@@ -178,7 +177,7 @@ class Figure2(Experiment[Config, Setting]):
 
 
 class Problem:
-    """The data and a grid of angles on the circle, with the limit's law of f_t there at any time, t = ∞ included."""
+    """The data and a grid on the circle, with the law of f_t in the limit, at t = ∞ and other times."""
 
     def __init__(self, network: NetworkConfig, data: DataConfig, intervals: int):
         self.n = len(data.angles)
@@ -189,7 +188,7 @@ class Problem:
         self.network = network
 
     def flow(self, extra_layers: int = 0) -> LeastSquaresFlow:
-        """The least-squares flow with Θ_∞ of the network's depth, or of a larger depth."""
+        """The least-squares flow with Θ_∞ of the network's depth, plus extra layers."""
         return LeastSquaresFlow(self._limit(theta_inf, extra_layers)[:, : self.n], self.target)
 
     def sigma(self, extra_layers: int = 0) -> Tensor:
@@ -238,7 +237,7 @@ def train(problem: Problem, network: Network, training: TrainingConfig | None) -
         "variance": (("network", "angle"), variance),
         "at_data": (("network", "stage", "datum"), stages.movedim(0, -2)),
     }
-    shift = 1 - (f.ndim - 1)  # a single network has no leading dimension
+    shift = 1 - (f.ndim - 1)  # a single network has no dimension for networks
     return xr.Dataset({name: (dims[shift:], v.numpy().astype(np.float32)) for name, (dims, v) in variables.items()})
 
 
@@ -255,13 +254,12 @@ def _estimate(problem: Problem, network: Network) -> xr.Dataset:
 
 
 def _limit(problem: Problem, setting: Setting) -> xr.Dataset:
-    """The limit's laws along the circle.
+    """Laws of the limit along the circle.
 
-    law_mean, law_sd (law, angle): mean and sd of f_∞ in the limit (limit) and, for controls, before training (prior),
-    under Bayesian inference (posterior), and with one layer more (deeper); stage_mean, stage_sd (stage, angle): mean
-    and sd of f_t in the limit; decay (law, datum, start): e^{−tΘ/N} at the early time, which maps f_0 − f* on the data
-    to f_t − f*, for the laws that have a flow; extension (angle, datum): κ_xᵀK̃⁻¹, which maps the rest f* − f_t on the
-    data to the rest f_∞ − f_t on the circle.
+    law_mean, law_sd (law, angle): f_∞ in the limit (limit), and for controls: before training (prior), by Bayesian
+    inference (posterior), and with one more layer (deeper); stage_mean, stage_sd (stage, angle): f_t in the limit;
+    decay (law, datum, start): e^{−tΘ/N} at the early time, which maps f_0 − f* to f_t − f* on the data, for laws that
+    have it; extension (angle, datum): κ_xᵀK̃⁻¹, which extends the remaining error on the data to the circle.
     """
     flow, sigma = problem.flow(), problem.sigma()
     deeper, deeper_sigma = problem.flow(1), problem.sigma(1)

@@ -202,7 +202,7 @@ CLAIMS = (
         place="§6.3",
         statement="The first principal component is almost constant.",
         paper="almost constant",
-        measure="mean |⟨f⁽¹⁾, 1⟩_{p^in}| over batches is at least 0.99, where 1 is a constant function",
+        measure="the mean over batches of |⟨f⁽¹⁾, 1⟩_{p^in}|, where 1 is the constant function",
         figure="fig3_statistics",
         check=_check_constant,
         controls=(Control("the second component", lambda dataset: dataset.isel(component=[1, 0, 2])),),
@@ -210,9 +210,9 @@ CLAIMS = (
     Claim(
         id="fig3.gap",
         place="§6.3",
-        statement="The large gap between the first two eigenvalues comes from the PCA not being centred.",
+        statement="The large gap between the first two eigenvalues arises because the PCA is not centred.",
         paper="λ_1/λ_2 = 42",
-        measure="λ_1/λ_2 is above 10 and, with the kernel centred on the data, at most 3",
+        measure="λ_1/λ_2 of the kernel, and of the kernel centred on the data",
         figure="fig3_statistics",
         check=_check_gap,
         controls=(Control("centred and not centred exchanged", controls.exchanged),),
@@ -220,9 +220,9 @@ CLAIMS = (
     Claim(
         id="fig3.footnote3",
         place="footnote 3",
-        statement="With β = 1 the gap λ_1/λ_2 is about ten times that with β = 0.1.",
+        statement="The gap λ_1/λ_2 with β = 1 is about ten times the gap with β = 0.1.",
         paper="about ten times",
-        measure="the geometric mean over batches of λ_1/λ_2 with β = 1 ÷ λ_1/λ_2 with β = 0.1",
+        measure="the geometric mean over batches of λ_1/λ_2 with β = 1, over that with β = 0.1",
         figure="fig3_statistics",
         check=_check_footnote3,
         controls=(
@@ -237,8 +237,8 @@ CLAIMS = (
         place="§6.3",
         statement="Power iteration on one wide network's NTK gives the principal components of the limiting kernel.",
         paper="n = 10000 approximates the limit",
-        measure="for networks at t = 0, the exponent in n of 1 − ⟨f⁽²⁾, f_∞⁽²⟩², and its largest value over the widest "
-        "networks; f⁽²⁾ comes from power iteration, f_∞⁽²⁾ from the limit",
+        measure="for networks at t = 0, the exponent in n of 1 − ⟨f⁽²⁾, f_∞⁽²⟩², where f⁽²⁾ comes from power "
+        "iteration and f_∞⁽²⁾ from the limit; and the largest such number of the networks wider than the trend",
         figure="fig3_statistics",
         check=_check_power,
         controls=(_NARROW,),
@@ -247,11 +247,11 @@ CLAIMS = (
     Claim(
         id="fig3.straight",
         place="§6.3, Figure 3b",
-        statement="The wider the network, the less f_t leaves the straight line along f⁽²⁾.",
+        statement="The wider the network, the closer f_t stays to the straight line along f⁽²⁾.",
         paper="drawn (no number)",
-        measure="for max_t‖h_t‖, the fall and the exponent in n over the trend, and the position of the wider drawn "
-        "networks in the trend's 99.9 % prediction interval (an interval wider than a factor 3 either way decides "
-        "nothing)",
+        measure="max_t‖h_t‖ of the narrowest over that of the widest networks of the trend, and its exponent in n; "
+        "the place of wider drawn networks in its 99.9 % prediction interval (an interval that is wider than a factor "
+        "3 either way decides nothing)",
         figure="fig3_statistics",
         check=_check_straight,
         controls=(_NARROW, _WIDEST),
@@ -259,26 +259,26 @@ CLAIMS = (
     Claim(
         id="fig3.limit",
         place="§6.3, Figure 3c",
-        statement="With growing width ‖g_t‖ tends to 0.5 e^{−λ₂t}.",
+        statement="As the width grows, ‖g_t‖ tends to 0.5 e^{−λ₂t}.",
         paper="drawn (no number)",
-        measure="for sup_t|‖g_t‖ − limit|, the fall and the exponent in n over the trend, the position of the wider "
-        "drawn networks in the trend's 99.9 % prediction interval (an interval wider than a factor 3 either way "
-        "decides nothing), and the largest value over the widest networks",
+        measure="sup_t|‖g_t‖ − limit| of the narrowest over that of the widest networks of the trend, and its "
+        "exponent in n; the place of wider drawn networks in its 99.9 % prediction interval (an interval that is "
+        "wider than a factor 3 either way decides nothing); and its largest value for them",
         figure="fig3_statistics",
         check=_check_limit,
         controls=(_NARROW, _WIDEST, Control("the limit of the cost without its ½", controls.twice)),
-        note="the exponent steepens with n: inflation saturates in narrow networks and is ∝ 1/n in wide ones. So a "
-        "single power law through the narrow networks would predict n = 10000 too far from the limit. This was seen on "
-        "other networks; the networks that decide here were drawn afterwards",
+        note="the exponent steepens with n: inflation saturates in narrow networks and falls like 1/n in wide ones. A "
+        "single power law through the narrow networks would predict too large a distance at n = 10000. This was seen "
+        "on other networks; the networks that decide here were drawn afterwards",
     ),
     Claim(
         id="fig3.faster",
         place="§6.3, Figure 3c",
         statement="Narrower networks converge faster along f⁽²⁾.",
         paper="drawn (no number)",
-        measure="the half-time of ‖g_t‖ of the narrowest networks ÷ that of the limit, and the exponent in n of the "
-        "speed-up, ln of the limit's half-time ÷ that of the networks; both for a network that starts at the limit's "
-        "λ₂, by regression on ln λ₂(0) over networks",
+        measure="the time in which the narrowest networks halve ‖g_0‖, over the limit's time, and the exponent in n "
+        "of the speed-up, which is the logarithm of the limit's time over the networks' time; both for a network that "
+        "starts with the limit's λ₂, by regression on ln λ₂(0) over networks",
         figure="fig3_statistics",
         check=_check_faster,
         controls=(Control("‖g_t‖ = 0.5 e^{−λ₂(0)t}, each network's NTK frozen at t = 0", controls.lazy), _ANY_WIDTH),
@@ -290,25 +290,24 @@ CLAIMS = (
     Claim(
         id="fig3.inflation_explains",
         place="§6.3",
-        statement="Inflation of the NTK explains why narrower networks get to half of the way faster.",
+        statement="Inflation of the NTK explains why narrower networks are faster on the first half of the way.",
         paper="'may be explained'",
-        measure="at each width of the trend, until ‖g‖ has fallen to half: the share of inflation, ∫(λ₂(t) − λ₂(0))dt, "
-        "in the whole speed-up ∫(−ġ/g − λ₂^∞)dt, and the share that neither inflation nor the cross term "
-        "⟨f⁽²⁾, h⟩_{Θ_t}/g explains; for a network that starts at the limit's λ₂, by regression on ln λ₂(0) over "
-        "networks",
+        measure="until ‖g‖ is halved, at each width of the trend: the integral of λ₂(t) − λ₂(0) over the whole "
+        "speed-up ∫(−ġ/g − λ₂^∞)dt, and the part of the speed-up that is neither inflation nor the cross term ⟨f⁽²⁾, "
+        "h⟩_{Θ_t}/g; for a network that starts with the limit's λ₂, by regression on ln λ₂(0) over networks",
         figure="fig3_speed",
         check=_check_inflation,
-        note="the cross term is the remainder: the shares add up to the whole",
+        note="the rest is the cross term: the shares add up to the whole",
         history=("inflation over the sum of inflation and the cross term, not over the whole speed-up",),
         controls=(_FROZEN, _UNDONE),
     ),
     Claim(
         id="fig3.cross_term",
         place="§6.3 (not in the paper)",
-        statement="Late in training the orthogonal part h undoes at least half of what inflation does along f⁽²⁾.",
+        statement="Late in training the orthogonal part h undoes at least half of the effect of inflation along f⁽²⁾.",
         paper="not mentioned",
-        measure="at each width of the trend, the mean fraction of inflation's effect on g that ⟨f⁽²⁾, h⟩_{Θ_t} "
-        "undoes: until half-time, and after ‖g‖ has fallen below a tenth",
+        measure="the mean share of the effect of inflation on g that the term ⟨f⁽²⁾, h⟩_{Θ_t} undoes, at each width "
+        "of the trend: until ‖g‖ is halved, and after ‖g‖ is below a tenth",
         figure="fig3_speed",
         check=_check_cross,
         controls=(Control("a straight path, h = 0", lambda dataset: dataset.assign(cross=0 * dataset.cross)), _UNDONE),
@@ -318,8 +317,8 @@ CLAIMS = (
         place="§6.3",
         statement="Wide networks, whose NTK is more stable, can be trained with larger learning rates.",
         paper="larger (no number)",
-        measure="the largest rate with monotone descent ÷ 2/max_t λ₁(t), with λ₁(t) along the flow, and the ratio of "
-        "the largest rates of the widest and of the narrowest networks",
+        measure="the largest rate at which the cost descends monotonically, over 2/max_t λ₁(t) along the flow; and "
+        "this rate of the widest networks over that of the narrowest",
         figure="fig3_statistics",
         check=_check_rates,
         controls=(
@@ -332,8 +331,8 @@ CLAIMS = (
         place="§6.3",
         statement="Gradient flow and gradient descent give the same curves.",
         paper="gradient descent",
-        measure="the largest difference of g and of ‖h‖ over all times, averaged over networks that are trained by "
-        "both solvers; the goal is 0.5 away",
+        measure="the largest difference of g and of ‖h‖ over all times between the two solvers, mean over networks "
+        "that both have trained (the goal is 0.5 away)",
         figure="fig3_statistics",
         check=_check_descent,
         controls=(Control("descent on the cost without its ½", controls.fast_descent),),

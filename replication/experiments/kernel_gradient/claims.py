@@ -59,9 +59,9 @@ CLAIMS = (
         id="kernel_gradient.dissipation",
         kind="identity",
         place="§3; §4",
-        statement="A network's cost falls at the rate ‖d‖²_Θ, with Θ its own NTK of the moment.",
+        statement="The cost of a network falls at the rate ‖d‖²_Θ, where Θ is its own NTK at that time.",
         paper="∂_tC = −‖d‖²_K",
-        measure="the chain rule, with a central difference for ∂_tC: the largest |∂_tC + ‖d‖²_Θ| ÷ ‖d‖²_Θ over all "
+        measure="the chain rule, by a central difference of C: the largest |∂_tC + ‖d‖²_Θ| over ‖d‖²_Θ for all "
         "networks, at t = 0 and at the end of training",
         figure="kernel_gradient",
         check=_check_dissipation,
@@ -72,8 +72,8 @@ CLAIMS = (
         place="§3; §4",
         statement="On the data a wide network follows kernel gradient descent with the limiting NTK.",
         paper="in the limit (no rate)",
-        measure="the exponent in n of the largest distance over time (geometric mean over networks) lies in "
-        "[−0.7, −0.3] for both costs; the kernel at initialization deviates from its limit like n^{−1/2}",
+        measure="the exponent in n of the largest distance over time (geometric mean over networks), for both costs; "
+        "n^{−1/2} is expected from the kernel at initialization",
         figure="kernel_gradient_widths",
         check=lambda data: _rates(data, "on_data"),
         controls=(_OTHER,),
@@ -81,7 +81,7 @@ CLAIMS = (
     Claim(
         id="kernel_gradient.off_data",
         place="§3; §4",
-        statement="Between the data it follows the same kernel gradient, extended by the kernel.",
+        statement="Between the data a wide network follows the same kernel gradient, extended by the kernel.",
         paper="in the limit (no rate)",
         measure="as in kernel_gradient.on_data, but at points of the circle that are not data",
         figure="kernel_gradient_widths",
@@ -95,8 +95,8 @@ CLAIMS = (
         statement="With a positive definite kernel the cost tends to its infimum.",
         paper="as t → ∞",
         measure="for the flow in function space with Θ_∞, without networks: the cost after 30 times the slowest "
-        "relaxation time ÷ the cost at the start. Least squares falls like e^{−60}; cross-entropy, which has no "
-        "minimizer, falls like 1/t",
+        "relaxation time, over the cost at the start. For least squares e^{−60} is expected; for cross-entropy, which "
+        "has no minimizer, the cost falls like 1/t",
         figure="kernel_gradient",
         check=_check_infimum,
         controls=(
@@ -107,10 +107,11 @@ CLAIMS = (
         id="kernel_gradient.stall",
         kind="identity",
         place="§3; §5",
-        statement="With a kernel that is not positive definite the cost stalls at what its null space holds.",
+        statement="With a kernel that is not positive definite the cost stalls at the part that lies in its null "
+        "space.",
         paper="implied",
-        measure="for the flow in function space with the linear kernel, without networks: the late least-squares cost "
-        "÷ half the mean squared residual of a linear regression",
+        measure="for the flow in function space with the linear kernel, without networks: the final cost of least "
+        "squares, over half the squared residual of a linear regression",
         figure="kernel_gradient",
         check=_check_stall,
         controls=(Control("Θ_∞ in the place of the linear kernel", _definite),),

@@ -173,8 +173,8 @@ CLAIMS = (
         place="Proposition 1",
         statement="The covariance of the outputs tends to Σ.",
         paper="in the limit (no rate)",
-        measure="for each depth, the exponent in n of the rms of ‖q − Σ‖, and ‖q − Σ‖ ÷ ‖Σ‖ at the largest width; q is "
-        "the covariance of the outputs given the last hidden layer",
+        measure="for each depth, the exponent in n of the rms of ‖q − Σ‖, where q is the covariance given the last "
+        "hidden layer, and its size at the largest width",
         figure="prop1",
         check=_check_covariance,
         controls=(Control("1/n in the place of 1/√n in the last layer: the variance vanishes", _scaled), _SHARED),
@@ -188,16 +188,16 @@ CLAIMS = (
         figure="prop1",
         check=_check_gaussian,
         controls=(_SHARED,),
-        note="prop1.joint tests f itself",
+        note="for f itself see prop1.joint",
     ),
     Claim(
         id="prop1.joint",
         place="Proposition 1",
-        statement="The values of an output at several inputs have the joint law of the Gaussian process with "
-        "covariance Σ, as far as second and fourth moments tell.",
+        statement="The values of an output at several inputs follow the Gaussian process with covariance Σ, by their "
+        "second and fourth moments.",
         paper="in law (no rate)",
-        measure=f"for networks with n ≥ {JOINT} and for each depth: the mean of fᵀΣ⁻¹f ÷ the number of inputs, and the "
-        "second moment of fᵀΣ⁻¹f ÷ its squared mean, relative to a Gaussian vector (Mardia's kurtosis)",
+        measure=f"for networks with n ≥ {JOINT} and for each depth: the mean of fᵀΣ⁻¹f over the number of inputs, and "
+        "its second moment over its squared mean, compared with a Gaussian vector (Mardia's kurtosis)",
         figure="prop1",
         check=_check_joint,
         controls=(_SHARED, Control("the value at each input from another network", _apart)),
@@ -205,7 +205,7 @@ CLAIMS = (
     Claim(
         id="prop1.outputs",
         place="Proposition 1; Appendix A.1",
-        statement="Two outputs of a narrow network are uncorrelated but dependent, as much as Var(q) says.",
+        statement="Two outputs of a narrow network are uncorrelated but dependent, as much as Var(q) predicts.",
         paper="independent given the last hidden layer",
         measure="for narrow networks, the correlation of two outputs, and Cov(f_1², f_2²) ÷ Var(q)",
         figure="prop1",
@@ -215,10 +215,10 @@ CLAIMS = (
     Claim(
         id="prop1.independence",
         place="Proposition 1",
-        statement="Neither the values of two outputs of wide networks nor their sizes have anything in common.",
+        statement="Two outputs of a wide network are uncorrelated, and so are their sizes.",
         paper="i.i.d. in the limit",
-        measure=f"for networks with n ≥ {JOINT} and for each depth: the mean of f_1ᵀΣ⁻¹f_2 ÷ the number of inputs, and "
-        "the correlation over networks between f_1ᵀΣ⁻¹f_1 and f_2ᵀΣ⁻¹f_2",
+        measure=f"for networks with n ≥ {JOINT} and for each depth: the mean of f_1ᵀΣ⁻¹f_2 over the number of inputs, "
+        "and the correlation over networks of f_1ᵀΣ⁻¹f_1 and f_2ᵀΣ⁻¹f_2",
         figure="prop1",
         check=_check_independence,
         controls=(

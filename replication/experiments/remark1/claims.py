@@ -177,8 +177,8 @@ CLAIMS = (
         place="Remark 1",
         statement="Both parametrizations represent the same functions: W/√n_l and βb are the usual parameters.",
         paper="the same set of functions",
-        measure="before training, the rms distance of f on the data between a network and its usual counterpart, ÷ the "
-        "rms of f; for equal and unequal widths, every σ and β",
+        measure="the rms distance on the data between f of a network and of its usual counterpart before training, "
+        "over the rms of f: for equal and unequal widths, every σ and β",
         kind="identity",
         figure="remark1",
         check=_check_functions,
@@ -189,8 +189,8 @@ CLAIMS = (
         place="Remark 1",
         statement="The derivatives are the usual ones times 1/√n_l for the weights of layer l and times β for biases.",
         paper="scaled by 1/√n_l and β",
-        measure="for every layer of every network, ∂C/∂W and ∂C/∂b compared with these factors times the usual "
-        "derivatives, by automatic differentiation",
+        measure="∂C/∂W and ∂C/∂b of every layer of every network, compared with the usual derivatives, by automatic "
+        "differentiation, times these factors",
         kind="identity",
         figure="remark1",
         check=_check_derivatives,
@@ -201,9 +201,9 @@ CLAIMS = (
     Claim(
         id="remark1.map",
         place="Remark 1",
-        statement="Training with rate η is usual training with rates η/n_l for weights and ηβ² for biases.",
+        statement="Training with rate η is the same as usual training with rates η/n_l for weights and ηβ² for biases.",
         paper="follows from the factors of the derivatives",
-        measure="the distance of f to that of the usual network at every step and every point of the data, ÷ the rms "
+        measure="the distance of f from that of the usual network, at every step and every data point, over the rms "
         "change of f in training",
         kind="identity",
         figure="remark1",
@@ -216,49 +216,51 @@ CLAIMS = (
         statement="β = 0.1 with rate 1.0 is like a usual network of width 100 with rate 0.01, on the unit circle and "
         "with biases that start at 0 or as small as βb.",
         paper="similar (no number)",
-        measure="means over networks, for both kinds of biases: log₂ of the usual network's initial speed −∂_tC/2C ÷ "
-        "ours; the same for the speed over training (steps to the same cost); and the rms distance of f over steps and "
-        "data ÷ the rms change of f",
+        measure="for both kinds of biases, means over networks: log₂ of the usual network's initial speed −∂_tC/2C "
+        "over ours; the same for the speed over all of training (steps to the same cost); the rms distance of f over "
+        "steps and data, over the rms change of f",
         figure="remark1",
         check=_check_classical,
         controls=(
             Control("usual networks with rate 0.001", _slow),
             Control("β = 1 instead of 0.1, with rate 1.0", _beta_one),
         ),
-        note="hidden weights and biases have the same rates in both; the usual first layer has rate 0.01 instead of "
-        "1/n_0 = 0.5, which lowers the speed by a fifth at first, and by a third over training",
+        note="hidden weights and biases have the same rates in both. The usual first layer has rate 0.01 instead of "
+        "1/n_0 = 0.5, which reduces the speed by a fifth at first and by a third over training",
     ),
     Claim(
         id="remark1.biases",
         place="Remark 1",
-        statement="It is not like that network if the usual biases start from N(0, 1): that one is faster at first.",
+        statement="It is not like this network if the usual biases start from N(0, 1): that network is faster at "
+        "first.",
         paper="b from N(0, 1), or 0; the comparison does not say which",
         measure="log₂ of the initial speed of the usual network with rate 0.01 ÷ ours, mean over networks",
         figure="remark1",
         check=_check_biases,
         controls=(Control("biases that start at 0", _without_biases),),
-        note="such biases enlarge the kernel and make f almost the same at all inputs; this component is learned in a "
-        "few steps. To reach the same final cost the usual network takes about twice as many steps",
+        note="these biases make the kernel larger and f nearly the same at all inputs, a component that is learned in "
+        "a few steps; to reach the same cost at the end the usual network needs about twice as many steps",
     ),
     Claim(
         id="remark1.inputs",
         place="Remark 1",
-        statement="How like they are depends on the inputs' dimension n_0, as the first layer's rates are 1/n_0 and "
-        "1/n: the usual network is slower for n_0 < n, and faster for n_0 > n.",
-        paper="says nothing about the first layer",
-        measure="log₂ of the initial speed of the usual network ÷ ours, for biases from N(0, β²), mean over networks",
+        statement="The similarity depends on the dimension n_0 of the inputs, because the rates of the first layer "
+        "are 1/n_0 and 1/n: the usual network is slower for n_0 < n and faster for n_0 > n.",
+        paper="the first layer is not discussed",
+        measure="log₂ of the initial speed of the usual network over ours, biases from N(0, β²), mean over networks",
         figure="remark1",
         check=_check_inputs,
         controls=(Control("rate 1/n_0 for the first layer of usual networks too", _with_first_layer),),
-        note="for n_0 = n both are the same; for n_0 = 784, as for digits, the usual network is about twice as fast",
+        note="for n_0 = n they are the same; for n_0 = 784, the dimension of digits, the usual network is about twice "
+        "as fast",
     ),
     Claim(
         id="remark1.beta",
         place="§2; Remark 1",
-        statement="β sets how much the biases count: their share of Θ is that of the limit, at every β.",
+        statement="β sets the influence of the biases: at every β their share of Θ is that of the limit.",
         paper="β tunes the influence of the biases (no number)",
-        measure="the biases' mean share of Θ(x, x) at the largest width ÷ their share of the limit, "
-        "β² Σ_l Π_{k>l} Σ̇⁽ᵏ⁾ ÷ Θ_∞",
+        measure="the mean share of the biases in Θ(x, x) at the largest width, over that of the limit, β² Σ_l Π_{k>l} "
+        "Σ̇⁽ᵏ⁾ ÷ Θ_∞",
         figure="remark1",
         check=_check_beta,
         controls=(Control("the usual parametrization with one rate", _with_one_rate),),
@@ -266,10 +268,11 @@ CLAIMS = (
     Claim(
         id="remark1.balance",
         place="Remark 1",
-        statement="1/√n_l makes each weight of a wide layer count little beside a bias; a small β balances that.",
+        statement="The factor 1/√n_l makes each weight of a wide layer less important than a bias; a small β balances "
+        "this.",
         paper="the factors reduce the influence of the weights when n_l is large",
-        measure="the exponent in n of the rms derivative in one weight ÷ that in one bias, behind a hidden layer; the "
-        "biases' mean share of Θ(x, x) at the paper's β",
+        measure="the exponent in n of the rms derivative in one weight over that in one bias, after a hidden layer; "
+        "the mean share of the biases in Θ(x, x) at the paper's β",
         figure="remark1",
         check=_check_balance,
         controls=(
@@ -280,10 +283,10 @@ CLAIMS = (
     Claim(
         id="remark1.limit",
         place="Remark 1",
-        statement="Without the factors 1/√n_l one rate for all widths has no limit: the kernel grows with n.",
+        statement="Without the factors 1/√n_l there is no limit with one rate for all widths: the kernel grows with n.",
         paper="the factors are key to a consistent limit (no rate)",
-        measure="the exponent in n of λ_max of the kernel on the data, with the factors, and in the usual "
-        "parametrization with one rate; rates are stable up to 2/λ_max",
+        measure="the exponent in n of λ_max of the kernel on the data, which bounds stable rates by 2/λ_max: with the "
+        "factors, and in the usual parametrization with one rate",
         figure="remark1",
         check=_check_limit,
         controls=(Control("the two parametrizations exchanged", _with_one_rate),),

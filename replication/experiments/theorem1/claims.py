@@ -196,8 +196,8 @@ CLAIMS = (
         place="Theorem 1",
         statement="At initialization the NTK tends to Θ_∞ as the width grows.",
         paper="in probability (no rate)",
-        measure="over all widths, the exponents in n of the rms of ‖Θ − Θ_∞‖ and of the sd of Θ; at the largest width, "
-        "the rms of ‖Θ − Θ_∞‖ ÷ ‖Θ_∞‖",
+        measure="the exponents in n of the rms of ‖Θ − Θ_∞‖ and of the standard deviation of Θ, over all widths; and "
+        "the rms at the largest width",
         figure="theorem1",
         check=_check_convergence,
         controls=(_STANDARD,),
@@ -205,7 +205,7 @@ CLAIMS = (
     Claim(
         id="theorem1.nonlinearities",
         place="Theorem 1",
-        statement="So it does for other Lipschitz nonlinearities.",
+        statement="The same holds for other Lipschitz nonlinearities.",
         paper="for every Lipschitz σ",
         measure="the exponent in n of the rms of ‖Θ − Θ_∞‖ for each nonlinearity",
         figure="theorem1",
@@ -215,10 +215,11 @@ CLAIMS = (
     Claim(
         id="theorem1.outputs",
         place="Theorem 1",
-        statement="With several outputs it tends to Θ_∞ ⊗ Id: each output has the same kernel, two have none.",
+        statement="With several outputs the NTK tends to Θ_∞ ⊗ Id: the kernel of each output tends to Θ_∞, and the "
+        "kernel between two outputs to 0.",
         paper="Θ_∞ ⊗ Id",
-        measure="for n_L = 3, the exponents in n of the blocks of two different outputs, and of the blocks of one "
-        "output minus Θ_∞",
+        measure="for n_L = 3, the exponents in n of the blocks of two outputs, and of the blocks of one output minus "
+        "Θ_∞",
         figure="theorem1",
         check=_check_outputs,
         controls=(Control("one output three times", _one_output), _STANDARD),
@@ -226,22 +227,23 @@ CLAIMS = (
     Claim(
         id="theorem1.bias",
         place="Theorem 1",
-        statement="The mean of Θ approaches the limit faster than a single Θ does, like 1/n.",
+        statement="The mean of Θ approaches the limit like 1/n, faster than Θ of a single network does.",
         paper="not discussed",
-        measure="the exponent in n of the bias of narrow networks, averaged over entries weighted by precision",
+        measure="the exponent in n of the bias of narrow networks, averaged over entries with weights by their "
+        "precision",
         figure="theorem1_structure",
         check=_check_bias,
         controls=(Control("a bias that falls like n^{−1/2}, as a single deviation does", _slow_bias),),
-        note="our own addition; according to later theory the bias is O(1/n) off the diagonal",
+        note="our own addition; later theory gives O(1/n) off the diagonal",
     ),
     Claim(
         id="theorem1.depth",
         place="Theorem 1",
-        statement="The relative spread of Θ(x, x) of ReLU networks without biases grows with the depth as predicted: "
-        "about e^{c Σ 1/n_l} − 1 with c = 5 − (4/3)(1 + 1/L). With the paper's β it grows with the depth too.",
+        statement="For ReLU networks without biases the relative spread of Θ(x, x) grows with the depth as predicted: "
+        "about e^{c Σ 1/n_l} − 1 with c = 5 − (4/3)(1 + 1/L). With the paper's β it also grows with the depth.",
         paper="not discussed",
-        measure="for ReLU and β = 0, ln(E[Θ²]/E[Θ]²) ÷ its exact value at this width, for each depth; with the paper's "
-        "β, ln(E[Θ²]/E[Θ]²) of the deepest networks ÷ that of the shallowest",
+        measure="for ReLU and β = 0, ln(E[Θ²]/E[Θ]²) over its exact value at this width and each depth; with the "
+        "paper's β, the same number of the deepest networks over that of the shallowest",
         figure="theorem1_structure",
         check=_check_depth,
         controls=(Control("networks of another depth in the place of each depth's", _other_depths),),
@@ -258,10 +260,10 @@ CLAIMS = (
     Claim(
         id="theorem1.unequal",
         place="Theorem 1",
-        statement="With unequal widths, Σ_l 1/n_l is what the spread depends on.",
+        statement="With unequal widths the spread depends on Σ_l 1/n_l.",
         paper="the widths go to infinity one after the other",
-        measure="over several arrangements of hidden widths, the exponent of Var Θ in Σ_l 1/n_l, and the standard "
-        "deviation of ln(Var Θ ÷ Σ_l 1/n_l)",
+        measure="over arrangements of hidden widths, the exponent of Var Θ in Σ_l 1/n_l, and the standard deviation "
+        "of ln(Var Θ ÷ Σ_l 1/n_l)",
         figure="theorem1_structure",
         check=_check_unequal,
         controls=(Control("1/n of the widest layer in the place of the sum", _widest_layer),),

@@ -218,10 +218,11 @@ CLAIMS = (
     Claim(
         id="theorem2.constant",
         place="Theorem 2",
-        statement="Trained by least squares, the NTK of networks with a smooth σ changes the less the wider they are.",
+        statement="When networks with a smooth σ are trained by least squares, their NTK changes less as the width "
+        "grows.",
         paper="uniformly on [0, T], for σ with a bounded second derivative; n^{−1/2} in the proof",
         measure="for each smooth σ, the exponent in n of the largest relative change of Θ over time (geometric mean "
-        "over networks): about the 1/n of later theory, which is faster than the proof's n^{−1/2}",
+        "over networks); later theory predicts −1, and the paper's proof guarantees −1/2 or less",
         figure="theorem2",
         check=lambda data: _rates(data, lambda d, sigma: d == "least_squares" and sigma != "relu", LATER_THEORY),
         controls=(_MEAN_FIELD, _PROOF),
@@ -230,11 +231,11 @@ CLAIMS = (
     Claim(
         id="theorem2.limit",
         place="Theorem 2",
-        statement="So it stays at Θ_∞ over all of training: the largest distance to it vanishes as the width grows, as "
-        "fast as at initialization.",
+        statement="So the NTK stays near Θ_∞ during all of training: its largest distance from Θ_∞ vanishes as the "
+        "width grows, as fast as at initialization.",
         paper="Θ(t) → Θ_∞ ⊗ Id uniformly on [0, T] (no rate)",
-        measure="for each smooth σ and training by least squares, the exponent in n of sup_t ‖Θ(t) − Θ_∞‖ over five "
-        "times from 0 to T (geometric mean over networks)",
+        measure="for each smooth σ, the exponent in n of sup_t ‖Θ(t) − Θ_∞‖ over five times from 0 to T (geometric "
+        "mean over networks that are trained by least squares)",
         figure="theorem2",
         check=_check_limit,
         controls=(_MEAN_FIELD, Control("the Θ_∞ of a network with one layer more", _deeper)),
@@ -242,41 +243,43 @@ CLAIMS = (
     Claim(
         id="theorem2.relu",
         place="Theorem 2; §6.1",
-        statement="The NTK of ReLU networks, which the theorem leaves out, changes less as the width grows too, but "
-        "that of a smooth σ falls faster.",
-        paper="almost fixed at n = 10000 (§6.1); the theorem needs a bounded second derivative",
-        measure="for training by least squares, the exponent in n of the largest change of Θ, and this exponent minus "
-        "that of the first smooth σ",
+        statement="The NTK of ReLU networks, to which the theorem does not apply, also changes less as the width "
+        "grows, but its change falls more slowly than for a smooth σ.",
+        paper="almost fixed at n = 10000 (§6.1); the theorem requires a bounded second derivative",
+        measure="the exponent in n of the largest change of Θ, in training by least squares, and its difference from "
+        "the exponent of the first smooth σ",
         figure="theorem2",
         check=_check_relu,
         controls=(_MEAN_FIELD, _PROOF),
-        note="as n grows, the change approaches a fall like n^{−1/2}: see theorem2.switches",
+        note="at larger widths the change is closer to n^{−1/2}: see theorem2.switches",
     ),
     Claim(
         id="theorem2.switches",
         place="Theorem 2; footnote 1",
-        statement="At an input, of order √n neurons of a layer of ReLUs switch on or off in training, and more of them "
-        "off.",
+        statement="At an input, training switches of order √n neurons of a ReLU layer on or off, and more of them off "
+        "than on.",
         paper="not discussed",
-        measure="the exponent in n of the fraction of neurons that training switches on or off at a training point, "
-        "and (off − on) ÷ (off + on) at the largest width",
+        measure="the exponent in n of the share of the neurons that training switches at a training point, and (off − "
+        "on) ÷ (off + on) at the largest width",
         figure="theorem2_switches",
         check=_check_switches,
         controls=(
             Control("on and off exchanged", _exchanged),
             Control("the narrowest networks in the place of all", _narrowest),
         ),
-        note="our own addition. This may be why ReLU is slower: each switch changes Θ by ± 1/n, and √n switches add up "
-        "to n^{−1/2} instead of cancelling. An active neuron is also moved by the residual of the point itself, an "
-        "inactive one by other points alone; so more neurons switch off. This was first seen on other networks",
+        note="our own addition, and a possible reason why ReLU is slower: each switch changes Θ by ± 1/n, and these "
+        "changes add up to n^{−1/2} instead of cancelling. The residual of the point itself moves only active "
+        "neurons; inactive ones are moved by the residuals of other points. So more neurons cross 0 downwards. This "
+        "was first seen on other networks than these",
     ),
     Claim(
         id="theorem2.directions",
         place="Theorem 2; §4.2",
-        statement="So it does for other training directions: cross-entropy, and one that another network supplies.",
+        statement="The same holds for other training directions: cross-entropy, and a direction that another network "
+        "supplies.",
         paper="any direction of stochastically bounded integral",
-        measure="as in theorem2.constant, but for cross-entropy, and for a generator that follows ∇D of a "
-        "discriminator D; each generator has its own discriminator, which is trained at the same time",
+        measure="as theorem2.constant, for cross-entropy and for generators that follow ∇D of a discriminator D, "
+        "which is trained at the same time; each generator has a discriminator of its own",
         figure="theorem2",
         check=lambda data: _rates(data, lambda d, sigma: d != "least_squares", LATER_THEORY),
         controls=(_MEAN_FIELD, _PROOF),
@@ -287,8 +290,8 @@ CLAIMS = (
         place="Lemma 1",
         statement="The change of each hidden weight matrix over √n vanishes as the width grows.",
         paper="in operator norm (no rate)",
-        measure="for each σ, the exponent in n of ‖W⁽ˡ⁾(t) − W⁽ˡ⁾(0)‖_F/√n (geometric mean over networks and "
-        "matrices); this bounds the operator norm",
+        measure="for each σ, the exponent in n of ‖W⁽ˡ⁾(t) − W⁽ˡ⁾(0)‖_F/√n, which bounds the operator norm (geometric "
+        "mean over networks and matrices)",
         figure="theorem2",
         check=_check_weights,
         controls=(_MEAN_FIELD,),
@@ -307,12 +310,12 @@ CLAIMS = (
     Claim(
         id="remark4.learning",
         place="Remark 4",
-        statement="Together they move enough for the lower layers to learn: these change f as much at every width, and "
-        "what each layer's parameters have changed is its part of the limit's.",
-        paper="Σ is the learning of the last layer, Θ_∞ Σ̇ the learning of the lower layers",
-        measure="over all of training, the exponent in n of the rms change of f on the training points that is due to "
-        "the layers below the last; at the largest width, each layer's mean share of the change minus the share that "
-        "its term in the limit's recursion has along the same path of d_t",
+        statement="Together the activations move enough for the lower layers to learn: the lower layers change f as "
+        "much at every width, and the share of each layer in the change of f is that of the limit.",
+        paper="Σ is the learning of the last layer, Θ_∞ Σ̇ that of the lower layers",
+        measure="over all of training, the exponent in n of the rms change of f on the training points by the layers "
+        "below the last; at the largest width, the mean share of each layer in the change of f, minus the share of "
+        "its term of the recursion along the same path of d_t",
         figure="remark4",
         check=_check_learning,
         controls=(
