@@ -12,8 +12,6 @@ from scripts_fixtures import call, files, script
 from test_fuzz import keys
 from tiny_fixtures import OVERRIDES
 
-pytestmark = pytest.mark.usefixtures("plain_figures")
-
 COMPOSE, RUN = script("compose"), script("run")
 RANK_1 = "Π is not positive, or has only 1 positive eigenvalues above rounding"
 
