@@ -242,7 +242,7 @@ def follow(states: Iterable[State], times: Sequence[float]) -> Tensor:
         while len(outputs) < len(times) and times[len(outputs)] <= state.t * (1 + 1e-12):
             t = min(times[len(outputs)], state.t)
             if state.between is None and t < state.t:
-                raise ValueError(f"f at t = {t:g} is not known: with fresh batches, f is known at the steps only")
+                raise ValueError(f"f at t = {t:g} is not known: with fresh batches there is no f between two steps")
             outputs.append(state.f_at(t))
     if len(outputs) < len(times):
         raise ValueError(f"the run ends at t = {last:g}, before the time {times[-1]:g}")
