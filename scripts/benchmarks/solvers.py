@@ -19,7 +19,7 @@ from .figure_1 import NO_CHANGE, TOLERANCE, T, figure_1, tensors, train
 from .harness import NOTHING, Row, Work, race
 
 GOAL = 4000
-"""Up to which t Figure 3 goes."""
+"""The end t of Figure 3."""
 
 
 def flow(n: int, n_inputs: int, repeats: int) -> Iterator[Row]:
