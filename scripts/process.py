@@ -59,7 +59,7 @@ def run(main: Callable[[], int | None], interrupted: str = "interrupted") -> int
         return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
     except BrokenPipeError:
         closed = [stream for stream in (sys.stdout, sys.stderr) if stream and _reader_is_gone(stream.fileno())]
-        if not closed:  # the broken pipe is none of our streams
+        if not closed:  # the broken pipe is not one of our streams
             raise
         for stream in closed:  # text left in its buffer would cause another error when Python ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
