@@ -5,7 +5,7 @@ INSTALLED := .venv/installed
 PAPER := fig1 fig2 fig3 theorem1 theorem2 remark4 prop1 prop2 remark1 kernel_gradient random_functions least_squares \
 	multi_output depth_inference
 
-.PHONY: help install fig1 ci-fig1 ci paper figures report test test-all golden golden-check lint clean
+.PHONY: help install fig1 ci-fig1 ci paper benchmark figures report test test-all golden golden-check lint clean
 
 help: # this list
 	@sed -n 's/^\([a-z0-9-]*\):.*# \(.*\)/make \1: \2/p' Makefile
@@ -28,6 +28,9 @@ ci: $(INSTALLED) # every experiment at reduced size: minutes
 
 paper: $(INSTALLED) # Figures 1, 2 and 3, then every other experiment of the paper: 40 minutes
 	for name in $(PAPER); do $(BIN)/python scripts/run.py +exp=$$name || exit; done
+
+benchmark: $(INSTALLED) # every benchmark, into figures/benchmark.json: 15 minutes on 2 idle cores
+	$(BIN)/python scripts/benchmark.py --json figures/benchmark.json
 
 figures: $(INSTALLED) # redraw every figure, the claims and the report into results/figures
 	$(BIN)/python scripts/figures.py

@@ -4,10 +4,10 @@
     python scripts/figures.py fig1                   the figures of one preset alone
     python scripts/figures.py --publish              from figures/*.nc into figures, after a change of a plot
     python scripts/figures.py --publish fig1         first take the data of a preset from the results store
-    python scripts/figures.py --readme               the README's table and docs/results.md, from figures/claims.json
+    python scripts/figures.py --readme               what is generated of the README and of docs, from figures/*.json
 
 Only --publish writes figures/ (and what --readme writes), and only from presets at the paper's widths whose cells are
-all stored. One figure is that of a benchmark: `scripts/benchmark.py revealed --json figures/width.json`.
+all stored. Two figures are those of the benchmark (`make benchmark` writes figures/benchmark.json).
 """
 
 import argparse
@@ -28,7 +28,8 @@ ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "figures"
 README = ROOT / "README.md"
 RESULTS = ROOT / "docs" / "results.md"
-COST = PUBLISHED / "width.json"
+SPEED = ROOT / "docs" / "speed.md"
+BENCHMARK = PUBLISHED / "benchmark.json"
 UNMARKED = {"fig2": 1, "fig3": 1, "theorem2": 3}
 """Versions of what was published without one, before provenance was kept, where the experiment has another by now."""
 
@@ -109,11 +110,11 @@ def redraw(target: Path, tracking: str, collected: Collection[str] = ()) -> None
             print(png)
     if not sections and not failures:
         raise RunError(f"there are no data in {PUBLISHED}")
-    if COST.exists():
+    if BENCHMARK.exists():
         try:
-            print(*draw("width", read_json(COST), target).values())
+            print(*draw("benchmark", read_json(BENCHMARK), target).values(), sep="\n")
         except Exception as error:
-            failures.append(f"{COST} cannot be drawn: {process.reason(error)}")
+            failures.append(f"{BENCHMARK} cannot be drawn: {process.reason(error)}")
     if failures and target == PUBLISHED:
         raise RunError("\n".join([*failures, "the claims and the report are left as they are"]))
     for file, content in (
@@ -143,12 +144,15 @@ def redraw_one(name: str, target: Path) -> None:
 
 
 def write_readme(record: "Record") -> None:
-    """The headline and the table of the README, and docs/results.md, made of the record."""
+    """What is generated of the README, docs/results.md and docs/speed.md, made of the record and the benchmark."""
     from replication.study.readme import readme, results
+    from replication.study.speed import line, page
     from replication.study.store import write_file
 
-    write_file(README, readme(README.read_text(encoding="utf-8"), record))
+    benchmark = read_json(BENCHMARK) if BENCHMARK.exists() else None
+    write_file(README, line(readme(README.read_text(encoding="utf-8"), record), benchmark))
     write_file(RESULTS, results(record))
+    write_file(SPEED, page(SPEED.read_text(encoding="utf-8"), benchmark))
 
 
 def main() -> None:
@@ -156,7 +160,9 @@ def main() -> None:
     presets = "draw these alone; with --publish: take their data from the store, then draw everything"
     parser.add_argument("presets", nargs="*", metavar="PRESET", help=presets)
     parser.add_argument("--publish", action="store_true", help="write figures/ instead of results/figures")
-    parser.add_argument("--readme", action="store_true", help="draw nothing; write the README's table")
+    parser.add_argument(
+        "--readme", action="store_true", help="draw nothing; write what is generated of the README and of docs"
+    )
     parser.add_argument("--results", default="results", help="folder of the results store (default: results)")
     parser.add_argument("--tracking", default="offline", choices=("offline", "online", "disabled"))
     arguments = parser.parse_args()

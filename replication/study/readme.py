@@ -3,15 +3,23 @@
 from . import guide
 from .record import Record, headline, held
 
-BEGIN, END = "<!-- claims -->\n", "<!-- /claims -->\n"
-"""What is between these two lines is written, and nothing else."""
+
+def between(text: str, name: str, content: str) -> str:
+    """A text with what stands between the comments <!-- name --> and <!-- /name --> replaced, and nothing else.
+
+    Raises ValueError for a text without both.
+    """
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    head, opened, rest = text.partition(begin)
+    _, closed, tail = rest.partition(end)
+    if not (opened and closed):
+        raise ValueError(f"there are no {begin} and {end} to write between")
+    return f"{head}{begin}{content}{end}{tail}"
 
 
 def readme(text: str, record: Record) -> str:
     """The README brought up to date."""
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}{headline(record)}.\n\n{table(record)}\n{END}{tail}"
+    return between(text, "claims", f"\n{headline(record)}.\n\n{table(record)}\n")
 
 
 def table(record: Record) -> str:
