@@ -17,7 +17,7 @@ $(INSTALLED): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev,parallel]'
 	touch $@
 
-fig1: $(INSTALLED) # Figure 1 at the paper's widths, 2 minutes
+fig1: $(INSTALLED) # Figure 1 at the paper's widths, 3 minutes
 	$(BIN)/python scripts/run.py +exp=fig1
 
 ci-fig1: $(INSTALLED) # the same at reduced width, in half a minute
@@ -26,7 +26,7 @@ ci-fig1: $(INSTALLED) # the same at reduced width, in half a minute
 ci: $(INSTALLED) # every experiment at reduced size: minutes
 	for file in conf/exp/ci/*.yaml; do $(BIN)/python scripts/run.py +exp=ci/$$(basename $$file .yaml) || exit; done
 
-paper: $(INSTALLED) # Figures 1, 2 and 3, then every other experiment of the paper: 40 minutes
+paper: $(INSTALLED) # Figures 1, 2 and 3, then every other experiment of the paper: 50 minutes
 	for name in $(PAPER); do $(BIN)/python scripts/run.py +exp=$$name || exit; done
 
 benchmark: $(INSTALLED) # every benchmark, into figures/benchmark.json: 15 minutes on 2 idle cores

@@ -9,6 +9,21 @@ from omegaconf import OmegaConf
 GUIDE = Path(__file__).parents[1] / "replication" / "study" / "guide.yaml"
 
 
+HELP = """\
+Replicate an experiment of the Neural Tangent Kernel paper: config -> cells -> figure -> claims.
+
+  python scripts/run.py +exp=fig1            at the paper's widths
+  python scripts/run.py +exp=ci/fig1         at reduced width, in seconds
+  python scripts/run.py +exp=literal/fig1    by the paper's own procedure, step by step
+
+Any key of a preset can be changed: python scripts/run.py +exp=fig1 'widths=[100,1000]' network.beta=1
+The presets are the files of conf/exp; python scripts/run.py alone lists them. quiet=true prints less.
+
+  --cfg job       print the settings and compute nothing
+  -m              a sweep: every combination of the values between commas
+  --hydra-help    all that Hydra, which reads the settings, takes"""
+
+
 def listing() -> str:
     """Name, place in the paper, minutes on two idle cores, GiB of memory and question of each preset."""
     guide: Any = OmegaConf.to_container(OmegaConf.load(GUIDE))

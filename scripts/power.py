@@ -76,9 +76,10 @@ def calculated(published: "Preset") -> dict[str, float]:
 def inside(numbers: Numbers, allowed: Range) -> float:
     """The probability that a statistic's interval comes to lie in its range.
 
-    A lowest allowed 0 is never crossed: it is the bound of what cannot be negative.
+    A lowest allowed 0 at which the interval ends is never crossed: there, it is the bound of what cannot be negative.
     """
-    low, high = allowed[0] or -math.inf, math.inf if allowed[1] is None else allowed[1]
+    low = -math.inf if allowed[0] is None or allowed[0] == numbers[1] == 0 else allowed[0]
+    high = math.inf if allowed[1] is None else allowed[1]
     return chance(numbers, lambda error, first, last: _phi((high - last) / error) - _phi((low - first) / error))
 
 

@@ -20,7 +20,7 @@ from cells import compute_missing, missing_cells, peak_memory
 from compose import CONF, checked, composing, named, presets, typed
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from listing import listing
+from listing import HELP, listing
 from omegaconf import DictConfig, OmegaConf
 from process import RunError, UserError
 
@@ -151,8 +151,8 @@ def run_folder(root: Path, config: "BaseConfig") -> Path:
 
 def entry() -> None:
     """``main``, with what Hydra says of a config as a UserError; without any argument, a list of the experiments."""
-    if len(sys.argv) == 1:
-        print(listing())
+    if len(sys.argv) == 1 or {"-h", "--help"} & set(sys.argv):
+        print(listing() if len(sys.argv) == 1 else HELP)
         return
     # The jobs of a sweep, in processes of their own, import what this script imports from beside it.
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]

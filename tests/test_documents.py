@@ -13,6 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from scripts_fixtures import ROOT, script
 
+from replication.engine import ENGINE
+from replication.experiments import available, load
 from replication.study.readme import readme, results
 from replication.study.speed import line, page
 
@@ -147,3 +149,12 @@ def test_numbers_of_the_history_stand_in_their_commits(row: list[str]) -> None:
         assert re.search(rf"(?<![\d.]){re.escape(number)}(?![\d.]*\d)", message + change), (
             f"{number} is not in {commit}"
         )
+
+
+def test_the_changelog_names_every_version() -> None:
+    text = text_of(ROOT / "CHANGELOG.md")
+    assert f"- **{ENGINE}** (" in text
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    named = {(name, row[1]) for row in rows for name in row[0].split(", ")}
+    for name in available():
+        assert {(name, str(version)) for version in range(2, load(name).version + 1)} <= named, name

@@ -73,6 +73,35 @@ class VarianceOf:
 
 
 @dataclass(frozen=True)
+class SizeOfMean:
+    """The rms of the mean over networks, without what chance leaves in it of the networks' differences.
+
+    √(mean(x̄²) − mean(s²)/S) over all but the networks, of which there are S; x̄ their mean, s² their variance. NaN for
+    one network. What is not above 0 counts as 10⁻³⁰⁰.
+    """
+
+    def __call__(self, group: np.ndarray) -> float:
+        return self.resampled(group)(np.arange(len(group)))
+
+    def resampled(self, group: np.ndarray) -> Measure:
+        """From Σ_i c_i ‖x_i‖² and ‖Σ_i c_i x_i‖², where network i is there c_i times."""
+        if len(group) < 2:
+            return lambda indices: math.nan
+        rows = group.reshape(len(group), -1)
+        squares = np.square(rows).sum(axis=1)
+
+        def value(indices: np.ndarray) -> float:
+            count = len(indices)
+            total = np.bincount(indices, minlength=len(rows)) @ rows
+            square_of_sum = float(total @ total)
+            variance = (float(squares[indices].sum()) - square_of_sum / count) / (count - 1)
+            square = (square_of_sum / count**2 - variance / count) / rows.shape[1]
+            return math.sqrt(np.maximum(square, 1e-300))
+
+        return value
+
+
+@dataclass(frozen=True)
 class Quotient:
     """One measure over another."""
 

@@ -1,7 +1,8 @@
 """The README's headline and table, and docs/results.md, made of the record of claims and of the guide."""
 
 from . import guide
-from .record import Record, headline, held
+from .record import Decision, Entry, Record, headline, held
+from .statistics import number
 
 
 def between(text: str, name: str, content: str) -> str:
@@ -19,7 +20,7 @@ def between(text: str, name: str, content: str) -> str:
 
 def readme(text: str, record: Record) -> str:
     """The README brought up to date."""
-    return between(text, "claims", f"\n{headline(record)}.\n\n{table(record)}\n")
+    return between(text, "claims", f"\n{headline(record)}.\n\n{table(record)}\n{beyond(record)}")
 
 
 def table(record: Record) -> str:
@@ -27,6 +28,15 @@ def table(record: Record) -> str:
     header = ("Experiment", "Place", "The paper says", "We find", "Claims that hold", "Minutes")
     lines = [header, ("---",) * len(header), *(_row(item, record) for item in guide.GUIDE)]
     return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+
+
+def beyond(record: Record) -> str:
+    """What is new: the drift of the kernel, predicted; empty before it is published."""
+    if "drift" not in record:
+        return ""
+    item = guide.of("drift")
+    answer = guide.fill(item.answer, guide.numbers(record["drift"]))
+    return f"\n**Beyond the paper.** {answer}\n\n![{item.title}](figures/drift.png)\n"
 
 
 def _row(item: guide.Guide, record: Record) -> tuple[str, ...]:
@@ -61,4 +71,34 @@ def results(record: Record) -> str:
         claims = f"Claims that hold: {held(record[item.preset])}."
         parts.append(f"**Answer.** {guide.fill(item.answer, guide.numbers(record[item.preset]))} {claims}\n")
         parts += [f"![{item.title}](../figures/{name}.png)\n\n*{text}*\n" for name, text in item.captions.items()]
+        if f"literal/{item.preset}" in record:
+            parts.append(beside(item.preset, record))
     return "\n".join(parts)
+
+
+def beside(name: str, record: Record) -> str:
+    """Each claim of a preset by gradient flow and by the paper's own steps, both on draw 0, as a table."""
+    flow, steps = (record[preset]["claims"] for preset in (name, f"literal/{name}"))
+    lines = [
+        f"The paper's own steps (`python scripts/run.py +exp=literal/{name}`) beside gradient flow, by the first "
+        "statistic of each claim.\n",
+        "| Claim | Its first statistic | By gradient flow | By the paper's steps |",
+        "| --- | --- | --- | --- |",
+    ]
+    for claim in sorted(flow.keys() & steps.keys(), key=list(flow).index):
+        cells = [f"`{claim}`", _title(flow[claim]), *(_came(entry) for entry in (flow[claim], steps[claim]))]
+        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _title(entry: Entry) -> str:
+    return str(entry["criterion"][0][0])
+
+
+def _came(entry: Entry) -> str:
+    decision: Decision = entry["draws"]["0"]
+    estimate, low, high = decision["statistics"][0]
+    if estimate is None:
+        return decision["verdict"]
+    width = "" if low is None or high is None or low == high else f" [{number(low)}, {number(high)}]"
+    return f"{decision['verdict']}: {number(estimate)}{width}"

@@ -38,7 +38,7 @@ class Comparison(NamedTuple):
 
 @dataclass(frozen=True)
 class Subject:
-    """A line of the summary: a benchmark's table, what it measures, beside what; headline: the README's words."""
+    """A line of the summary: a table of the benchmark, what it measures, beside what; headline: that in the README."""
 
     table: str
     what: str
@@ -104,7 +104,7 @@ SUBJECTS = (
         "the NTK of a network",
         "Jacobians of `torch.func`",
         partial(_columns, "ms", "torch.func ms", "ms"),
-        "the NTK of a network {ratio} times as fast as by Jacobians",
+        "Jacobians",
     ),
     Subject("limit", "Θ_∞", "neural-tangents, jitted", partial(_columns, "ms", "neural-tangents ms", "ms")),
     Subject(
@@ -112,7 +112,7 @@ SUBJECTS = (
         "gradient flow to t = 200",
         "descent, of errors no smaller",
         partial(_precision, "gradient descent"),
-        "training {ratio} times as fast as by descent of no smaller error",
+        "descent",
     ),
     Subject("precision", "the same", "scipy's DOP853, of errors no smaller", partial(_precision, "DOP853")),
     Subject(
@@ -123,7 +123,7 @@ SUBJECTS = (
         "Figure 3 by gradient flow",
         "by its 4000 steps",
         _figure_3,
-        "Figure 3 {ratio} times as fast as by its 4000 steps",
+        "Figure 3's 4000 steps",
     ),
     Subject("revealed", "revealed weights: draw, NTK", "dense ones", partial(_columns, "revealed s", "dense s", "s")),
     Subject("help", "`scripts/run.py --help`", "–", _help),
@@ -146,8 +146,8 @@ def headline(content: Row | None) -> str:
     for subject, comparisons in _compared(content):
         ratio = _largest(comparisons).ratio
         if subject.headline and ratio is not None:
-            said.append(subject.headline.format(ratio=number(ratio, 2)))
-    return ", ".join(said) or NOT_MEASURED
+            said.append(f"{subject.headline}: {number(ratio, 2)}")
+    return f"times as fast as {', '.join(said)}" if said else NOT_MEASURED
 
 
 def summary(content: Row | None) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from ...study.experiment import select
-from ...study.measures import MeanOf, Measure, VarianceOf
+from ...study.measures import MeanOf, Measure, SizeOfMean, VarianceOf
 
 
 def initial_kernels(dataset: xr.Dataset, width: int) -> np.ndarray:
@@ -23,6 +23,9 @@ def initial_kernels(dataset: xr.Dataset, width: int) -> np.ndarray:
 
 spread = VarianceOf(math.sqrt)
 """sd over seeds, rms over γ and the turns; NaN for one seed."""
+
+common = SizeOfMean()
+"""The size of a mean over seeds, rms over γ."""
 
 
 def roughness(limit: np.ndarray, angles: np.ndarray) -> Measure:
@@ -42,3 +45,10 @@ def change(dataset: xr.Dataset, width: int, variant: str = "main") -> np.ndarray
     before, after = theta[:, 0], theta[:, -1]
     relative: np.ndarray = np.abs(after - before).max(axis=1) / np.abs(before).max(axis=1)
     return relative
+
+
+def changes(dataset: xr.Dataset, width: int) -> np.ndarray:
+    """Θ_t − Θ_0 along the circle, of each network, (seeds, angles)."""
+    theta = select(dataset, variant="main", width=width).theta.values.astype(float)
+    difference: np.ndarray = theta[:, -1] - theta[:, 0]
+    return difference

@@ -184,8 +184,8 @@ def _check_descent(dataset: xr.Dataset) -> list[Statistic]:
     descent = dataset.attrs["descent"]
     name = f"mean of the largest difference of g and ‖h‖ (n={descent['width']}, to t = {descent['t']:g})"
     if "descent_g" not in dataset:
-        return [undecided(name, (0.0, AGREEMENT))]
-    return [mean(name, descent_errors(dataset), (0.0, AGREEMENT))]
+        return [undecided(name, (-math.inf, AGREEMENT))]
+    return [mean(name, descent_errors(dataset), (-math.inf, AGREEMENT))]
 
 
 _WIDEST = Control(
@@ -334,6 +334,9 @@ CLAIMS = (
         figure="fig3_statistics",
         check=_check_descent,
         controls=(Control("descent on the cost without its ½", controls.fast_descent),),
-        history=("of one network of n = 1000, to t = 500 of 4000, within 0.005",),
+        history=(
+            "of one network of n = 1000, to t = 500 of 4000, within 0.005",
+            "undecided in two draws: an interval from five networks reached beyond the range, whose lowest value was 0",
+        ),
     ),
 )

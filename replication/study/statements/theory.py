@@ -58,7 +58,7 @@ NETWORKS = (
     Statement("§2; Remark 1", "β sets how much the biases count in training, against the weights.",
               ("remark1.beta",)),
     Statement("footnote 1", "The results seem to hold without the smoothness that the proofs ask of σ.",
-              ("fig1.inflation_width", "theorem2.relu"),
+              ("fig1.inflation_width", "fig1.two_parts", "theorem2.relu"),
               "for ReLU, L = 4, least squares: the kernel's change vanishes too, but slower than for a smooth σ"),
     Statement("Remark 1", "The usual parametrization has neither 1/√n_l nor β, and draws W from N(0, 1/n_l) and b from "
               "N(0, 1), or sets b to 0.", note="definition of the parametrization that this one is compared with"),
