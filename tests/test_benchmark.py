@@ -23,7 +23,7 @@ TABLES = {
     "step": (["step", "best product", "ratio", "to the best of each product", "peak MiB", "a", "b"], 100, 8, 1),
     "kernel": (["difference", "ms", "torch.func ms", "ratio", "MiB", "torch.func MiB"], 100, 8, 1),
     "limit": (["σ", "dtype", "N'", "ms", "neural-tangents ms", "ratio"], 0, 40, 8),
-    "precision": (["solver", "setting", "steps", "products", "s", "error of f", "error of Θ"], 10, 4, 19),
+    "precision": (["solver", "setting", "steps", "products", "s", "error of f", "error of Θ"], 10, 4, 18),
     "ensemble": (["networks", "one by one ms", "together ms", "ratio"], 5, 3, 1),
     "fig3": (["solver", "steps", "s", "of product rate", "t", "error", "ratio"], 20, 8, 4),
     "revealed": (

@@ -25,7 +25,9 @@ TOLERANCES = [4 * TOLERANCE, TOLERANCE, TOLERANCE / 4, TOLERANCE / 16]
 RATES = [4.0, 2.0, 1.0, 0.5]
 """Of gradient descent, which is Euler's method; in ``SLOW`` networks the first two."""
 REFERENCE = TOLERANCE / 25
-OUTSIDE = {"DOP853": [1e-4, 1e-5, 1e-6], "LSODA": [1e-3, 1e-4, 1e-5]}
+"""Of the coarser reference; in ``SLOW`` networks ``ROUGH`` times as much."""
+ROUGH = 5
+OUTSIDE = {"DOP853": [1e-4, 1e-5], "LSODA": [1e-3, 1e-4, 1e-5]}
 """Methods of scipy, each with its tolerances, relative and absolute, of every parameter."""
 STAGES = 20
 """Vectors of parameters that DOP853 holds. LSODA holds as many as there are parameters: a dense Jacobian."""
@@ -127,9 +129,10 @@ def runs(like: Network, x: Tensor, cost: LeastSquares, products: Counter[str]) -
         network = counted(like, [tensor.to(dtype, copy=True) for tensor in drawn], products, hold)
         return Trained(network, train(solver, network, x, cost)[0])
 
-    for tolerance in (REFERENCE, REFERENCE / 2):
-        solver: Solver = GradientFlow(T, tolerance, order=2)
-        yield "reference", tolerance, partial(train_by, solver, torch.float64, DeferredWeight)
+    coarse = REFERENCE * (ROUGH if few else 1)
+    for tolerance in (coarse, coarse / 2):
+        flow = GradientFlow(T, tolerance, order=2)
+        yield "reference", tolerance, partial(train_by, flow, torch.float64, DeferredWeight)
     for order, tolerance in product((1, 2), TOLERANCES[: 3 if few else None]):
         yield f"gradient flow, order {order}", tolerance, partial(train_by, GradientFlow(T, tolerance, order=order))
     for rate in RATES[: 2 if few else None]:
