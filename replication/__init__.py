@@ -1,6 +1,6 @@
 """The Neural Tangent Kernel (Jacot, Gabriel, Hongler 2018, arXiv 1806.07572), replicated: the library.
 
-On one's own data, (N, n_0), the kernel of a finite network beside its infinite-width limit:
+On your own data, of shape (N, n_0), it computes the kernel of a finite network and its infinite-width limit:
 
 >>> import torch
 >>> from replication import Network, generator, tangent_kernel, theta_inf
@@ -39,11 +39,12 @@ from .drift import Drift, picard_flow, predicted_drift
 from .kernels import KernelOnData, power_iteration, principal_components
 from .limit import sigma_inf, theta_inf
 from .network import Network
-from .nonlinearities import Nonlinearity, from_function, nonlinearity
+from .nonlinearities import from_function, nonlinearity
 from .random_functions import LinearModel
 from .randomness import generator
 from .regression import LeastSquaresFlow
 from .revealed import RevealedWeight, revealing
+from .sigma import Nonlinearity
 from .tangent import Tangent, tangent_kernel
 from .training import DivergenceError, GradientDescent, GradientFlow, follow
 

@@ -1,7 +1,7 @@
-"""Few long rows: inner products, combinations and singular directions, without another array of their size.
+"""A few long rows: inner products, combinations and singular directions, without another array of their size.
 
-Rows are (N, n) with n up to millions. Inner products are summed over so many entries at a time as stay in cache, and
-over these in float64. A basis is a list of blocks of rows.
+Rows are (N, n) with n up to millions. Inner products are summed in float64, over pieces that fit into the cache. A
+basis is a list of blocks of rows.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ class Rows(list[Tensor]):
             self._buffer[filled : filled + len(rows)] = rows
             self[-1] = self._buffer[: filled + len(rows)]
         elif self:
-            # Room is reserved; what is not written to takes no memory (on a GPU it does).
+            # Room is reserved. On a CPU the part that is not written to takes no memory.
             self._buffer = rows.new_empty(max(len(rows), _BLOCK_ROWS), rows.shape[1])
             self._buffer[: len(rows)] = rows
             self.append(self._buffer[: len(rows)])
-        else:  # at initialization it may be all there ever is
+        else:  # at initialization nothing may follow
             self._buffer = rows
             self.append(rows)
 
@@ -44,7 +44,7 @@ def inner(v: Tensor, blocks: Sequence[Tensor], scale: Tensor | None = None) -> T
 
 
 def combined(coefficients: Tensor, blocks: Sequence[Tensor], size: int, dtype: torch.dtype) -> Tensor:
-    """C B for the rows B of the blocks, (N, size), in the dtype of B; 0 where there is none."""
+    """C B for the rows B of the blocks, (N, size), in the dtype of B; 0 for an empty basis."""
     if not blocks:
         return torch.zeros(len(coefficients), size, dtype=dtype, device=coefficients.device)
     first, *parts = torch.split(coefficients.to(dtype), [len(block) for block in blocks], dim=1)
@@ -62,7 +62,7 @@ def subtract(v: Tensor, coefficients: Tensor, blocks: Sequence[Tensor]) -> None:
 
 
 def mixed(matrix: Tensor, rows: Tensor, in_place: bool) -> Tensor:
-    """M R; in the memory of R where M is square and ``in_place`` allows it."""
+    """M R; written over R if M is square and ``in_place`` allows it."""
     matrix = matrix.to(rows.dtype)
     if not in_place or len(matrix) < len(rows):
         return matrix @ rows
@@ -72,9 +72,9 @@ def mixed(matrix: Tensor, rows: Tensor, in_place: bool) -> Tensor:
 
 
 def singular(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Singular values and, as rows of Uᵀ, left singular vectors of R = U S Q, in float64, the largest first.
+    """Singular values, and left singular vectors as rows of Uᵀ, of R = U S Q, in float64, the largest first.
 
-    Values down to 10⁻⁷ of the largest, or to the rounding of R's dtype, are told from 0.
+    Values above 10⁻⁷ of the largest, and above the rounding of R's dtype, are distinguished from 0.
     """
     parts = torch.split(rows, _CHUNK, dim=1)
     if rows.dtype == torch.float32:

@@ -1,7 +1,7 @@
 """Costs C on function space that depend on f at the data only: value, derivative d|_f, flow at a fixed kernel.
 
 ∂_f^in C|_f = ⟨d|_f, ·⟩_{p^in} (paper §3). Outputs f are (N, n_L) in float64, or (S, N, n_L) for an ensemble; kernels
-are (N n_L, N n_L), in the layout of ``tangent``. What a cost keeps follows f to its device.
+are (N n_L, N n_L), in the layout of ``tangent``. A cost moves its target or labels to the device of f.
 """
 
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .shapes import require_kernel, require_shape
 
-# A system of more equations is a large one; and the decay, as an exponent, up to which it counts as not stiff.
+# Systems of more than so many equations are large; if no component decays by more than e^STIFF, they are not stiff.
 LARGE = 500
 STIFF = 1000
 
@@ -39,21 +39,21 @@ class Cost(ABC):
         """d|_f of the shape of f: ∂_εC(f + εg) = ⟨d|_f, g⟩_{p^in}. Gradient descent trains in the direction −d|_f."""
 
     def curvature(self) -> float:
-        """An upper bound of ∂d/∂f: kernel gradient descent with rate η is stable for η·λ_max(Θ/N)·curvature < 2."""
+        """Upper bound of ∂d/∂f. Kernel gradient descent at rate η is stable if η·λ_max(Θ/N)·curvature < 2."""
         return 1.0
 
     def hessian(self, f: Tensor) -> Tensor | None:
-        """∂d|_f(x)/∂f(x) at each input, (…, N, n_L, n_L): an implicit integrator uses it; None where not known."""
+        """∂d|_f(x)/∂f(x) at each input, (…, N, n_L, n_L), for an implicit integrator; None if it is not known."""
         return None
 
     def frozen_flow(self, kernel: Tensor, f_0: Tensor, duration: float) -> FrozenFlow:
         """s ↦ w(s) = (1/N) ∫₀ˢ d|_{f(s')} ds' along ∂_s f = −(1/N) K d|_f at a fixed kernel K, for 0 ≤ s ≤ duration.
 
         Then f(s) = f_0 − K w(s) on the data, and off the data with the cross kernel (paper §3, kernel gradient
-        descent). Here by integrating ẇ = d|_{f_0 − K w}/N numerically with relative tolerance 1e-9: by LSODA, or for
-        a large system, where its Jacobian by differences would take N n_L products with K, by DOP853 if the fastest
-        component decays by less than e^``STIFF``, else by BDF with the cost's own ``hessian``.
-        Raises RuntimeError if the integration fails, ValueError if kernel, f_0 and d|_f do not agree.
+        descent). This method integrates ẇ = d|_{f_0 − K w}/N numerically, with relative tolerance 1e-9. Small systems
+        go to LSODA. Large ones, for which its Jacobian by differences would take N n_L products with K, go to DOP853 if
+        the fastest component decays by less than e^``STIFF``, else to BDF with the cost's own ``hessian``.
+        Raises RuntimeError if the integration fails, ValueError if the shapes of kernel, f_0 and d|_f do not agree.
         """
         require_kernel(kernel.shape, "f_0", f_0.shape)
         require_shape("d|_f of the cost", self.direction(f_0).shape, "f_0", f_0.shape)

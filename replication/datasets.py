@@ -1,4 +1,4 @@
-"""Inputs: points of the unit circle, Gaussian samples and, from ``mnist``, digits, as rows."""
+"""Inputs as rows: points of the unit circle and Gaussian samples. Digits are in ``mnist``."""
 
 import math
 
@@ -22,7 +22,7 @@ def circle(angles: Tensor) -> Tensor:
 
 
 def angle_grid(intervals: int) -> Tensor:
-    """Angles γ from −π to π, both included, in equal intervals: (intervals + 1,), float64; γ = 0 is one of them.
+    """Equidistant angles γ from −π to π, both included: (intervals + 1,), float64. γ = 0 is one of them.
 
     Raises ValueError for an odd or non-positive number of intervals.
     """

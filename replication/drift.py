@@ -9,24 +9,25 @@ fixed Θ_0, w(s) = (1/N) ∫₀ˢ d, and the parameters move by θ₁(s) = −J_
     Θ_t − Θ_0 = −K₃ w(t) + (1/N²) ∬_{s' < s < t} K₄ d_s d_s' ds' ds + O(n⁻²) = A + B₁ + B₂ + O(n⁻²),
     A = DΘ[θ₁],    B₁ = ½ D²Θ[θ₁, θ₁],    B₂ = DΘ[θ₂],    θ₂ = −(1/N) ∫₀ᵗ (DJ[θ₁(s)])ᵀ d_s ds.
 
-A is what K₃ contributes: it is odd when the last layer changes its sign, of mean 0 at fixed w, and of size 1/n in a
-single network. B₁ + B₂ is what K₄ contributes. That d_s changes because Θ does is of order 1/n, and with K₃ of order
-n⁻². So the second Picard iterate of the flow holds all of it, and needs neither automatic differentiation nor σ̈:
+A comes from K₃. It changes its sign with the last layer, so that its mean at fixed w is 0; in a single network it is of
+size 1/n. B₁ + B₂ come from K₄. The change of Θ changes d_s by a part of order 1/n, which enters through K₃ at order n⁻²
+only. So the second Picard iterate of the flow holds all terms of order 1/n. It needs no automatic differentiation and
+no σ̈:
 
     P(t) = Θ(θ_0 − (1/N) ∫₀ᵗ J(θ_0 + θ₁(s))ᵀ d_s ds) − Θ_0.
 
-w(s) and d_s are known in closed form (paper §5), and the integral is a Gauss sum: move to θ_0 + θ₁(s), linearize there,
-move back exactly; in the end move along all these linearizations at once. A few dozen passes predict what training
-does, and nothing is fitted. Of the change of J alone is the sum taken, so that its error is that of B₂ only.
+w(s) and d_s are known in closed form (paper §5), and the integral is a Gauss sum. For each node, move to θ_0 + θ₁(s),
+linearize there, and move back exactly; at the end, move along all these linearizations at once. A few dozen passes
+predict the change in training, and nothing is fitted. The sum runs over the change of J only, so that its error is one
+of B₂ only.
 
-Signs tell the terms apart. With all d_s × ε, P(ε) = εA + ε²(B₁ + B₂) + O(ε³n⁻²), and the first iterate
-Q(ε) = Θ(θ_0 + εθ₁) − Θ_0 = εA + ε²B₁ + O(ε³n⁻²): A is the odd part of Q, B₁ the even one. At ε = 1 that is exact up to
-the order n⁻² that is left out anyway. For ε → 0 it is exact, and for a σ with kinks it is what derivatives almost
-everywhere see: no unit switches.
+Signs tell the terms apart. If all d_s are multiplied by ε, then P(ε) = εA + ε²(B₁ + B₂) + O(ε³n⁻²), and the first
+iterate is Q(ε) = Θ(θ_0 + εθ₁) − Θ_0 = εA + ε²B₁ + O(ε³n⁻²). So A is the odd part of Q and B₁ the even one. At ε = 1
+this is exact up to order n⁻², which is left out anyway. As ε → 0 it is exact; for a σ with kinks no unit then switches,
+so that the terms are those of the derivatives almost everywhere.
 
-Prediction and training are compared on one network. Of a revealed weight, other nodes reveal other directions: what is
-compared must be the same object, predicted first and trained afterwards. Weights whose answers depended on their seed
-alone, and not on what was asked before, would not need this care.
+Prediction and training are compared on the same network object: predict first, then train it. This matters for revealed
+weights, because the directions that they reveal depend on the nodes.
 """
 
 import math
@@ -49,9 +50,9 @@ Moves = list[tuple[Tangent, Tensor]]
 
 @dataclass(frozen=True)
 class Drift:
-    """Θ_t − Θ_0 as predicted to order 1/n, and its terms: each (M n_L, M n_L), float64.
+    """The prediction of Θ_t − Θ_0 to order 1/n, and its terms: each (M n_L, M n_L), float64.
 
-    start: Θ_0; total: P(t); linear: A = DΘ[θ₁]; quadratic: B₁ = ½ D²Θ[θ₁, θ₁]. See the module.
+    start: Θ_0; total: P(t); linear: A = DΘ[θ₁]; quadratic: B₁ = ½ D²Θ[θ₁, θ₁]. See the module's docstring.
     """
 
     start: Tensor
@@ -66,18 +67,18 @@ class Drift:
 
     @property
     def straight(self) -> Tensor:
-        """A + B₁, along θ₁ alone: the first Picard iterate Θ(θ_0 + θ₁) − Θ_0, to this order."""
+        """A + B₁, which is the first Picard iterate Θ(θ_0 + θ₁) − Θ_0 to this order."""
         return self.linear + self.quadratic
 
 
 def predicted_drift(
     network: Network, x: Tensor, cost: Cost, t: float, points: Tensor, *, nodes: int = 12, scale: float = 1.0
 ) -> Drift:
-    """Θ_t − Θ_0 on the points, (M, n_0), for gradient flow of a cost at the inputs x, (N, n_0), to time t.
+    """Predict Θ_t − Θ_0 on the points, (M, n_0), for gradient flow of a cost at the inputs x, (N, n_0), to time t.
 
-    The second Picard iterate and its terms (see the module), with ``nodes`` Gauss nodes in time. scale: ε of the
-    differences that tell the terms apart. At 1 the total is P(t) itself; otherwise it is the odd part of P(ε) over ε
-    plus the even one over ε². The network is in the end exactly what it was.
+    The second Picard iterate and its terms (see the module's docstring), with ``nodes`` Gauss nodes in time.
+    scale: ε of the differences that tell the terms apart. At 1 the total is P(t) itself; otherwise it is the odd part
+    of P(ε) over ε plus the even part over ε². The network is unchanged afterwards.
     Raises ValueError for t ≤ 0, nodes < 1 or scale ≤ 0.
     """
     if not (t > 0 and nodes >= 1 and scale > 0):
@@ -101,7 +102,7 @@ def predicted_drift(
 def second_iterate(
     network: Network, base: Tangent, x: Tensor, cost: Cost, t: float, *, nodes: int = 12, scale: float = 1.0
 ) -> Moves:
-    """−(ε/N) ∫₀ᵗ J(θ_0 + ε θ₁(s))ᵀ d_s ds as moves along linearizations, ``base`` being that at θ_0; ε = ``scale``."""
+    """−(ε/N) ∫₀ᵗ J(θ_0 + ε θ₁(s))ᵀ d_s ds as moves along linearizations; ``base`` is the one at θ_0, ε is ``scale``."""
     w = cost.frozen_flow(base.kernel, base.output, t)
     moves: Moves = []
     unbent = -scale * w(t)
@@ -125,13 +126,13 @@ def picard_flow(
     tolerance: float = 1e-11,
     iterations: int = 60,
 ) -> Moves:
-    """What gradient flow of least squares adds to the parameters until time t: Picard's iteration to its fixed point.
+    """The change of the parameters by gradient flow of least squares until time t: Picard's iteration, converged.
 
     θ(s) = θ_0 − (c/N) ∫₀ˢ J(θ(s'))ᵀ e_{s'} ds', e = f − f*, c = 2·factor, on Gauss nodes: a collocation method, of
-    spectral order in the nodes for a smooth σ. In each iteration ė = −(c/N) JJᵀe is solved exactly, at the nodes, for
-    the path of J of the iteration before, and each brings networks of width n closer by a factor of order 1/n. It ends
-    when f at the nodes changes by less than ``tolerance``. The network is in the end exactly what it was.
-    Raises DivergenceError when so many iterations are not enough.
+    spectral order in the nodes for a smooth σ. Each iteration takes the path of J from the one before and solves
+    ė = −(c/N) JJᵀe exactly at the nodes; at width n it reduces the error by a factor of order 1/n. The iteration ends
+    when f at the nodes changes by less than ``tolerance``. The network is unchanged afterwards.
+    Raises DivergenceError if it has not converged after ``iterations`` rounds.
     """
     base = _linearized(network, x)
     rule = GaussRule(t, _fastest(base, cost), nodes)
@@ -162,10 +163,10 @@ def apply(network: Network, moves: Moves) -> None:
 
 
 class GaussRule:
-    """Gauss nodes of [0, t] in u = ln(1 + rate · s): dense at first, where the fastest component decays.
+    """Gauss nodes of [0, t] in u = ln(1 + rate · s): dense at early times, at which the fastest component decays.
 
-    times, weights: of ∫₀ᵗ; integrals (count, count): row j has the weights of ∫₀^{s_j}, of the polynomial through the
-    nodes; all float64.
+    times, weights: the rule for ∫₀ᵗ; integrals (count, count): row j has the weights of ∫₀^{s_j} of the polynomial
+    through the nodes. All are float64.
     """
 
     def __init__(self, t: float, rate: float, count: int):
@@ -195,7 +196,7 @@ def _errors(path: Sequence[Tangent], error: Tensor, integrals: Tensor) -> Tensor
 
 @contextmanager
 def moved(network: Network, moves: Moves) -> Iterator[None]:
-    """In the block the parameters are moved; afterwards they are exactly what they were."""
+    """Move the parameters inside the ``with`` block; afterwards they are exactly what they were."""
     network.begin()
     try:
         apply(network, moves)
@@ -205,19 +206,19 @@ def moved(network: Network, moves: Moves) -> Iterator[None]:
 
 
 def _linearized(network: Network, x: Tensor) -> Tangent:
-    """The linearization here, its derivatives known: it can be used when the network has moved."""
+    """The linearization at the present parameters, with its derivatives: it stays usable after the network moves."""
     tangent = Tangent(network, x)
     _ = tangent.derivatives
     return tangent
 
 
 def _fastest(base: Tangent, cost: Cost) -> float:
-    """The largest rate of decay of a component, of the worst network of an ensemble."""
+    """The largest rate of decay of a component, over all networks of an ensemble."""
     return float(torch.linalg.eigvalsh(base.kernel).max()) / base.output.shape[-2] * cost.curvature()
 
 
 def _odd_and_even(plus: Tensor, minus: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """Of a function of ε, from its values at ±ε: its odd part over ε and its even part over ε²."""
+    """From the values of a function at ±ε: its odd part over ε and its even part over ε²."""
     return (plus - minus) / (2 * scale), (plus + minus) / (2 * scale**2)
 
 

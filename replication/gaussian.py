@@ -1,4 +1,4 @@
-"""Centred Gaussian pairs (u, v), held so that the angle between u and v is known to rounding."""
+"""Centred Gaussian pairs (u, v), stored so that the angle between u and v is known to rounding."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 from .shapes import require_shape
 
-_NEAR = 0.05  # 1 ∓ cosθ below which a difference of unit vectors fixes θ better
+_NEAR = 0.05  # where 1 ∓ cosθ is smaller, a difference of unit vectors gives θ more accurately
 
 
 @dataclass(frozen=True)
 class Directions:
-    """The first layer's inputs with the bias as one more coordinate, by length and direction.
+    """Lengths and directions of the first layer's inputs, with the bias as one more coordinate.
 
-    variance = |x|²/n_0 + β², (N,); unit = (x/√n_0, β)/√variance, (N, n_0 + 1), 0 where the variance vanishes.
+    variance = |x|²/n_0 + β², (N,); unit = (x/√n_0, β)/√variance, (N, n_0 + 1), or 0 where the variance is 0.
 
     Paper §2: α̃⁽¹⁾(x) is √variance times the component of a standard Gaussian vector along ``unit``.
     """
@@ -28,7 +28,7 @@ class Directions:
 
     @classmethod
     def of(cls, x: Tensor, beta: float) -> Directions:
-        """Those of inputs (N, n_0)."""
+        """Lengths and directions of inputs (N, n_0)."""
         bias = torch.full_like(x[:, :1], beta)
         unit = torch.cat([x / x.shape[1] ** 0.5, bias], dim=1)
         variance = unit.square().sum(1)
@@ -44,12 +44,12 @@ class Directions:
 
 @dataclass(frozen=True)
 class Moments:
-    """Second moments of the activations at one layer, with the bias, as the recursion over layers needs them.
+    """Second moments of the activations of one layer, with the bias, for the recursion over layers.
 
     a = √E[σ(u)²], variance = a² + β²; with the angle φ = arctan(β/a), cosine = cosφ = a/√variance,
     half_cosine = cos(φ/2), half_tangent = tan(φ/2).
 
-    Paper, Proposition 1: the variance is Σ⁽ˡ⁺¹⁾(x, x). Tensors of one shape, one value an input.
+    Paper, Proposition 1: the variance is Σ⁽ˡ⁺¹⁾(x, x). All tensors have one value for each input.
     """
 
     a: Tensor
@@ -61,12 +61,12 @@ class Moments:
 
     @classmethod
     def of(cls, a: Tensor, beta: float) -> Moments:
-        """Those of a = √E[σ(u)²], for the bias β."""
+        """Moments from a = √E[σ(u)²] and the bias β."""
         phi = torch.atan2(torch.full_like(a, beta), a)
         return cls(a, a.square() + beta**2, phi.cos(), (phi / 2).cos(), (phi / 2).tan(), beta)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Moments:
-        """Those with every tensor replaced by a function of it: some rows, another shape, another precision."""
+        """Apply a function to every tensor: take rows, reshape, change the precision."""
         return Moments(
             function(self.a),
             function(self.variance),
@@ -83,9 +83,9 @@ class GaussianPairs:
 
     k11 = E[u²], k22 = E[v²], k12 = E[uv]; cosθ = corr(u, v), one_minus = 1 − cosθ, one_plus = 1 + cosθ.
 
-    The laws under the expectations of the paper's Proposition 1 and Theorem 1. Tensors that broadcast against each
-    other, (N, 1), (1, N') and (N, N') for a kernel. 1 ∓ cosθ are carried because, near θ = 0 and π, k12 alone fixes θ
-    to half the digits only, and ReLU's Σ̇ depends on θ. Where k11 or k22 vanishes, θ is 0.
+    The expectations of the paper's Proposition 1 and Theorem 1 are over such pairs. The tensors broadcast against each
+    other: (N, 1), (1, N') and (N, N') for a kernel. 1 ∓ cosθ are stored because ReLU's Σ̇ depends on θ, and near θ = 0
+    and π, k12 alone gives θ to half the digits only. Where k11 or k22 is 0, θ is 0.
     """
 
     k11: Tensor
@@ -96,7 +96,7 @@ class GaussianPairs:
 
     @classmethod
     def from_covariance(cls, k11: Tensor, k12: Tensor, k22: Tensor) -> GaussianPairs:
-        """Pairs of given covariance in float64, the determinant k11 k22 − k12² taken exactly and rounded once.
+        """Pairs of given covariance in float64. The determinant k11 k22 − k12² is exact up to one rounding.
 
         sin²θ = max(0, k11 k22 − k12²) / (k11 k22), 1 − |cosθ| = sin²θ/(1 + |cosθ|).
 
@@ -124,7 +124,7 @@ class GaussianPairs:
         require_shape("an input of x with its bias", x.unit.shape[1:], "one of x2", x2.unit.shape[1:])
         cosine = x.unit @ x2.unit.T
         one_minus, one_plus = 1 - cosine, 1 + cosine
-        # Near θ = 0 and π only the difference of the unit vectors still sees θ to rounding (Kahan).
+        # Near θ = 0 and π only the difference of the unit vectors gives θ to rounding (Kahan).
         for sign, rest in ((1, one_minus), (-1, one_plus)):
             near = torch.nonzero(rest < _NEAR)
             for rows, columns in (index.unbind(1) for index in torch.split(near, max(1, 2**17 // x.unit.shape[1]))):
@@ -145,8 +145,8 @@ class GaussianPairs:
         With value = E[σ(u)σ(v)] = ab c: k11 = a² + β², k12 = value + β², k22 = b² + β²; with the angles φ, φ' of a, b,
         1 ∓ cosθ = cosφ cosφ' (1 ∓ c) + 2 sin²((φ ∓ φ')/2): no term is negative, so θ is exact to rounding.
 
-        Proposition 1. one_minus and one_plus are 1 ∓ c, and are changed; None for the latter says that c ≥ 0. Shapes as
-        in the class, those of a as k11, those of b as k22.
+        Proposition 1. one_minus and one_plus are 1 ∓ c, and are overwritten; one_plus may be None if c ≥ 0. a has the
+        shape of k11, b the shape of k22.
         """
         one_minus = one_minus.mul_(a.cosine).mul_(b.cosine)
         beta = a.beta
@@ -185,12 +185,12 @@ class GaussianPairs:
 
     @property
     def correlation(self) -> Tensor:
-        """cosθ, which rounding may leave an ε outside [−1, 1]; 0 where a variance vanishes."""
+        """cosθ, up to rounding, which may leave it an ε outside [−1, 1]; 0 where a variance is 0."""
         tiny = torch.finfo(self.k12.dtype).tiny
         return (self.k12 * self.k11.clamp(min=tiny).rsqrt_()).mul_(self.k22.clamp(min=tiny).rsqrt_())
 
     def acute_angle(self) -> tuple[Tensor, Tensor, Tensor]:
-        """ψ = min(θ, π − θ) to rounding at both ends, h(ψ) = sinψ − ψ cosψ up to the rounding of ψ, and cosθ."""
+        """ψ = min(θ, π − θ), to rounding at both ends; h(ψ) = sinψ − ψ cosψ, up to the rounding of ψ; and cosθ."""
         sine, cosine = self.sin2.sqrt_(), self.correlation
         acute = cosine.abs()
         psi = torch.atan2(sine, acute)

@@ -1,7 +1,7 @@
 """A multi-dimensional kernel seen through the data: scalar products, Φ_K, kernel gradient, Π, principal components.
 
-p^in is the uniform distribution on the data x_1 … x_N: a function enters by its values there, (…, N, n_L) with any
-leading dimensions, and the kernel by its matrix K̃, (N n_L, N n_L) with row i n_L + k for output k at x_i (float64).
+p^in is the uniform distribution on the data x_1 … x_N. A function is given by its values there, (…, N, n_L) with any
+leading dimensions, and a kernel by its matrix K̃, (N n_L, N n_L), float64, with row i n_L + k for output k at x_i.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,8 +22,9 @@ _SWEEP = 8  # steps of power iteration between two diagonalizations
 class Kernel(Protocol):
     """A multi-dimensional kernel: x (M, n_0), x2 (N, n_0) → the matrix of the K(x_i, x2_j), (M n_L, N n_L), float64.
 
-    K(x, x') = K(x', x)ᵀ (paper §3), K(x) is K(x, x): ``partial(theta_inf, depth=4, nonlinearity="relu", beta=0.1)``
-    is the limit, ``partial(tangent_kernel, network)`` the kernel of a network.
+    K(x, x') = K(x', x)ᵀ (paper §3), and K(x) means K(x, x). Two examples: the limit,
+    ``partial(theta_inf, depth=4, nonlinearity="relu", beta=0.1)``, and a network's, ``partial(tangent_kernel,
+    network)``.
     """
 
     def __call__(self, x: Tensor, x2: Tensor | None = None, /) -> Tensor: ...
@@ -55,8 +56,9 @@ def norm(f: Tensor) -> Tensor:
 class PrincipalComponents:
     """Kernel principal components: Πf⁽ⁱ⁾ = λ_i f⁽ⁱ⁾, ‖f⁽ⁱ⁾‖_{p^in} = 1, λ_1 ≥ λ_2 ≥ … ≥ 0 (paper §5).
 
-    eigenvalues: λ_i, (m,), rates in 1/time; functions: f⁽ⁱ⁾ on the data, (m, N, n_L). Of the entries that are the
-    largest in size, to 1e-6, the first is positive. Within an eigenspace of several dimensions the basis is arbitrary.
+    eigenvalues: λ_i, (m,), rates in 1/time; functions: f⁽ⁱ⁾ on the data, (m, N, n_L). Signs are fixed: in each f⁽ⁱ⁾ the
+    largest entry in size is positive, and of entries that tie to 1e-6 the first one. Within an eigenspace of several
+    dimensions the basis is arbitrary.
     """
 
     eigenvalues: Tensor
@@ -68,10 +70,10 @@ class PrincipalComponents:
 
 
 class KernelOnData:
-    """A kernel K and data x_1 … x_N: what the paper's §3 and §5 build from the two.
+    """A kernel K with data x_1 … x_N, and what the paper's §3 and §5 build from the two.
 
-    kernel: scalar or with n_L outputs; x: (N, n_0). Raises ValueError for N = 0 or inputs that are not finite and, when
-    K̃ is first needed, if it is of a wrong shape, not finite or not symmetric.
+    kernel: scalar or with n_L outputs; x: (N, n_0). Raises ValueError for N = 0 or inputs that are not finite. K̃ is
+    computed when it is first needed; that raises ValueError if it has a wrong shape, is not finite or not symmetric.
     """
 
     def __init__(self, kernel: Kernel, x: Tensor):
@@ -93,8 +95,9 @@ class KernelOnData:
     def phi(self, d: Tensor, x: Tensor | None = None) -> Tensor:
         """Φ_K(⟨d, ·⟩_{p^in}) = (1/N) Σ_j K(·, x_j) d(x_j), that is f_k(x) = ⟨d, K_{k,·}(x, ·)⟩_{p^in} (paper §3).
 
-        d: on the data, (…, N, n_L) → (…, N, n_L), or off them at x, (M, n_0) → (…, M, n_L): there K is evaluated
-        in blocks of rows, and K̃ not formed even if x is the data. Raises ValueError for shapes, non-finite values.
+        d: on the data, (…, N, n_L). Returns (…, N, n_L) on the data, or (…, M, n_L) at given points x, (M, n_0): there
+        K is evaluated in blocks of rows, and K̃ is not formed. Raises ValueError for wrong shapes or values that are not
+        finite.
         """
         d = _values("d", d, (self.n, self.n_outputs))
         if x is None:
@@ -116,14 +119,15 @@ class KernelOnData:
 
     @cached_property
     def spectrum(self) -> Tensor:
-        """The N n_L eigenvalues of K̃/N, descending: at most so many are positive (paper §5). Negative ones are kept."""
+        """The N n_L eigenvalues of K̃/N, descending (paper §5). Negative ones are returned as they are."""
         return _descending(self.matrix / self.n)[0]
 
     def is_positive_definite(self, tolerance: float | None = None) -> bool:
         """Whether ‖f‖_{p^in} > 0 ⇒ ‖f‖_K > 0 (paper §3): λ_min(Π) > tolerance·λ_max(Π) on the functions on the data.
 
-        tolerance: by default N n_L·2.2e-16, below which float64 cannot tell λ_min from 0; pass about 1e-6 for a kernel
-        known to float32 only. Inputs that occur twice, where a function takes one value, cost K̃ its rank, K nothing.
+        tolerance: by default N n_L·2.2e-16, below which float64 cannot tell λ_min from 0. Pass about 1e-6 for a kernel
+        that is known to float32 only. An input that occurs twice makes K̃ singular, but not K: a function takes one
+        value there.
         """
         dimension = len(torch.unique(self.x, dim=0)) * self.n_outputs
         zero = _resolution(self.spectrum, tolerance)
@@ -132,7 +136,7 @@ class KernelOnData:
     def extend(self, components: PrincipalComponents, x: Tensor) -> Tensor:
         """f⁽ⁱ⁾(x) = (1/(λ_i N)) Σ_j K(x, x_j) f⁽ⁱ⁾(x_j), from Πf⁽ⁱ⁾ = λ_i f⁽ⁱ⁾ (paper §5): x (M, n_0) → (m, M, n_L).
 
-        Raises ValueError if a λ_i is 0: then Π says nothing off the data.
+        Raises ValueError if a λ_i is 0: then Π does not determine f⁽ⁱ⁾ off the data.
         """
         if not (components.eigenvalues > 0).all():
             raise ValueError("only components with λ_i > 0 extend off the data; ask for fewer of them")
@@ -144,9 +148,9 @@ def principal_components(
 ) -> PrincipalComponents:
     """The ``count`` largest (by default all N n_L) kernel principal components, by diagonalizing K̃/N.
 
-    (K̃/N) f⁽ⁱ⁾ = λ_i f⁽ⁱ⁾ (paper §5). kernel: K̃, (N n_L, N n_L). Eigenvalues up to tolerance·λ_max, by default
-    N n_L·2.2e-16, are returned as exactly 0. Raises ValueError for a matrix that is not a kernel's, one
-    with an eigenvalue below −tolerance·λ_max, or a count outside 1 … N n_L.
+    (K̃/N) f⁽ⁱ⁾ = λ_i f⁽ⁱ⁾ (paper §5). kernel: K̃, (N n_L, N n_L). Eigenvalues of at most tolerance·λ_max are returned as
+    exactly 0; the tolerance is by default N n_L·2.2e-16. Raises ValueError if the matrix is not square, finite and
+    symmetric, if it has an eigenvalue below −tolerance·λ_max, or for a count outside 1 … N n_L.
     """
     kernel = checked_kernel(kernel, n_outputs)
     if count is not None and not 1 <= count <= len(kernel):
@@ -170,12 +174,14 @@ def power_iteration(
 ) -> PrincipalComponents:
     """The ``count`` largest kernel principal components from products with Π alone, one after the other.
 
-    v ← Πv, made orthogonal to the components found (deflation), until ‖Πv − λv‖_{p^in} ≤ tolerance·λ (paper §6.3).
-    Every few steps Π is diagonalized on the span of v and those found: else an error of relative size tolerance in f⁽¹⁾
-    would keep the residual of f⁽²⁾ above tolerance·λ_1. pi: (N, n_L) → (N, n_L), e.g. ``KernelOnData.pi``, or through a
-    Jacobian; shape: (N, n_L); limit: of these diagonalizations per component; stream: of the starts, by default a fixed
-    one; device: that of Π. Raises ValueError if Π turns out not symmetric, positive, finite, or of rank ≥ count,
-    RuntimeError past the limit.
+    v ← Πv, made orthogonal to the earlier components (deflation), until ‖Πv − λv‖_{p^in} ≤ tolerance·λ (paper §6.3).
+    Every few steps Π is diagonalized on the span of v and the earlier components. Without this, an error of relative
+    size tolerance in f⁽¹⁾ would keep the residual of f⁽²⁾ above tolerance·λ_1.
+
+    pi: (N, n_L) → (N, n_L), e.g. ``KernelOnData.pi``, or a product with a Jacobian; shape: (N, n_L); limit: the largest
+    number of diagonalizations for a component; stream: for random starts, by default a fixed one; device: where Π
+    computes. Raises ValueError if Π is not symmetric, positive, finite and of rank ≥ count, RuntimeError past the
+    limit.
     """
     n, size = shape[0], shape[0] * shape[1]
     if not (n >= 1 and 1 <= count <= size and limit >= 1):
@@ -215,7 +221,10 @@ def power_iteration(
 
 
 def checked_kernel(kernel: Tensor, n_outputs: int = 1) -> Tensor:
-    """K̃, (N n_L, N n_L), in float64 and exactly symmetric, or a ValueError: shape, N = 0, not finite, not symmetric."""
+    """K̃, (N n_L, N n_L), in float64 and exactly symmetric.
+
+    Raises ValueError for a matrix of another shape, with N = 0, not finite or not symmetric.
+    """
     shape = tuple(kernel.shape)
     if len(shape) != 2 or shape[0] != shape[1] or 0 in shape or n_outputs < 1 or shape[0] % n_outputs:
         raise ValueError(f"a kernel matrix is (N n_L, N n_L) with N ≥ 1 and n_L = {n_outputs}, not {shape}")
@@ -256,7 +265,7 @@ def _descending(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _signed(functions: Tensor) -> Tensor:
-    """Rows (m, N n_L) with signs fixed; to 1e-6, since on symmetric data the largest entries tie up to rounding."""
+    """Rows (m, N n_L) with signs fixed. Entries count as equal to 1e-6: on symmetric data they tie up to rounding."""
     sizes = functions.abs()
     first = (sizes >= (1 - 1e-6) * sizes.amax(dim=1, keepdim=True)).int().argmax(dim=1, keepdim=True)
     return functions * functions.gather(1, first).sign()

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from .gaussian import Directions, GaussianPairs, Moments
-from .nonlinearities import Nonlinearity, nonlinearity
+from .nonlinearities import nonlinearity
 from .shapes import require_count
+from .sigma import Nonlinearity
 
 Inputs = Tensor | np.ndarray
 Block = tuple[slice, slice]
-# A block of a kernel has so many bytes: on a CPU the arrays of one layer then stay in the cache of a core.
+# Bytes of a block of a kernel: on a CPU the arrays of one layer then stay in the cache of a core.
 _BYTES = 2**18
 _BYTES_GPU = 2**25
 
@@ -26,10 +27,10 @@ _BYTES_GPU = 2**25
 class Limit:
     """The limit kernels of every layer l = 1, …, L between N and N' inputs.
 
-    sigma[l − 1] = Σ⁽ˡ⁾, theta[l − 1] = Θ_∞⁽ˡ⁾, sigma_dot[l − 1] = Σ̇⁽ˡ⁾; so sigma[-1], theta[-1] are those of depth L.
+    sigma[l − 1] = Σ⁽ˡ⁾, theta[l − 1] = Θ_∞⁽ˡ⁾, sigma_dot[l − 1] = Σ̇⁽ˡ⁾; sigma[-1] and theta[-1] belong to depth L.
 
-    Paper, Proposition 1 and Theorem 1. Tensors of shape (L, N, N'). There is no Σ̇⁽¹⁾: sigma_dot[0] is 0,
-    as if Θ_∞⁽¹⁾ = Σ⁽¹⁾ were a step of the recursion too.
+    Paper, Proposition 1 and Theorem 1. Tensors of shape (L, N, N'). There is no Σ̇⁽¹⁾; sigma_dot[0] is 0, with which
+    Θ_∞⁽¹⁾ = Σ⁽¹⁾ fits the recursion.
     """
 
     sigma: Tensor
@@ -62,12 +63,12 @@ def limit(
     Σ⁽¹⁾ = xᵀx'/n_0 + β², Σ⁽ˡ⁺¹⁾ = E[σ(u)σ(v)] + β², Σ̇⁽ˡ⁺¹⁾ = E[σ̇(u)σ̇(v)] with (u, v) ∼ N(0, Σ⁽ˡ⁾);
     Θ_∞⁽¹⁾ = Σ⁽¹⁾, Θ_∞⁽ˡ⁺¹⁾ = Θ_∞⁽ˡ⁾ Σ̇⁽ˡ⁺¹⁾ + Σ⁽ˡ⁺¹⁾.
 
-    Paper, Proposition 1 and Theorem 1. x is (N, n_0), x2 is (N', n_0) and by default x; the kernels are then exactly
-    symmetric, and half of them is computed. On the device of x, `block` rows at a time, in float64 to about 1e-13, or
-    in float32 to about 1e-6 in half the time.
+    Paper, Proposition 1 and Theorem 1. x is (N, n_0), x2 is (N', n_0). Without x2 the kernels are those of x with
+    itself: they are exactly symmetric, and only half of them is computed. The computation runs on the device of x,
+    `block` rows at a time, in float64 to about 1e-13, or in float32 to about 1e-6 in half the time.
 
-    Raises ValueError if a shape, the depth (≥ 1), β (≥ 0), the block (≥ 1), the dtype or the name of σ is out of its
-    domain, or if an input is not finite.
+    Raises ValueError for wrong shapes, inputs that are not finite, depth < 1, β < 0, block < 1, another dtype or an
+    unknown name of σ; OverflowError if a kernel is not finite, as of deep networks with a quadratic σ.
     """
     recursion = _Recursion(x, x2, depth, nonlinearity, beta, block, dtype)
     kernels = Limit(*(recursion.empty(recursion.depth) for _ in range(3)))
@@ -91,7 +92,7 @@ def sigma_inf(
     beta: float,
     dtype: torch.dtype = torch.float64,
 ) -> Tensor:
-    """The output covariance Σ⁽ᴸ⁾, L = depth, of the infinitely wide network: `limit(...).sigma[-1]` in less memory.
+    """The output covariance Σ⁽ᴸ⁾, L = depth, of the infinitely wide network: as `limit(...).sigma[-1]`, in less memory.
 
     Paper, Proposition 1. Arguments and errors as in `limit`; (N, N').
     """
@@ -107,7 +108,7 @@ def theta_inf(
     beta: float,
     dtype: torch.dtype = torch.float64,
 ) -> Tensor:
-    """The limit Θ_∞⁽ᴸ⁾, L = depth, of the neural tangent kernel: `limit(...).theta[-1]` in less memory.
+    """The limit Θ_∞⁽ᴸ⁾, L = depth, of the neural tangent kernel: as `limit(...).theta[-1]`, in less memory.
 
     Paper, Theorem 1. Arguments and errors as in `limit`; (N, N').
     """
@@ -164,7 +165,7 @@ class _Recursion:
         self.first, self.second = self.first.to(dtype), self.second.to(dtype)
 
     def _moments(self, variance: Tensor) -> list[Moments]:
-        """Those of the activations at layers l = 1, …, L − 1, each (N,): the diagonal recursion, in float64."""
+        """Moments of the activations of layers l = 1, …, L − 1, each (N,): the diagonal recursion, in float64."""
         moments: list[Moments] = []
         while len(moments) < self.depth - 1:
             moments.append(Moments.of(self.nonlinearity.root_mean_square(variance), self.beta))
@@ -175,7 +176,7 @@ class _Recursion:
         return torch.empty(*leading, *self.shape, dtype=self.dtype, device=self.device)
 
     def blocks(self) -> Iterator[Block]:
-        """Rows, and the columns to compute there: of a symmetric kernel those from the diagonal on."""
+        """Rows, and the columns to compute there; for a symmetric kernel, the columns from the diagonal on."""
         n_rows, n_columns = self.shape
         elements = (_BYTES if self.device.type == "cpu" else _BYTES_GPU) // self.dtype.itemsize
         start = 0
@@ -186,19 +187,19 @@ class _Recursion:
             start = stop
 
     def run(self, compute: Callable[[Block], None]) -> None:
-        """Computes every block, on a CPU as many at once as torch has threads."""
+        """Compute every block; on a CPU, as many at once as torch has threads."""
         blocks = list(self.blocks())
         threads = torch.get_num_threads() if self.device.type == "cpu" else 1
         if threads == 1 or len(blocks) == 1:
             for block in blocks:
                 compute(block)
             return
-        # Threads that share each small operation would wait for one another dozens of times a block.
+        # Threads that shared each small operation would wait for one another dozens of times in a block.
         try:
             with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
                 list(pool.map(compute, blocks))
         finally:
-            torch.set_num_threads(threads)  # what the workers set holds for threads yet to come
+            torch.set_num_threads(threads)  # the workers' setting would apply to later threads
 
     def layers(self, block: Block) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """(Σ⁽ˡ⁾, Σ̇⁽ˡ⁾, Θ_∞⁽ˡ⁾) on a block, for l = 1, …, L."""
@@ -213,7 +214,12 @@ class _Recursion:
             yield pairs.k12, slope, theta
 
     def store(self, kernel: Tensor, block: Block, values: Tensor) -> None:
-        """Writes a block of a kernel, and of a symmetric one its mirror image."""
+        """Write a block of a kernel, and its mirror image if the kernel is symmetric."""
+        if not bool(torch.isfinite(values).all()):
+            name = self.nonlinearity.name
+            raise OverflowError(
+                f"the limit kernel of depth {self.depth} leaves {self.dtype}: σ = {name}, β = {self.beta:g}"
+            )
         rows, columns = block
         kernel[rows, columns] = values
         if self.symmetric:

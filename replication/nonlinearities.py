@@ -1,13 +1,13 @@
 """Nonlinearities σ, their derivatives σ̇, and the Gaussian expectations E[σ(u)σ(v)] and E[σ̇(u)σ̇(v)].
 
-Closed forms where they exist, quadrature otherwise (`replication.quadrature`). All sums are arranged so that the terms
-that cancel are small: expectations are accurate to about 1e-14 at every correlation from −1 to 1.
+Expectations have closed forms where these exist, and are computed by quadrature otherwise (`replication.quadrature`).
+All sums are arranged so that only small terms cancel: the closed forms are accurate to about 1e-14 at every correlation
+from −1 to 1.
 """
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,57 +16,7 @@ from torch import Tensor
 
 from .gaussian import GaussianPairs, Moments
 from .quadrature import gaussian_expectations, second_moment
-
-
-class Nonlinearity(ABC):
-    """An elementwise nonlinearity σ with the two Gaussian expectations that fix the infinite-width limit.
-
-    σ(x), σ̇(x), E[σ(u)σ(v)], E[σ̇(u)σ̇(v)] for centred Gaussian pairs (u, v).
-
-    Paper §2 (σ) and Proposition 1, Theorem 1 (the expectations). σ and σ̇ act on tensors of any shape, floating dtype
-    and device; expectations are in the dtype of the pairs.
-    """
-
-    name: str
-
-    @abstractmethod
-    def __call__(self, x: Tensor) -> Tensor:
-        """σ(x), elementwise."""
-
-    @abstractmethod
-    def derivative(self, x: Tensor) -> Tensor:
-        """σ̇(x), elementwise, in the dtype of x."""
-
-    def compact_derivative(self, x: Tensor) -> Tensor:
-        """σ̇(x) to be kept: as booleans where it is 0 or 1, else as ``derivative``."""
-        return self.derivative(x)
-
-    @abstractmethod
-    def expectations(self, pairs: GaussianPairs) -> tuple[Tensor, Tensor]:
-        """E[σ(u)σ(v)] and E[σ̇(u)σ̇(v)].
-
-        Proposition 1 and Theorem 1. Two tensors of the pairs' broadcast shape. In float64 the relative error is below
-        1e-13 for variances up to 1e3 (relative to √(E[σ(u)²]E[σ(v)²]) near a zero of the expectation); a σ of
-        `from_function` warns or raises ValueError where it cannot have that.
-        """
-
-    def propagate(self, pairs: GaussianPairs, a: Moments, b: Moments) -> tuple[GaussianPairs, Tensor]:
-        """The pairs of the next layer, and Σ̇, from those of this one.
-
-        Σ⁽ˡ⁺¹⁾ = E[σ(u)σ(v)] + β², Σ̇⁽ˡ⁺¹⁾ = E[σ̇(u)σ̇(v)].
-
-        Proposition 1, Theorem 1. a and b are the moments of σ(u) and σ(v) (`root_mean_square`), shaped as k11 and k22.
-        """
-        value, slope = self.expectations(pairs)
-        correlation = value / (a.a * b.a)
-        if not (bool(a.a.all()) and bool(b.a.all())):
-            correlation = torch.where((a.a == 0) | (b.a == 0), 1.0, correlation)
-        one_minus, one_plus = (1 - correlation).clamp_(min=0.0), (1 + correlation).clamp_(min=0.0)
-        return GaussianPairs.from_activations(value, a, b, one_minus, one_plus), slope
-
-    def root_mean_square(self, variance: Tensor) -> Tensor:
-        """√E[σ(u)²] for u ∼ N(0, variance), elementwise."""
-        return self.expectations(GaussianPairs.identical(variance))[0].sqrt()
+from .sigma import Nonlinearity as Nonlinearity
 
 
 @dataclass(frozen=True)
@@ -76,8 +26,8 @@ class PiecewiseLinear(Nonlinearity):
     With ψ = min(θ, π − θ), h(ψ) = sinψ − ψ cosψ: E[relu relu] = max(k12, 0)/2 + √(k11 k22) h(ψ)/2π,
     P(u > 0, v > 0) = (π − θ)/2π, and E[σσ] = s k12 + (1 − s)² E[relu relu], E[σ̇σ̇] = s + (1 − s)² P(u > 0, v > 0).
 
-    The arc-cosine kernels of Cho & Saul (2009), written so that nothing cancels. σ̇(0) = s, so where a variance
-    vanishes E[σ̇σ̇] takes that value of σ̇ for the Gaussian that is identically 0.
+    These are the arc-cosine kernels of Cho & Saul (2009), written so that nothing cancels. By convention σ̇(0) = s. A
+    Gaussian of variance 0 is identically 0, so that σ̇ of it is s.
     """
 
     name: str
@@ -109,8 +59,8 @@ class PiecewiseLinear(Nonlinearity):
     def propagate(self, pairs: GaussianPairs, a: Moments, b: Moments) -> tuple[GaussianPairs, Tensor]:
         """As `Nonlinearity.propagate`, with E[σσ] = ab c, c = (1 − g) cosθ + g (max(cosθ, 0) + h(ψ)/π).
 
-        g = (1 − s)²/(1 + s²) weighs |x| in σ: 0 for the identity, 1 for ReLU, 2 for |x|. h is good to ε·ψ here, which
-        fixes the next angle to ε.
+        g = (1 − s)²/(1 + s²) is the weight of |x| in σ: 0 for the identity, 1 for ReLU, 2 for |x|. h is accurate to ε·ψ
+        here, which gives the next angle to ε.
         """
         psi, h, cosine = pairs.acute_angle()
         g = (1 - self.negative_slope) ** 2 / (1 + self.negative_slope**2)
@@ -216,7 +166,7 @@ class Sin(Nonlinearity):
 
     def expectations(self, pairs: GaussianPairs) -> tuple[Tensor, Tensor]:
         k = pairs.k12.abs()
-        # The exponentials are joined before they are taken: k11 + k22 − 2|k12| ≥ 0, so nothing overflows.
+        # The exponents are added first: k11 + k22 − 2|k12| ≥ 0, so that nothing overflows.
         half = ((pairs.k11 - k) + (pairs.k22 - k)).mul_(-0.5).exp_().mul_(0.5)
         odd = torch.expm1(-2 * k)
         return (half * odd).mul_(-torch.sign(pairs.k12)), half.mul_(odd + 2)
@@ -224,7 +174,7 @@ class Sin(Nonlinearity):
 
 @dataclass(frozen=True)
 class Cos(Nonlinearity):
-    """The cosine, σ(x) = cos(x); its expectations are those of the sine exchanged."""
+    """The cosine, σ(x) = cos(x). Its two expectations are those of the sine, exchanged."""
 
     name: str = "cos"
 
@@ -257,7 +207,7 @@ class Quadratic(Nonlinearity):
 
 @dataclass(frozen=True)
 class Quadrature(Nonlinearity):
-    """σ given as a function, its expectations by quadrature: tanh, softplus, and what `from_function` makes."""
+    """A σ given as a function, with expectations by quadrature: tanh, softplus and the results of `from_function`."""
 
     name: str
     function: Callable[[Tensor], Tensor]
@@ -288,7 +238,7 @@ class Quadrature(Nonlinearity):
 
 
 def leaky_relu(negative_slope: float = 0.01) -> PiecewiseLinear:
-    """The leaky ReLU of any slope s on the negative half-line, σ(x) = max(x, 0) + s min(x, 0).
+    """The leaky ReLU with slope s on the negative half-line, σ(x) = max(x, 0) + s min(x, 0).
 
     Raises ValueError if the slope is not finite.
     """
@@ -303,15 +253,15 @@ def from_function(
     derivative: Callable[[Tensor], Tensor] | None = None,
     kinks: tuple[float, ...] = (),
 ) -> Quadrature:
-    """A nonlinearity from any elementwise function on tensors, its expectations by quadrature.
+    """A nonlinearity from any elementwise function on tensors; its expectations are computed by quadrature.
 
-    σ = function, σ̇ = derivative, by automatic differentiation when that is not given.
+    σ = function, σ̇ = derivative. Without a derivative, σ̇ is found by automatic differentiation.
 
-    `kinks` are the points where σ or σ̇ is not smooth, at which the quadrature is split. With kinks, nearly equal and
-    nearly opposite inputs cost about 10 ms a pair; so do many pairs where σ grows fast, like eˣ.
+    `kinks` are the points at which σ or σ̇ is not smooth; the quadrature is split there. With kinks, nearly equal and
+    nearly opposite inputs take about 10 ms a pair, and so do many pairs if σ grows fast, like eˣ.
 
-    Raises ValueError if a kink is not finite. Its expectations warn (RuntimeWarning) when they are not accurate, and
-    raise ValueError where E[σ(u)²] or E[σ̇(u)²] is not finite in float64: for eˣ from a variance of about 120.
+    Raises ValueError if a kink is not finite. The expectations warn (RuntimeWarning) if they are not accurate, and
+    raise ValueError if E[σ(u)²] or E[σ̇(u)²] is not finite in float64: for eˣ, from a variance of about 120.
     """
     points = tuple(sorted({float(kink) for kink in kinks}))
     if not all(math.isfinite(point) for point in points):
@@ -330,7 +280,7 @@ def nonlinearity(name: str) -> Nonlinearity:
 
 
 def _h(psi: Tensor) -> Tensor:
-    """sinψ − ψ cosψ for 0 ≤ ψ ≤ π/2, relatively accurate at 0: the Taylor series, whose terms hardly cancel there."""
+    """sinψ − ψ cosψ for 0 ≤ ψ ≤ π/2 by its Taylor series, whose terms hardly cancel: accurate relative to its size."""
     square = psi.square()
     series = torch.full_like(psi, _H_COEFFICIENTS[-1])
     for coefficient in _H_COEFFICIENTS[-2::-1]:

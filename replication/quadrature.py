@@ -1,4 +1,4 @@
-"""Gaussian expectations of any nonlinearity: Hermite series, and two-dimensional rules where those are too long."""
+"""Gaussian expectations of any nonlinearity: Hermite series, or two-dimensional rules if a series would be too long."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Function = Callable[[Tensor], Tensor]
 
 _ORDER = 1024  # longest Hermite series
 _CHUNK = 64  # orders added at a time
-_REACH = 13.0  # |z| at most: |h_k(z)| φ(z) < 1e-17 beyond, for every order k; more where σ grows fast
-_LONGEST = 38.0  # where the normal density underflows
-_NEGLIGIBLE = -75.0  # ln of f(√q z)² φ(z) over its maximum where the rule may end: |f h_k φ| is its root (Cramér)
+_REACH = 13.0  # largest |z|: beyond, |h_k(z)| φ(z) < 1e-17 for every order k; farther if σ grows fast
+_LONGEST = 38.0  # the normal density underflows here
+_NEGLIGIBLE = -75.0  # the rule may end at this ln of f(√q z)² φ(z) over its maximum: |f h_k φ| is its root (Cramér)
 _PANEL = 0.5  # longest panel: 20 Gauss points still resolve h_1024, of wavelength 2π/32
-_HALVINGS = 12  # of the panels towards 0 and the kinks
+_HALVINGS = 12  # how often the panels are halved towards 0 and the kinks
 _WORK = 2**16  # elements of a work array of the two-dimensional rule, per panel
 _SETTLED = 5e-14  # relative change from one level to the next
-_REACH_2D = 9.0  # the same two in two dimensions, where f enters squared
+_REACH_2D = 9.0  # reach and negligible logarithm in two dimensions, where f enters squared
 _NEGLIGIBLE_2D = -35.0
 _LEVELS = (129, 181, 257, 363, 513, 725)  # nodes a panel in the two-dimensional rule
 _TOLERANCE = 2e-14
@@ -41,15 +41,15 @@ def second_moment(function: Function, kinks: tuple[float, ...], variance: Tensor
 def gaussian_expectations(
     function: Function, derivative: Function, kinks: tuple[float, ...], pairs: GaussianPairs
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """E[σ(u)σ(v)], E[σ̇(u)σ̇(v)] and 1 ∓ corr(σ(u), σ(v)) (uncentred) for any σ and σ̇ that are smooth but at the kinks.
+    """E[σ(u)σ(v)], E[σ̇(u)σ̇(v)] and 1 ∓ corr(σ(u), σ(v)) (uncentred), for σ and σ̇ that are smooth except at the kinks.
 
     E[σ(u)σ(v)] = Σ_k a_k(k11) a_k(k22) cosᵏθ, a_k(q) = E[σ(√q z) h_k(z)], h_k normalized Hermite (Mehler);
     1 ∓ corr = E[(σ(u)/a ∓ σ(v)/b)²]/2, a² = E[σ(u)²], b² = E[σ(v)²].
 
-    Proposition 1 and Theorem 1. As many terms as matter to rounding; pairs for which 1024 do not (kinks or large
-    variances, and |cosθ| near 1), or whose terms cancel because σ grows fast, are integrated one by one, in two
-    dimensions. Warns (RuntimeWarning) when the quadrature has not converged, most often because σ has a kink that was
-    not named. Raises ValueError where E[σ(u)²] or E[σ̇(u)²] is not finite.
+    Proposition 1 and Theorem 1. The series has as many terms as rounding can see. For some pairs 1024 terms are not
+    enough (kinks or large variances, with |cosθ| near 1), or the terms cancel because σ grows fast; these pairs are
+    integrated one by one, in two dimensions. Warns (RuntimeWarning) if the quadrature has not converged, most often
+    because σ has a kink that was not named. Raises ValueError if E[σ(u)²] or E[σ̇(u)²] is not finite.
     """
     cosine = pairs.correlation.clamp_(-1.0, 1.0)
     shape = cosine.shape
@@ -92,7 +92,7 @@ def _series(a1: Tensor, a2: Tensor, order: int, x: Tensor) -> Tensor:
 def _coefficients(
     f: Function, kinks: tuple[float, ...], variance: Tensor, reach: float
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """a_k(q), the tails Σ_{j>k} a_j(q)² and, if f grows fast, the rounding of a_k(q): each (order, *variance.shape)."""
+    """a_k(q), the tails Σ_{j>k} a_j(q)² and, if f grows fast, the rounding of a_k(q): (order, *variance.shape) each."""
     q = variance.reshape(-1)
     z, weight = _nodes(kinks, q, reach)
     values = f(q.sqrt().unsqueeze(1) * z)
@@ -115,7 +115,7 @@ def _coefficients(
         last = chunks[-1].square().sum(0)
         rest = (rest - last).clamp_(min=0.0)
         if bool((last <= 1e-17 * total).all()):
-            rest = torch.minimum(rest, last)  # total minus the sum of squares is by now rounding only
+            rest = torch.minimum(rest, last)  # total minus the sum of squares is only rounding now
             break
     a = torch.cat(chunks)
     tail = rest + (a.square().flip(0).cumsum(0).flip(0) - a.square())
@@ -124,7 +124,7 @@ def _coefficients(
 
 
 def _reach(f: Function, kinks: tuple[float, ...], variances: list[Tensor]) -> float:
-    """How far in z the rule goes at these variances; warns if that is not far enough, or if another rule disagrees."""
+    """The largest |z| of the rule at these variances. Warns if it is not large enough, or if another rule disagrees."""
     reach, missing = _scan(f, variances, _NEGLIGIBLE, _REACH)
     q = torch.cat([variance.reshape(-1) for variance in variances])
     positive = q[q > 0]
@@ -143,10 +143,11 @@ def _reach(f: Function, kinks: tuple[float, ...], variances: list[Tensor]) -> fl
 
 
 def _scan(f: Function, variances: list[Tensor], negligible: float, shortest: float) -> tuple[float, float]:
-    """The |z| beyond which f(√q z)² φ(z) has fallen to e^negligible of its maximum, at least ``shortest``.
+    """Where the rule may end, and what it misses.
 
-    And the part of f's root mean square, roughly, that is missed where that lies beyond ``_LONGEST``. Raises ValueError
-    where the maximum itself does, or where f overflows before.
+    The first number is the |z| beyond which f(√q z)² φ(z) is below e^negligible of its maximum, at least ``shortest``.
+    The second is roughly the part of f's root mean square beyond ``_LONGEST``; it is 0 if the rule ends before. Raises
+    ValueError if the maximum itself lies beyond, or if f overflows before.
     """
     q = torch.cat([variance.reshape(-1) for variance in variances])
     q = q[q > 0].unsqueeze(1)
@@ -179,7 +180,7 @@ def _require_finite(moment: Tensor, variance: Tensor) -> None:
 def _nodes(
     kinks: tuple[float, ...], variance: Tensor, reach: float, panel: float = _PANEL, halvings: int = _HALVINGS
 ) -> tuple[Tensor, Tensor]:
-    """Nodes z and weights (with the normal density) for functions of √q z, panels graded towards 0 and the kinks."""
+    """Nodes z and weights (with the normal density) for functions of √q z, denser towards 0 and the kinks."""
     centres = torch.tensor(sorted({0.0, *kinks}), dtype=torch.float64).to(variance.device)
     if kinks in ((), (0.0,)):
         breaks = centres.unsqueeze(0)
@@ -194,7 +195,7 @@ def _nodes(
 
 
 def _graded_rule(panel: float, halvings: int, reach: float) -> tuple[np.ndarray, np.ndarray]:
-    """Composite Gauss rule on [0, 1], panels halving towards both ends."""
+    """Composite Gauss rule on [0, 1]; the panels are halved towards both ends."""
     half = 0.5 * 2.0 ** -np.arange(halvings)
     edges = np.concatenate([[0.0], half[::-1], 1 - half[1:], [1.0]])
     fine = [np.linspace(a, b, 1 + math.ceil((b - a) * 2 * reach / panel)) for a, b in pairwise(edges)]
@@ -212,7 +213,7 @@ def _pairwise(
     roots: Tensor,
     reach: float,
 ) -> Tensor:
-    """What `gaussian_expectations` returns, (4, P), by two-dimensional rules of increasing order for each pair.
+    """The four numbers of `gaussian_expectations`, (4, P), by two-dimensional rules of increasing order for each pair.
 
     covariance holds k11, cosθ, k22, sin²θ and roots √E[σ(u)²], √E[σ(v)²], √E[σ̇(u)²], √E[σ̇(v)²].
     """
@@ -238,8 +239,8 @@ def _pairwise(
 
 def _report(defect: float) -> None:
     warnings.warn(
-        f"a Gaussian expectation is known to {defect:.0e} only: the nonlinearity or its derivative has a kink "
-        "that kinks does not name, varies too fast, or grows too fast",
+        f"a Gaussian expectation is known to {defect:.0e} only: the nonlinearity or its derivative varies too fast, "
+        "grows too fast, or has a kink that is not listed in kinks",
         RuntimeWarning,
         stacklevel=6,
     )
@@ -254,9 +255,9 @@ def _two_dimensional(
     reach: float,
     n: int,
 ) -> Tensor:
-    """One rule with n × n nodes a cell: u = √k11 z, v = √k22 (cosθ z + sinθ w), split at the kinks of both.
+    """One rule with n × n nodes in each cell: u = √k11 z, v = √k22 (cosθ z + sinθ w), split at the kinks of both.
 
-    The four expectations, and E|σ(u)σ(v)|, E|σ̇(u)σ̇(v)|.
+    Returns the four expectations, E|σ(u)σ(v)| and E|σ̇(u)σ̇(v)|.
     """
     k11, cosine, k22, sin2 = covariance
     centres = torch.tensor(sorted({0.0, *kinks}), dtype=torch.float64).to(k11.device)
@@ -285,12 +286,12 @@ def _two_dimensional(
 
 
 def _panels(breaks: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """Nodes, and weights with the normal density, doubly exponentially dense at every break (Takahasi & Mori)."""
+    """Nodes and weights (with the normal density), doubly exponentially dense at every break (Takahasi & Mori)."""
     t = torch.linspace(-3.2, 3.2, n, dtype=torch.float64, device=breaks.device)
     x, rest = torch.sigmoid(math.pi * torch.sinh(t)), torch.sigmoid(-math.pi * torch.sinh(t))
     left, right = breaks[:, :-1, None], breaks[:, 1:, None]
     length = right - left
-    # From the nearer end, so that the nodes next to a break are where they should be.
+    # Measured from the nearer end, so that nodes next to a break are exact.
     z = torch.where(t < 0, left + length * x, right - length * rest).flatten(1)
     step = (6.4 / (n - 1)) * math.pi * torch.cosh(t) * x * rest
     return z, (length * step).flatten(1) * (z.square() * -0.5).exp_().mul_(1 / math.sqrt(2 * math.pi))

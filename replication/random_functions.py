@@ -1,8 +1,8 @@
 """The linear model of random functions (paper §3.1): gradient descent on θ is kernel gradient descent.
 
-f_θ^lin = (1/√P) Σ_p θ_p f⁽ᵖ⁾ with f⁽ᵖ⁾ i.i.d. and E[f_k⁽ᵖ⁾(x) f_k'⁽ᵖ⁾(x')] = K_kk'(x, x'). A ``Sampler`` draws any
-number of functions f⁽ᵖ⁾: any kernel that has one can be approximated in this way. They are drawn on the CPU, the same
-for every device, and evaluated on the device of the points.
+f_θ^lin = (1/√P) Σ_p θ_p f⁽ᵖ⁾ with f⁽ᵖ⁾ i.i.d. and E[f_k⁽ᵖ⁾(x) f_k'⁽ᵖ⁾(x')] = K_kk'(x, x'). A ``Sampler`` draws
+functions f⁽ᵖ⁾; any kernel that has a sampler can be approximated in this way. Functions are drawn on the CPU, so that
+they are the same for every device, and evaluated on the device of the points.
 """
 
 import math
@@ -18,20 +18,20 @@ from .randomness import generator
 from .shapes import require_count, require_shape
 from .training import DivergenceError
 
-_KEPT = 2**26  # numbers f_k⁽ᵖ⁾(x_i) kept during a descent, 0.5 GB; above, they are drawn again at every step
+_KEPT = 2**26  # numbers f_k⁽ᵖ⁾(x_i) kept during a descent, 0.5 GB; if there are more, each step draws them again
 
 
 class Sampler(Protocol):
-    """Draws functions f⁽ᵖ⁾: their number and a generator → the map x (M, n_0) ↦ f⁽ᵖ⁾(x), (number, M, n_L), float64."""
+    """Draws functions f⁽ᵖ⁾: (number, generator) → the map x (M, n_0) ↦ f⁽ᵖ⁾(x), (number, M, n_L), float64."""
 
     def __call__(self, number: int, generator: torch.Generator, /) -> Callable[[Tensor], Tensor]: ...
 
 
 def tabulated(kernel: Tensor, n_outputs: int = 1) -> Kernel:
-    """The kernel with a given matrix on M points, its inputs being their numbers.
+    """The kernel with a given matrix on M points. Its inputs are the indices of the points.
 
     K(i, j) = the block (i, j) of the matrix, (M n_L, M n_L) (paper §3). x: integers 0 … M − 1, (N,). Raises ValueError
-    for a matrix that is not a kernel's, or an x of another shape.
+    for a matrix that is not square, finite and symmetric, or an x of another shape.
     """
     kernel = checked_kernel(kernel, n_outputs)
     table = kernel.reshape(-1, n_outputs, len(kernel) // n_outputs, n_outputs)
@@ -47,11 +47,11 @@ def tabulated(kernel: Tensor, n_outputs: int = 1) -> Kernel:
 
 
 def gaussian_functions(kernel: Tensor, n_outputs: int = 1, tolerance: float | None = None) -> Sampler:
-    """Gaussian processes of a given covariance, on a finite set of M points: the data and further points together.
+    """Gaussian processes of a given covariance on a finite set of M points: the data and any further points.
 
-    (f_k⁽ᵖ⁾(x_i))_ik ∼ N(0, K) (paper §3.1). kernel: (M n_L, M n_L), of any kernel, e.g. ``theta_inf``; the functions
-    take the numbers 0 … M − 1 of the points, (N,) integers, like ``tabulated``. Raises ValueError for a matrix that is
-    not a kernel's, or with an eigenvalue below −tolerance·λ_max (by default M n_L·2.2e-16).
+    (f_k⁽ᵖ⁾(x_i))_ik ∼ N(0, K) (paper §3.1). kernel: the matrix (M n_L, M n_L) of any kernel, e.g. ``theta_inf``; inputs
+    of the functions are indices 0 … M − 1 of the points, (N,), as for ``tabulated``. Raises ValueError for a matrix
+    that is not square, finite and symmetric, or has an eigenvalue below −tolerance·λ_max (by default M n_L·2.2e-16).
     """
     components = principal_components(kernel.cpu(), n_outputs, tolerance=tolerance)
     functions = components.functions[components.eigenvalues > 0].flatten(1)
@@ -109,10 +109,10 @@ def fourier_functions(n_0: int, length: float, n_outputs: int = 1) -> Sampler:
 class LinearModel:
     """f_θ^lin = (1/√P) Σ_p θ_p f⁽ᵖ⁾, with P random functions (paper §3.1).
 
-    number: P; key: names the random stream, as in ``generator``: the same key draws the same functions; stream: makes
-    a generator of a key, for an experiment the ``stream`` of its cell. The functions are drawn ``block`` at a time,
-    again at each use, so that P is not bounded by memory. Raises ValueError for P < 1 or block < 1, and for functions
-    whose values are not finite or not (…, M, n_L).
+    number: P; key: the name of the random stream, as in ``generator``: the same key draws the same functions; stream:
+    makes a generator from a key; an experiment passes the ``stream`` of its cell. The functions are drawn ``block`` at
+    a time, and again at each use, so that memory does not limit P. Raises ValueError for P < 1 or block < 1, and for
+    functions whose values are not finite or not (…, M, n_L).
     """
 
     def __init__(
@@ -128,11 +128,11 @@ class LinearModel:
         self.sampler, self.number, self.key, self.stream, self.block = sampler, number, key, stream, block
 
     def initial(self) -> Tensor:
-        """θ ∼ N(0, Id), (P,), float64: f_θ^lin has then the covariance K̃ given the functions."""
+        """θ ∼ N(0, Id), (P,), float64. Given the functions, f_θ^lin then has the covariance K̃."""
         return torch.randn(self.number, generator=self.stream(*self.key, "theta"), dtype=torch.float64)
 
     def output(self, theta: Tensor, x: Tensor) -> Tensor:
-        """f_θ^lin(x): θ (P,), moved to the device of x, x (M, n_0) → (M, n_L).
+        """f_θ^lin(x): θ (P,), x (M, n_0) → (M, n_L). θ is moved to the device of x.
 
         Raises ValueError for θ of a wrong shape or not finite.
         """
@@ -155,12 +155,12 @@ class LinearModel:
     def gradient_descent(
         self, theta_0: Tensor, x: Tensor, cost: Cost, learning_rate: float, steps: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """θ ← θ − η ∂_θC(f_θ^lin), yielding (θ, f_θ^lin on the data) at the steps 0, 1, …, ``steps``.
+        """θ ← θ − η ∂_θC(f_θ^lin): yields (θ, f_θ^lin on the data) at the steps 0, 1, …, ``steps``.
 
         ∂_{θ_p} C = (1/√P) ⟨d|_f, f⁽ᵖ⁾⟩_{p^in} (paper §3.1), so that f moves by −η ∇_K̃ C|_f, on and off the data.
-        theta_0: (P,); x: the data, (N, n_0); time is t = η·step. The θ yielded is updated in place by the next step.
-        Raises ValueError for θ or a d|_f of a wrong shape or not finite, η ≤ 0 or steps < 1, DivergenceError if f
-        leaves the finite numbers.
+        theta_0: (P,); x: the data, (N, n_0); time is t = η·step. The next step updates the yielded θ in place.
+        Raises ValueError for θ or d|_f of a wrong shape or not finite, η ≤ 0 or steps < 1; DivergenceError if f is no
+        longer finite.
         """
         _positive("the learning rate", learning_rate)
         require_count("steps", steps)
@@ -173,7 +173,7 @@ class LinearModel:
             d = cost.direction(f) / len(x)
             require_shape("d|_f of the cost", d.shape, "f on the data", f.shape)
             f = torch.zeros_like(f)
-            # One pass over the functions moves θ and evaluates the moved f.
+            # One pass over the functions updates θ and evaluates f at the new θ.
             parts = torch.split(theta, self.block)
             for part, values in zip(parts, kept or self.blocks(x), strict=True):
                 part -= learning_rate / math.sqrt(self.number) * (values.flatten(1) @ d.flatten())

@@ -1,4 +1,4 @@
-"""Named random streams: every draw of the project comes from a generator derived from a key."""
+"""Named random streams: all random numbers of the project come from generators that are derived from keys."""
 
 import hashlib
 from typing import Any
@@ -11,12 +11,14 @@ _SEPARATOR = "\x1f"
 def generator(*key: str | int, draw: int = 0) -> torch.Generator:
     """CPU random generator of the stream named by ``key``, e.g. ``generator("fig1", "network", width, seed)``.
 
-    draw: another draw has other streams of the same names, for an independent replication. The 64-bit seed is the head
-    of SHA-256 of the key, so that neighbouring keys give unrelated streams and a network draws the same numbers alone,
-    in a sweep or after a resume. Drawing on the CPU keeps a network the same whatever device it then lives on.
+    draw: each draw has streams of its own under the same names, for an independent replication.
 
-    A string or an integer of NumPy, PyTorch or xarray, as read back from a file, is the key that it was. Raises
-    TypeError for anything else, which only looks like a key: 3.0, True, None, b"fig1".
+    The 64-bit seed is the head of SHA-256 of the key. So neighbouring keys give unrelated streams, and a network gets
+    the same numbers alone, in a sweep or after a resume. They are drawn on the CPU: a network is the same on any
+    device.
+
+    A string or an integer of NumPy, PyTorch or xarray, as read back from a file, counts as the Python one. Raises
+    TypeError for anything else, such as 3.0, True, None or b"fig1".
     """
     parts = [_part(part) for part in key]
     if number := _integer("draw", draw):
@@ -29,7 +31,7 @@ def _part(part: object) -> str:
     plain = _plain(part)
     if not isinstance(plain, str):
         return f"int:{_integer('a part of a key', part)}"
-    text = str.__str__(plain)  # of an enumeration's member that is a string, its value
+    text = str.__str__(plain)  # the value, if it is a member of a string enumeration
     if _SEPARATOR in text:
         raise ValueError(f"the key {text!r} contains the separator of keys")
     return f"str:{text}"

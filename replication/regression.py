@@ -1,8 +1,8 @@
-"""Least squares in the limit (paper §5): the kernel gradient flow of C = ½‖f − f*‖²_{p^in} at a fixed kernel, solved.
+"""Least squares in the limit (paper §5): the solution of kernel gradient flow of C = ½‖f − f*‖²_{p^in}, kernel fixed.
 
-Points are listed once, data first: f is (…, N + M, n_L), the N data followed by M ≥ 0 points off the data; row
-i n_L + k of a kernel matrix belongs to output k at point i. All is float64 and on the kernel's device; t runs from 0 to
-math.inf, both exact.
+Points are listed once, data first: f is (…, N + M, n_L), the N data followed by M ≥ 0 points off the data. Row i n_L +
+k of a kernel matrix belongs to output k at point i. All tensors are float64 and on the kernel's device. t runs from
+0 to math.inf, and both ends are exact.
 """
 
 import math
@@ -20,7 +20,7 @@ from .shapes import require_kernel
 class Law:
     """A Gaussian law of f on points: mean (N + M, n_L), covariance ((N + M) n_L, (N + M) n_L).
 
-    Raises ValueError where the two do not agree.
+    Raises ValueError if the two shapes do not agree.
     """
 
     mean: Tensor
@@ -52,9 +52,9 @@ class LeastSquaresFlow:
 
     kernel: K between all points and the data, ((N + M) n_L, N n_L), data first: the first N n_L columns of a square
     kernel matrix, or ``theta_inf(x, x_train, …)``; target: f* on the data, (N, n_L). Directions with λ_i ≤
-    tolerance·λ_max (by default N n_L·2.2e-16, what float64 resolves) count as λ_i = 0: the flow does not move f along
-    them, at t = ∞ either, where f keeps the component of f_0, not that of f*; nor does it move f off the data through
-    them, as κ_x has no such component for a positive kernel. Nothing is inverted.
+    tolerance·λ_max (by default N n_L·2.2e-16, the resolution of float64) count as λ_i = 0. The flow does not move f
+    along them, not even at t = ∞: f keeps the component of f_0. Nor do they move f off the data, because κ_x of a
+    positive kernel has no such component. No matrix is inverted.
 
     Raises ValueError for wrong shapes, N = 0, values that are not finite, a kernel that is not symmetric on the data,
     or one with an eigenvalue below −tolerance·λ_max.
@@ -82,7 +82,8 @@ class LeastSquaresFlow:
     def f(self, t: float, f_0: Tensor) -> Tensor:
         """f_t at all points (paper §5): f_0 (…, N + M, n_L) → (…, N + M, n_L). Exactly f_0 at t = 0.
 
-        At t = ∞ exactly f* on the data if every λ_i > 0, and f_∞(x) = κ_xᵀK̃⁻¹f* + (f_0(x) − κ_xᵀK̃⁻¹f_0) off them.
+        If every λ_i > 0, then at t = ∞ it is exactly f* on the data, and off them
+        f_∞(x) = κ_xᵀK̃⁻¹f* + (f_0(x) − κ_xᵀK̃⁻¹f_0).
         Raises ValueError for t < 0, and for f_0 of a wrong shape or not finite.
         """
         decay, gain = self._decay(t), self._gain(t)
@@ -98,7 +99,7 @@ class LeastSquaresFlow:
     def coefficients(self, t: float, f_0: Tensor) -> Tensor:
         """⟨f⁽ⁱ⁾, f_t − f*⟩_{p^in} = Δ_i e^{−tλ_i}, Δ_i = ⟨f⁽ⁱ⁾, f_0 − f*⟩_{p^in} (paper §5), λ descending.
 
-        f_0: (…, N + M, n_L) or on the data, (…, N, n_L) → (…, N n_L); f⁽ⁱ⁾, λ_i are ``components``. Errors as in ``f``.
+        f_0: (…, N + M, n_L), or (…, N, n_L) on the data → (…, N n_L); f⁽ⁱ⁾, λ_i are ``components``. Errors as in ``f``.
         """
         f_0 = self._values(f_0, on_data=True)
         return self.components.coefficients(f_0[..., : self.n, :] - self.target) * self._decay(t)
@@ -106,9 +107,9 @@ class LeastSquaresFlow:
     def law(self, t: float, sigma: Tensor) -> Law:
         """The Gaussian law of f_t for f_0 ∼ N(0, Σ): f_t is affine in f_0 (paper §5).
 
-        f_t = A f_0 + m with A = ``propagator(t)`` and m = f_t for f_0 = 0, so that E f_t = m, Cov f_t = A Σ Aᵀ. The
-        variance vanishes on the data at t = ∞ if every λ_i > 0. sigma: Σ at all points, ((N + M) n_L, (N + M) n_L),
-        for n_L independent outputs torch.kron(Σ, Id). With K = Σ the law at t = ∞ is the Bayesian posterior.
+        f_t = A f_0 + m with A = ``propagator(t)`` and m = f_t for f_0 = 0. So E f_t = m and Cov f_t = A Σ Aᵀ. If every
+        λ_i > 0, the variance on the data is 0 at t = ∞. With K = Σ the law at t = ∞ is the Bayesian posterior.
+        sigma: Σ at all points, ((N + M) n_L, (N + M) n_L); for n_L independent outputs pass torch.kron(Σ, Id).
         Raises ValueError for t < 0, and for a Σ of a wrong shape, not finite, not symmetric or not positive (to 1e-6).
         """
         size = self.n_points * self.n_outputs
@@ -121,12 +122,12 @@ class LeastSquaresFlow:
         propagator = self.propagator(t)
         covariance = propagator @ sigma @ propagator.mT
         covariance = (covariance + covariance.mT) / 2
-        # Where the variance vanishes, rounding may leave it below 0.
+        # A variance of 0 may come out below 0 by rounding.
         covariance.diagonal().clamp_(min=0)
         return Law(self.f(t, self.target.new_zeros(self.n_points, self.n_outputs)), covariance)
 
     def propagator(self, t: float) -> Tensor:
-        """The matrix A of f_t = A f_0 + B f*, where B is [[Id], [0]] less the first N n_L columns of A.
+        """The matrix A of f_t = A f_0 + B f*. B is [[Id], [0]] minus the first N n_L columns of A.
 
         A = [[e^{−tΠ}, 0], [−(1/N) κᵀ tφ₁(−tΠ), Id]] (paper §5), ((N + M) n_L, (N + M) n_L). Raises ValueError for
         t < 0.
@@ -141,8 +142,8 @@ class LeastSquaresFlow:
     def ridge(self, rho: float) -> Tensor:
         """Kernel ridge regression κ_xᵀ(K̃ + ρ Id)⁻¹ f*, which minimizes ‖f − f*‖²_{p^in} + (ρ/N)‖f‖²_H: (N + M, n_L).
 
-        It is the maximum a posteriori for f ∼ N(0, K) and labels with noise of variance ρ; ρ = 0 is its limit, the
-        κ_xᵀK̃⁻¹f* of paper §5, equal to f_∞ for f_0 = 0. Raises ValueError for ρ < 0 or not finite.
+        It is the maximum a posteriori for f ∼ N(0, K) and labels with noise of variance ρ. ρ = 0 gives its limit, the
+        κ_xᵀK̃⁻¹f* of paper §5, which is f_∞ for f_0 = 0. Raises ValueError for ρ < 0 or not finite.
         """
         if not (math.isfinite(rho) and rho >= 0):
             raise ValueError(f"the ridge ρ has to be finite and ≥ 0, not {rho}")
@@ -160,7 +161,7 @@ class LeastSquaresFlow:
         return torch.where(self.rates > 0, torch.exp(-t * self.rates), 1.0)
 
     def _gain(self, t: float) -> Tensor:
-        """tφ₁(−tλ_i) = (1 − e^{−tλ_i})/λ_i, 0 along the directions that do not move: (N n_L,)."""
+        """tφ₁(−tλ_i) = (1 − e^{−tλ_i})/λ_i, or 0 where λ_i counts as 0: (N n_L,)."""
         positive = self.rates > 0
         return torch.where(positive, -torch.expm1(-t * self.rates) / torch.where(positive, self.rates, 1.0), 0.0)
 

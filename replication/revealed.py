@@ -1,35 +1,35 @@
-"""A Gaussian weight matrix that is never formed: only the directions asked for are revealed.
+"""A Gaussian weight matrix that is never formed: only the directions that its products use are revealed.
 
-A network uses an n_out × n_in matrix W with i.i.d. N(0, 1) entries through products alone, and N products tell little
-about it: given W A = Y and Wᵀ D = Z for orthonormal columns A and D, the law of W is
+A network uses an n_out × n_in matrix W with i.i.d. N(0, 1) entries only through products, and N products determine
+little
+of it: given W A = Y and Wᵀ D = Z for orthonormal columns A and D, the law of W is
 
     W = D Zᵀ + Y Aᵀ − D (DᵀY) Aᵀ + (I − D Dᵀ) G (I − A Aᵀ),    G a fresh matrix of i.i.d. N(0, 1) entries.
 
-So a product can be answered, exactly in law, from what was answered before and n_out fresh numbers: a new vector
+So a product can be computed, exactly in law, from the earlier products and n_out fresh numbers. A new vector
 v = A a + ρ q, with q a unit vector orthogonal to A, has W v = Y a + ρ W q, and by the equation above
 
     W q = D (Zᵀ q) + (I − D Dᵀ) g,    g ~ N(0, I);
 
-q joins A, W q joins Y, and likewise for Wᵀ. Vectors may depend on all earlier answers, as those of a network do: each
-is fixed before its answer is drawn.
+q joins A, W q joins Y, and likewise for Wᵀ. The vectors of a network depend on earlier products. That is allowed: each
+vector is fixed before its product is drawn.
 
-The matrix is a function of its seed and of what it was asked, to rounding. The new directions Q of N vectors, whose new
-parts are the rows of R = U S Q, can be chosen in many ways: each may change its sign, and those of equal singular
-values may rotate. So no fresh numbers belong to a direction. They belong to the vectors: G has one row of n_out numbers
-for each, and the directions have the images UᵀG. Signs and rotations cancel in W Rᵀ = Gᵀ (R Rᵀ)^{1/2}, which depends
-continuously on R, and UᵀG has i.i.d. N(0, 1) entries, whatever U is. Each product has a random stream of its own, so
-that one product that reveals more changes no number of the others.
+The matrix is a function of its seed and of the sequence of products, to rounding. Let the rows of R = U S Q be the new
+parts of N vectors. Their directions Q are not unique: each may change its sign, and directions of equal singular values
+may rotate. So fresh numbers belong to the vectors, not to the directions: G has a row of n_out numbers for each vector,
+and the directions have the images UᵀG, whose entries are i.i.d. N(0, 1) whatever U is. Signs and rotations cancel in
+W Rᵀ = Gᵀ (R Rᵀ)^{1/2}, which depends continuously on R. Each product has a random stream of its own: if one product
+reveals more directions, the numbers of the others do not change.
 
-This is conditioning on linear observations, as Bolthausen ("An iterative
-construction of solutions of the TAP equations", 2014, arXiv 1201.2891) did for message passing, the argument behind
-Yang's Tensor Programs (arXiv 2009.10685); that it simulates dense random matrices exactly and without forming them is
-due to Lu ("Householder dice", arXiv 2101.07464).
+Conditioning on linear observations was used by Bolthausen for message passing ("An iterative construction of solutions
+of the TAP equations", 2014, arXiv 1201.2891), and is the argument behind Yang's Tensor Programs (arXiv 2009.10685). Lu
+showed that it simulates dense random matrices exactly without forming them ("Householder dice", arXiv 2101.07464).
 
-Training adds terms Σ_i δ(x_i) α(x_i)ᵀ with δ among the vectors that Wᵀ was asked for and α among those of W. The
-trained matrix is therefore W + D C Aᵀ, with a small matrix C: an update changes C. A product costs O(n r) instead of
-O(n²) for r directions revealed so far, which are at most (inputs evaluated) × (parameters evaluated at): N at
-initialization, N (1 + steps) plus the probes along a gradient flow, whatever the nonlinearity. The wider the network,
-the fewer steps a flow needs and the more nearly the directions of one step lie in the span of those before it.
+Training adds terms Σ_i δ(x_i) α(x_i)ᵀ, where δ was multiplied by Wᵀ and α by W. The trained matrix is therefore
+W + D C Aᵀ with a small matrix C, and an update changes C only. With r revealed directions a product costs O(n r)
+instead of O(n²). At most one direction is revealed for each input at each evaluation: N at initialization, and N (1 +
+steps) plus the probes along a gradient flow, whatever the nonlinearity. A wider network needs fewer steps, and the
+directions of a step lie more nearly in the span of the earlier ones.
 """
 
 import weakref
@@ -42,21 +42,21 @@ from .blocks import Rows, combined, inner, mixed, singular, subtract
 from .randomness import generator as stream
 from .weights import NOTHING_SAVED, DenseWeight, Weight, WeightDraw
 
-# Relative size up to which the new part of a vector may be rounding, in units of the dtype's ε.
+# The new part of a vector may be rounding if its relative size is at most this many ε of the dtype.
 _ROUNDING = 64.0
 SMALL = 16
-"""Matrices with so few rows or columns are held as tensors: there is no square to avoid."""
+"""A matrix with at most so many rows or columns is held as a tensor: it is small anyway."""
 
 
 class RevealedWeight:
-    """A matrix W (n_out, n_in), at first of i.i.d. N(0, 1) entries, known where it was asked for; not an ensemble.
+    """A matrix W (n_out, n_in), at first of i.i.d. N(0, 1) entries, known in the revealed directions. Not an ensemble.
 
-    The part of a vector, relative to its norm, that lies outside the directions revealed and is at most ``tolerance``
-    long is dropped instead of revealed: of its product the part that is known is kept, and what is left out is random,
-    of that relative size. With tolerance 0 only what may be rounding is dropped (64 ε of the dtype), and the weight is
-    exact in law. What is revealed is kept.
+    tolerance: if the part of a vector outside the revealed directions is at most this long, relative to the vector, it
+    is dropped instead of revealed. The known part of its product is kept; the rest, which is random and of that
+    relative size, is left out. With tolerance 0 only rounding is dropped (64 ε of the dtype), and the weight is exact
+    in law. Revealed directions stay.
 
-    truncation: the largest such part dropped so far. Raises ValueError for a tolerance outside [0, 1).
+    truncation: the largest relative part that was dropped so far. Raises ValueError for a tolerance outside [0, 1).
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class RevealedWeight:
             raise ValueError(f"the tolerance of a revealed weight is relative, in [0, 1), not {tolerance}")
         self.shape = (n_out, n_in)
         self.dtype = dtype
-        self.device = torch.empty(0, device=device).device  # with its number, as tensors have it
+        self.device = torch.empty(0, device=device).device  # with its index, like the device of a tensor
         self.tolerance = tolerance
         self.truncation = 0.0
         self._seed = int(torch.randint(2**63 - 1, (), generator=generator))
-        self._products = 0  # asked for so far: each one has a random stream of its own
+        self._products = 0  # computed so far: each one has a random stream of its own
         self._saved: Tensor | None = None  # C at ``begin``
         self._right = _Side(n_in, n_out, self)  # A and Y = W A, by rows
         self._left = _Side(n_out, n_in, self)  # D and Z = Wᵀ D, by rows
@@ -85,12 +85,12 @@ class RevealedWeight:
 
     @property
     def rank(self) -> int:
-        """How many directions are revealed, of the side where they are more."""
+        """The number of revealed directions, on the side that has more of them."""
         return max(self._right.rank, self._left.rank)
 
     @property
     def change_norm(self) -> float:
-        """‖W(t) − W(0)‖_F of what training added, D C Aᵀ: that of C."""
+        """‖W(t) − W(0)‖_F = ‖D C Aᵀ‖_F, which is ‖C‖_F."""
         return float(self._core.norm())
 
     @property
@@ -99,28 +99,28 @@ class RevealedWeight:
         return sum(block.nbytes for side in (self._right, self._left) for block in (*side.basis, *side.images))
 
     def apply(self, v: Tensor) -> Tensor:
-        """V Wᵀ: (N, n_in) → (N, n_out), row by row W v; NaN for a batch that is not finite, which reveals nothing."""
+        """V Wᵀ: (N, n_in) → (N, n_out), row by row W v. A batch that is not finite gives NaN and reveals nothing."""
         return self._product(self._right, self._left, v)
 
     def apply_transpose(self, v: Tensor) -> Tensor:
-        """V W: (N, n_out) → (N, n_in), row by row Wᵀ v; as ``apply``."""
+        """V W: (N, n_out) → (N, n_in), row by row Wᵀ v. Not finite: as in ``apply``."""
         return self._product(self._left, self._right, v)
 
     def update(self, left: Tensor, right: Tensor, scale: float) -> None:
-        """W ← W + scale · leftᵀ right; left (N, n_out), right (N, n_in) are revealed where they are not yet."""
+        """W ← W + scale · leftᵀ right for left (N, n_out), right (N, n_in). Directions not yet known are revealed."""
         d = self._coefficients(self._left, left)
         a = self._coefficients(self._right, right)
         self._core += scale * d.mT @ a
 
     def begin(self) -> None:
-        """Remember C: all that an update changes."""
+        """Remember C, the only thing that an update changes."""
         self._saved = self._core.clone()
 
     def commit(self) -> None:
         self._saved = None
 
     def rollback(self) -> None:
-        """C as it was; directions revealed since then stay, and are as if C had never acted on them."""
+        """Restore C. Directions revealed since ``begin`` stay, with entries 0 in C."""
         if self._saved is None:
             raise RuntimeError(NOTHING_SAVED)
         rows, columns = self._saved.shape
@@ -129,10 +129,10 @@ class RevealedWeight:
         self._saved = None
 
     def completed(self, generator: torch.Generator, *, trained: bool = True) -> Tensor:
-        """A dense matrix, (n_out, n_in), that agrees with all that is revealed, the rest drawn from the generator.
+        """A dense matrix, (n_out, n_in), that agrees with all revealed directions; the generator draws the rest.
 
-        D Zᵀ + Y Aᵀ − D (DᵀY) Aᵀ + (I − D Dᵀ) G (I − A Aᵀ) + D C Aᵀ, the last term, what training added, if asked for.
-        This weight does not change.
+        D Zᵀ + Y Aᵀ − D (DᵀY) Aᵀ + (I − D Dᵀ) G (I − A Aᵀ) + D C Aᵀ. Training added the last term; trained=False leaves
+        it out. This weight does not change.
         """
         a, y = self._right.matrices()
         d, z = self._left.matrices()
@@ -150,21 +150,21 @@ class RevealedWeight:
         product = combined(coefficients, side.images, other.size, self.dtype)
         known = coefficients @ (self._core if side is self._left else self._core.mT)  # what training added
         if self.tolerance > 0:
-            # Of W r, r what was dropped, D Zᵀ r is known. A vector moves in training along the very Z that Wᵀ answered
-            # with, so that this part can be √n times as large as the rest, (I − D Dᵀ) g ‖r‖, which is left out.
+            # Let r be the dropped part. D Zᵀ r of W r is known, and is kept: training moves a vector along the images
+            # Z, so that it can be √n times as large as the rest, (I − D Dᵀ) g ‖r‖, which is left out.
             known += inner(dropped, other.images)
         if known.any():
             subtract(product, -known, other.basis)
         return product
 
     def _coefficients(self, side: "_Side", v: Tensor) -> Tensor:
-        """The rows of v in the side's basis, (N, rank), float64, after revealing what is new; NaN if not finite."""
+        """Reveal what is new in the rows of v, and express them in the basis: (N, rank), float64; NaN if not finite."""
         if not _finite(v):
             return torch.full((len(v), side.rank), torch.nan, dtype=torch.float64, device=self.device)
         return self._express(side, v)[0]
 
     def _express(self, side: "_Side", v: Tensor) -> tuple[Tensor, Tensor]:
-        """``_Side.express``, and C grown to the new directions."""
+        """``_Side.express``; C grows with the basis."""
         expressed = side.express(v, self._left if side is self._right else self._right)
         grown = (self._left.rank - self._core.shape[0], self._right.rank - self._core.shape[1])
         self._core = torch.nn.functional.pad(self._core, (0, grown[1], 0, grown[0]))
@@ -172,10 +172,10 @@ class RevealedWeight:
 
 
 def revealing(tolerance: float = 0.0) -> WeightDraw:
-    """For ``Network.init(weight=…)``: a fresh ``RevealedWeight``, or a tensor where one side of W has ``SMALL`` units.
+    """For ``Network.init(weight=…)``: a ``RevealedWeight``, or a tensor if W has a side of at most ``SMALL`` units.
 
-    Each matrix is seeded by one draw from the generator. Raises ValueError for an ensemble: its networks would reveal
-    different directions.
+    One number from the generator is the seed of each matrix. Raises ValueError for an ensemble: its networks would
+    reveal different directions.
     """
 
     def draw(
@@ -195,22 +195,22 @@ def revealing(tolerance: float = 0.0) -> WeightDraw:
 
 
 def rank(weights: Sequence[Weight]) -> int:
-    """The largest number of directions that one of the matrices has revealed; 0 if all are dense."""
+    """The number of revealed directions of the matrix that has most of them; 0 if all are dense."""
     return max((weight.rank for weight in weights if isinstance(weight, RevealedWeight)), default=0)
 
 
 def truncation(weights: Sequence[Weight]) -> float:
-    """The largest part of a vector, relative to its norm, that one of the matrices has dropped; 0 if all are dense."""
+    """The largest relative part of a vector that one of the matrices has dropped; 0 if all are dense."""
     return max((weight.truncation for weight in weights if isinstance(weight, RevealedWeight)), default=0.0)
 
 
 def nbytes(weights: Sequence[DenseWeight | RevealedWeight]) -> int:
-    """Bytes that the matrices hold."""
+    """Bytes of memory that the matrices take."""
     return sum((weight.values if isinstance(weight, DenseWeight) else weight).nbytes for weight in weights)
 
 
 class _Side:
-    """An orthonormal basis of the vectors that one side was asked for, and its images under W_0 (or W_0ᵀ), as rows."""
+    """An orthonormal basis of all vectors multiplied by W (or Wᵀ), and its images under W_0 (or W_0ᵀ), as rows."""
 
     def __init__(self, size: int, image_size: int, weight: RevealedWeight):
         self.size = size
@@ -230,7 +230,7 @@ class _Side:
         return basis, torch.cat([empty.reshape(0, self.image_size), *self.images])
 
     def express(self, v: Tensor, other: "_Side") -> tuple[Tensor, Tensor]:
-        """Rows v in the basis, (N, rank), grown by the part that is new; and, if tolerance > 0, the rest, (N, size)."""
+        """Extend the basis to the rows v. Returns v in the basis, (N, rank), and what was dropped, (N, size)."""
         norms = torch.linalg.vector_norm(v, dim=1, keepdim=True, dtype=torch.float64)
         scale = 1 / torch.where(norms > 0, norms, 1.0).to(v.dtype)
         residual = v * scale
@@ -249,9 +249,9 @@ class _Side:
         return coefficients * norms, residual if exact else residual * norms.to(v.dtype)
 
     def _directions(self, residual: Tensor, in_place: bool) -> tuple[Tensor, Tensor]:
-        """Orthonormal rows Q, orthogonal to the basis, of which every row of R is made up to the tolerance; and Uᵀ.
+        """Orthonormal rows Q, orthogonal to the basis, that span the rows of R up to the tolerance; and Uᵀ.
 
-        R, the residual, is U S Q up to the tolerance; Uᵀ (count, N) has orthonormal rows. Q may take the place of R.
+        The residual R is U S Q up to the tolerance; Uᵀ (count, N) has orthonormal rows. Q may overwrite R.
         """
         tolerance = max(self.weight.tolerance, _ROUNDING * torch.finfo(residual.dtype).eps)
         largest = torch.linalg.vector_norm(residual, dim=1).max()
@@ -259,17 +259,17 @@ class _Side:
             self._truncated(largest)
             return residual[:0], residual[:0]
         s, vh = singular(residual)
-        # Singular directions are taken, the largest first, until each row is left with no more than the tolerance.
+        # Take singular directions, largest first, until no row has more left than the tolerance.
         shares = (s[:, None] * vh).square()
         left = torch.cat([shares.flip(0).cumsum(0).flip(0), torch.zeros_like(shares[:1])]).amax(dim=1).sqrt()
         count = min(int((left > tolerance).sum()), self.size - self.rank)
         self._truncated(left[count])
         new = mixed(vh[:count] / s[:count, None], residual, in_place)
-        # Where s is small, these are orthonormal, and orthogonal to the basis, only up to ε / s: once more. By Gram and
-        # Schmidt in the order of s (a Cholesky factor of a Gram matrix near Id), so that the first ones stay as exact.
+        # Directions of small s are orthonormal, and orthogonal to the basis, only up to ε / s: orthonormalize again, by
+        # Gram and Schmidt in the order of s (a Cholesky factor of a Gram matrix near Id): the first ones stay exact.
         subtract(new, inner(new, self.basis), self.basis)
         lower, info = torch.linalg.cholesky_ex(inner(new, [new]))
-        sound = lower.diagonal() > 0.5  # all, unless what seemed new was rounding
+        sound = lower.diagonal() > 0.5  # false for directions that were only rounding
         sound[int(info) - 1 if info else count :] = False
         count = int(sound.cumprod(0).sum())
         return mixed(torch.linalg.inv(lower[:count, :count]), new[:count], in_place=True), vh[:count]
@@ -278,7 +278,7 @@ class _Side:
         self.weight.truncation = max(self.weight.truncation, float(part))
 
     def _reveal(self, new: Tensor, shares_of_rows: Tensor, other: "_Side") -> None:
-        """W q = g + D (Zᵀq − Dᵀg) for the rows q of ``new``, where g = UᵀG for one row of fresh numbers G a vector."""
+        """W q = g + D (Zᵀq − Dᵀg) for the rows q of ``new``; g = UᵀG, with a row of fresh numbers G for each vector."""
         generator = stream("revealed", self.weight._seed, self.weight._products)
         fresh = torch.randn(shares_of_rows.shape[1], self.image_size, generator=generator, dtype=new.dtype).to(new)
         images = mixed(shares_of_rows, fresh, in_place=True)

@@ -1,8 +1,8 @@
-"""The neural tangent kernel Θ⁽ᴸ⁾(θ) of a finite network (paper §4), from activations and derivatives alone.
+"""The neural tangent kernel Θ⁽ᴸ⁾(θ) of a finite network (paper §4), from its activations and derivatives.
 
 Θ_kk'(x, x') = Σ_p ∂_{θ_p}f_k(x) ∂_{θ_p}f_k'(x') = Σ_l (δ_k⁽ˡ⁺¹⁾(x)·δ_k'⁽ˡ⁺¹⁾(x')) (α⁽ˡ⁾(x)·α⁽ˡ⁾(x')/n_l + β²), because
-the derivative of f_k(x) in W⁽ˡ⁾ is the outer product δ_k⁽ˡ⁺¹⁾(x) α⁽ˡ⁾(x)ᵀ/√n_l: the P-dimensional gradients are never
-formed, and a kernel on N inputs costs two passes and O(nN) memory.
+the derivative of f_k(x) in W⁽ˡ⁾ is the outer product δ_k⁽ˡ⁺¹⁾(x) α⁽ˡ⁾(x)ᵀ/√n_l. So the P-dimensional gradients are
+never formed, and a kernel on N inputs takes two passes and O(nN) memory.
 
 Kernel matrices are (N n_L, N' n_L) with row i n_L + k for output k at x_i, matching ``f.reshape(-1)`` of outputs
 (N, n_L); for n_L = 1 this is the plain N × N' matrix.
@@ -22,10 +22,10 @@ _CHUNK = 8192
 
 
 class Tangent:
-    """The linearization of a network at its present parameters, on N inputs: the output and the Jacobian J's factors.
+    """The linearization of a network at its present parameters, on N inputs: the output and the factors of J.
 
-    J is the (N n_L, P) matrix ∂f/∂θ on the inputs. The derivatives are computed when first needed; that raises
-    RuntimeError once the network has moved, because they would mix the activations of then with the weights of now.
+    J is the Jacobian ∂f/∂θ on the inputs, (N n_L, P). The derivatives are computed when they are first needed. This
+    raises RuntimeError if the network has changed in between: old activations and new weights do not fit together.
     """
 
     def __init__(self, network: Network, x: Tensor):
@@ -56,21 +56,21 @@ class Tangent:
     def kernel_with(self, other: "Tangent") -> Tensor:
         """Θ between these inputs (rows) and those of ``other`` (columns), (N n_L, N' n_L), float64.
 
-        Raises ValueError where ``other`` belongs to a network of other widths.
+        Raises ValueError if ``other`` belongs to a network of other widths.
         """
         return torch.stack(list(self.layers_with(other))).sum(dim=0)
 
     def average_with(self, other: "Tangent") -> Tensor:
         """The mean over outputs (1/n_L) Σ_k Θ_kk between these inputs and those of ``other``, (N, N'), float64.
 
-        No (N n_L, N' n_L) matrix is formed. In the limit all Θ_kk are Θ_∞, and this is an estimate of it.
+        No (N n_L, N' n_L) matrix is formed. In the limit every Θ_kk is Θ_∞, so that the mean estimates Θ_∞.
         """
         return torch.stack(list(self.layers_with(other, average=True))).sum(dim=0)
 
     def layers_with(self, other: "Tangent", *, average: bool = False) -> Iterator[Tensor]:
-        """What the parameters of each layer l = 0 … L − 1 contribute to ``kernel_with``, Σ_l of which is Θ.
+        """The contributions of the layers l = 0 … L − 1 to ``kernel_with``, whose sum is Θ.
 
-        average: to ``average_with`` instead.
+        average: the contributions to ``average_with`` instead.
         """
         require_shape("the widths of one network", self.network.widths, "those of the other", other.network.widths)
         if self.network.parametrization != other.network.parametrization:
@@ -83,12 +83,12 @@ class Tangent:
     def move(self, coefficients: Tensor) -> None:
         """θ ← θ + Jᵀc in place for c of shape (N, n_L): one low-rank update of each weight, no gradient buffer.
 
-        Raises ValueError for a c of another shape than f.
+        Raises ValueError if c does not have the shape of f.
         """
         self.network.update(self.forward, self.weighted(coefficients), 1.0)
 
     def weighted(self, coefficients: Tensor) -> list[Tensor]:
-        """Σ_k c_ik δ_k⁽ˡ⁾(x_i) for c of shape (N, n_L), each (N, n_l): with the activations, the factors of Jᵀc."""
+        """Σ_k c_ik δ_k⁽ˡ⁾(x_i) for c of shape (N, n_L), each (N, n_l): the factors of Jᵀc beside the activations."""
         require_shape("c", coefficients.shape, "f", self.forward.output.shape)
         rows = coefficients.to(self.forward.output.dtype)
         derivatives = []
@@ -117,7 +117,7 @@ def tangent_kernel(
     rows = torch.split(x, block, dim=-2)
     columns = rows if x2 is None else torch.split(x2, block, dim=-2)
     blocks: list[list[Tensor]] = [[] for _ in rows]
-    # A block of columns is worked out once per block of rows rather than kept: that is what bounds the memory.
+    # To bound the memory, blocks of columns are not kept: each is computed again for every block of rows.
     left = None
     for i, j in product(range(len(rows)), range(len(columns))):
         if j == 0:
@@ -132,7 +132,7 @@ def tangent_kernel(
 
 
 def _in_two_passes(network: Network, x: Tensor, average: bool) -> Tensor:
-    """The kernel on N inputs at once, keeping no layer's activations or derivatives longer than the next needs them."""
+    """The kernel on N inputs at once. Activations and derivatives of a layer are dropped as soon as possible."""
     activations, slopes, values = [], [], x
     for l, (values, slope) in enumerate(network.propagate(x, network.nonlinearity.compact_derivative)):
         if l < network.depth:
@@ -152,7 +152,7 @@ def _of_activations(network: Network, l: int, alpha: Tensor, other: Tensor) -> T
 
 def _layer(activations: Tensor, left: Tensor, right: Tensor, n_outputs: int, average: bool) -> Tensor:
     """A layer's part of the kernel, from ``_of_activations`` and the derivatives of both sides."""
-    if average:  # Σ_k δ_k(x)·δ_k(x') is a product of rows that hold all outputs
+    if average:  # Σ_k δ_k(x)·δ_k(x') is the product of two rows with all outputs side by side
         own = left.reshape(*left.shape[:-2], -1, n_outputs * left.shape[-1])
         other = own if right is left else right.reshape(*right.shape[:-2], -1, n_outputs * right.shape[-1])
         return activations * _gram(own, other) / n_outputs
@@ -162,7 +162,7 @@ def _layer(activations: Tensor, left: Tensor, right: Tensor, n_outputs: int, ave
 
 
 def _gram(a: Tensor, b: Tensor) -> Tensor:
-    """A Bᵀ in float64: the kernel's sums run over up to millions of terms, taken so many at a time as fit a cache."""
+    """A Bᵀ in float64. The sums have up to millions of terms; they are taken in pieces that fit into a cache."""
     total: Tensor | None = None
     for part, other in zip(torch.split(a, _CHUNK, dim=-1), torch.split(b, _CHUNK, dim=-1), strict=True):
         left = part.double()

@@ -1,4 +1,4 @@
-"""Networks from modules of PyTorch and back: the same function, the same parameters, hence the same tangent kernel.
+"""Networks from PyTorch modules, and back: the same function and the same parameters, hence the same tangent kernel.
 
 PyTorch's layers have the usual parametrization, α̃⁽ˡ⁺¹⁾ = Ŵ⁽ˡ⁾α⁽ˡ⁾ + b̂⁽ˡ⁾; ``NTKLinear`` has the paper's (Remark 1).
 """
@@ -11,14 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from .network import Network, Parametrization
-from .nonlinearities import Nonlinearity, PiecewiseLinear, Quadrature, from_function, leaky_relu, nonlinearity
+from .nonlinearities import PiecewiseLinear, Quadrature, from_function, leaky_relu, nonlinearity
+from .sigma import Nonlinearity
 from .weights import DeferredWeight, DenseWeight, Weight
 
 
 class NTKLinear(nn.Linear):
     """A layer in the paper's parametrization (§2): x ↦ s·(W x/√n_in + βb); parameters W (n_out, n_in) and b (n_out,).
 
-    beta: β; scale: s, the network's ``output_scale`` in its last layer, else 1. Parameters start i.i.d. N(0, 1).
+    beta: β; scale: s, which is the network's ``output_scale`` in the last layer and 1 elsewhere. Parameters start
+    i.i.d. N(0, 1).
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class NTKLinear(nn.Linear):
 
 
 class Elementwise(nn.Module):
-    """The module of a ``Nonlinearity`` that PyTorch has no module for."""
+    """A module for a ``Nonlinearity`` that PyTorch does not have."""
 
     def __init__(self, sigma: Nonlinearity):
         super().__init__()
@@ -63,7 +65,7 @@ class Elementwise(nn.Module):
         return self.sigma.name
 
 
-# Where σ or σ̇ of a module is not smooth: the limit's quadrature has to know.
+# The points at which σ or σ̇ of a module is not smooth, for the quadrature of the limit.
 _KINKS: dict[type[nn.Module], tuple[float, ...]] = {
     nn.CELU: (0.0,),
     nn.ELU: (0.0,),
@@ -86,10 +88,10 @@ _KINKS: dict[type[nn.Module], tuple[float, ...]] = {
 def network_of(
     module: nn.Module, parametrization: Parametrization | None = None, beta: float | None = None
 ) -> tuple[list[Weight], list[Tensor], Nonlinearity, float, float, Parametrization]:
-    """What ``Network`` takes, for `Network.from_torch`."""
+    """The arguments of ``Network``, for `Network.from_torch`."""
     layers, sigma = _layers(module)
     if len({(layer.weight.dtype, layer.weight.device) for layer in layers}) > 1:
-        raise ValueError("the layers have parameters of several dtypes or on several devices: one of each is wanted")
+        raise ValueError("the layers have parameters of several dtypes or on several devices; they need one of each")
     if not layers[0].weight.is_floating_point():
         raise ValueError(f"the parameters are {layers[0].weight.dtype}; they have to be real floating-point numbers")
     paper = isinstance(layers[0], NTKLinear)
@@ -119,7 +121,7 @@ def network_of(
         bias = weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias.detach().clone()
         if beta != own_beta:
             if beta == 0 and own_beta * bias.any():
-                raise ValueError("beta = 0 leaves no room for the biases of the module")
+                raise ValueError("beta = 0 is impossible: the module has biases")
             bias *= own_beta / beta if beta else 0.0
         weights.append(DenseWeight(weight))
         biases.append(bias.unsqueeze(0))
@@ -127,7 +129,7 @@ def network_of(
 
 
 def module_of(network: Network, parametrization: Parametrization | None = None) -> nn.Sequential:
-    """What `Network.to_torch` returns."""
+    """The module that `Network.to_torch` returns."""
     parametrization = parametrization or network.parametrization
     if parametrization not in ("ntk", "standard"):
         raise ValueError(f"the parametrization is {parametrization!r}; it has to be ntk or standard")
@@ -179,31 +181,31 @@ def _parts(module: nn.Module) -> Iterator[nn.Module]:
     if isinstance(module, nn.Linear) and isinstance(module.weight, nn.UninitializedParameter):
         raise ValueError(f"{type(module).__name__} has no parameters yet: call the module once")
     if module._forward_hooks or module._forward_pre_hooks or nn.utils.parametrize.is_parametrized(module):
-        raise ValueError(f"{type(module).__name__} has hooks or parametrized weights: what it computes is not its own")
+        raise ValueError(f"{type(module).__name__} has hooks or parametrized weights, which may change its function")
     if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
-        for part in module:  # not its children(), which lists a module that occurs twice once
+        for part in module:  # children() would list a module once even if it occurs twice
             yield from _parts(part)
     elif module._modules:
-        raise ValueError(f"{type(module).__name__} holds modules and is no Sequential: what it computes is not known")
+        raise ValueError(f"{type(module).__name__} holds modules but is no Sequential: its function is not known")
     elif isinstance(module, nn.Dropout):
         if module.training and module.p > 0:
             raise ValueError("Dropout is active: call eval() on the module first")
     elif isinstance(module, nn.Linear):
         if type(module).forward not in (nn.Linear.forward, NTKLinear.forward):
-            raise ValueError(f"{type(module).__name__} computes something else than a Linear layer")
+            raise ValueError(f"{type(module).__name__} does not compute what a Linear layer computes")
         yield module
     else:
         yield module
 
 
 def _nonlinearity(modules: Sequence[nn.Module]) -> tuple[str, Nonlinearity]:
-    """The nonlinearity of what stands between two layers, and its description."""
+    """The nonlinearity of the modules between two layers, and its description."""
     modules = [deepcopy(module) for module in modules if not isinstance(module, nn.Identity)]
     for module in modules:
         if hasattr(module, "inplace"):
             module.inplace = False  # type: ignore[assignment]
     if len(modules) > 1:
-        raise ValueError(f"{' and '.join(map(str, modules))} follow one another; one nonlinearity is wanted")
+        raise ValueError(f"{' and '.join(map(str, modules))} follow one another; a network needs one nonlinearity")
     return (str(modules[0]), _sigma(modules[0])) if modules else ("Identity()", nonlinearity("identity"))
 
 
@@ -241,7 +243,7 @@ def _matrix(weight: Weight) -> Tensor:
             matrix += left.mT @ right
         return matrix
     if not isinstance(weight, DenseWeight):
-        raise TypeError(f"{type(weight).__name__} holds no matrix; `completed` draws one that agrees with it")
+        raise TypeError(f"{type(weight).__name__} holds no matrix; its method `completed` draws one that agrees")
     if weight.values.ndim > 2:
         raise ValueError(f"an ensemble of {len(weight.values)} networks is not one module: take them one by one")
     return weight.values.detach()

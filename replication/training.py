@@ -1,6 +1,6 @@
-"""The two solvers: gradient descent, the paper's procedure, and gradient flow, the equation that its theory is about.
+"""Two solvers: gradient descent, the paper's procedure, and gradient flow, the equation of its theory.
 
-Both train a network in place and are iterators over the states they pass through; time is t = learning rate × steps.
+Both train a network in place and iterate over the states on the way; time is t = learning rate × steps.
 """
 
 import math
@@ -17,19 +17,19 @@ from .network import Network
 from .shapes import require_shape
 from .tangent import Tangent
 
-# An extrapolated kernel under which f would grow by more than this part in a step is not used.
+# An extrapolated kernel is not used if f would grow under it by more than this part in a step.
 _GROWTH = 0.1
 
 
 class DivergenceError(RuntimeError):
-    """Training left the finite numbers, or cannot reach its tolerance. ``t`` is the time at which it stopped."""
+    """Training gave numbers that are not finite, or cannot reach its tolerance. ``t``: the time at which it stopped."""
 
     def __init__(self, message: str, t: float):
         super().__init__(message)
         self.t = t
 
 
-class Between(Protocol):
+class DenseOutput(Protocol):
     """Dense output: f on the data at any time between two states."""
 
     def __call__(self, t: float) -> Tensor: ...
@@ -37,17 +37,17 @@ class Between(Protocol):
 
 @dataclass(frozen=True)
 class State:
-    """The network at time t, valid until the iteration goes on, because training is in place.
+    """The network at time t. Training is in place, so that a state is valid only until the next one.
 
-    t: time; tangent: the linearization on the training data of this moment; objective: the cost C being trained;
-    between: f on the data at any time since the state before (None at the start, and where each step has a batch of
-    its own); defect: the linearization defect of the step that led here (gradient flow).
+    t: time; tangent: the linearization on the present training data; objective: the cost C of the training; between: f
+    on the data at any time since the previous state (None at the start, and if each step has a batch of its own);
+    defect: the linearization defect of the last step (gradient flow).
     """
 
     t: float
     tangent: Tangent
     objective: Cost
-    between: Between | None = None
+    between: DenseOutput | None = None
     defect: float = 0.0
 
     @property
@@ -56,23 +56,23 @@ class State:
         return self.tangent.output
 
     def f_at(self, t: float) -> Tensor:
-        """f on the data at a time since the state before, by the solver's dense output."""
+        """f on the data at a time since the previous state, by the solver's dense output."""
         return self.f if t == self.t or self.between is None else self.between(t)
 
     def cost_at(self, t: float) -> float:
-        """C(f) at a time since the state before, the mean over an ensemble."""
+        """C(f) at a time since the previous state; for an ensemble, the mean."""
         return self.objective.value(self.f_at(t)).mean().item()
 
 
 class Solver(Protocol):
-    """Trains a network in place on a full batch, yielding the states from t = 0 to the end."""
+    """Trains a network in place on a full batch, and yields the states from t = 0 to the end."""
 
     def states(self, network: Network, x: Tensor, cost: Cost) -> Iterator[State]: ...
 
 
 @dataclass(frozen=True)
 class GradientDescent:
-    """θ ← θ − η ∂_θ(C∘F): the paper's procedure, to time t = η · steps, without a gradient buffer.
+    """θ ← θ − η ∂_θ(C∘F), the paper's procedure, to time t = η · steps, without a gradient buffer.
 
     ``normalize_hidden`` rescales all weight matrices but the last to unit root mean square per input unit after every
     step, as the authors' precursor scripts do. Raises ValueError for learning_rate ≤ 0 or steps < 1.
@@ -87,7 +87,7 @@ class GradientDescent:
             raise ValueError(f"learning_rate > 0 and steps ≥ 1 wanted, not {self.learning_rate} and {self.steps}")
 
     def states(self, network: Network, x: Tensor, cost: Cost) -> Iterator[State]:
-        """Full-batch descent on C at the inputs x, (N, n_0): steps + 1 states."""
+        """Full-batch descent on C at the inputs x, (N, n_0). Yields steps + 1 states."""
         previous = None
         for state in self.states_on(network, repeat((x, cost))):
             between = None if previous is None else _linear(previous, state)
@@ -95,10 +95,10 @@ class GradientDescent:
             previous = (state.t, state.f)
 
     def states_on(self, network: Network, batches: Iterable[tuple[Tensor, Cost]]) -> Iterator[State]:
-        """Descent with a batch of its own at each step; the state at the end is seen on one more batch.
+        """Descent with a batch of its own at each step; the final state is evaluated on one more batch.
 
-        Raises DivergenceError, naming the rate, λ_max and 2/λ_max, when the cost is no longer finite; ValueError when
-        there are fewer than steps + 1 batches.
+        Raises DivergenceError if the cost is no longer finite; the message gives the rate, λ_max and 2/λ_max. Raises
+        ValueError if there are fewer than steps + 1 batches.
         """
         source = iter(batches)
         largest = 0.0
@@ -134,18 +134,19 @@ class GradientDescent:
 class GradientFlow:
     """∂_tθ = −∂_θ(C∘F) to time t, by an exponential integrator in function space; full batch.
 
-    Over a step Δt the NTK on the data is frozen at K = JJᵀ; the cost's own flow under K (closed form for least
-    squares: f − f* decays as e^{−ΔtK/N}, paper §5) gives w = (1/N)∫ d dt, and the parameters move by −Jᵀw: a gradient
-    step with a filtered residual. The next forward pass shows the linearization defect
-    ‖f(θ_{k+1}) − (f(θ_k) − K w)‖_{p^in}, of the order of the local error, O(Δt²). Steps are chosen to keep it below
-    ``tolerance`` (in the units of f; of the worst network of an ensemble): the lazier the network, the longer they are.
+    Over a step Δt the NTK on the data is frozen at K = JJᵀ. The cost's own flow under K gives w = (1/N)∫ d dt; for
+    least
+    squares it has a closed form: f − f* decays as e^{−ΔtK/N} (paper §5). The parameters move by −Jᵀw, a gradient step
+    with a filtered residual. The next forward pass gives the linearization defect ‖f(θ_{k+1}) − (f(θ_k) − K w)‖_{p^in},
+    which has the order of the local error, O(Δt²). The step length keeps the defect below ``tolerance``, in the units
+    of f, for every network of an ensemble. Wider networks take longer steps, because their kernels change less.
 
-    order: 1, or 2: J is not frozen but extrapolated linearly from the state before, and K is that of the step's middle
-    (an exponential Adams–Bashforth method); the defect is then O(Δt³). A step whose extrapolated K has a negative
-    eigenvalue, along which f would grow without bound, is one of order 1. A step costs a second update of the weights,
-    and the derivatives before are kept. It pays where Θ changes smoothly in time.
+    order: 1, or 2, in which J is extrapolated linearly from the previous state instead of frozen, and K belongs to the
+    middle of the step (an exponential Adams–Bashforth method). The defect is then O(Δt³). If the extrapolated K has a
+    negative eigenvalue, along which f would grow without bound, the step is taken at order 1. A step of order 2 costs a
+    second update of the weights, and the previous derivatives are kept. It pays if Θ changes smoothly in time.
     first_step: length of the first step, by default 2/λ_max(K/N), twice the fastest relaxation time.
-    Raises ValueError for t ≤ 0, tolerance ≤ 0 or another order.
+    Raises ValueError for t ≤ 0, tolerance ≤ 0, first_step ≤ 0 or another order.
     """
 
     t: float
@@ -153,8 +154,8 @@ class GradientFlow:
     first_step: float | None = None
     order: int = 1
 
-    # A step is aimed at 0.9^(order + 1) of the tolerance in its defect, which grows as Δt^(order + 1); a rejected one
-    # costs two thirds of an accepted one, so that growth is bounded loosely.
+    # A step aims at a defect of 0.9^(order + 1) times the tolerance; the defect grows as Δt^(order + 1). A rejected
+    # step costs two thirds of an accepted one, so that the bound on growth is loose.
     _aim = 0.9
     _growth = 8.0
     _shrink = 0.2
@@ -168,10 +169,11 @@ class GradientFlow:
             raise ValueError(f"the order must be 1 or 2, not {self.order}")
 
     def states(self, network: Network, x: Tensor, cost: Cost, tangent: Tangent | None = None) -> Iterator[State]:
-        """Flow of C at the inputs x, (N, n_0), from t = 0 to self.t; tangent: the linearization at t = 0, if known.
+        """Flow of C at the inputs x, (N, n_0), from t = 0 to self.t. tangent: the linearization at t = 0, if known.
 
-        Raises DivergenceError when f is no longer finite, or when the rounding of the network's dtype keeps the
-        defect above the tolerance however short the step; ValueError where x, the cost and the tangent do not agree.
+        Raises DivergenceError if f is no longer finite, or if rounding in the network's dtype keeps the defect above
+        the tolerance for every step length. Raises ValueError if the shapes of x, the cost and the tangent do not
+        agree.
         """
         t = 0.0
         tangent = tangent or Tangent(network, x)
@@ -199,7 +201,7 @@ class GradientFlow:
                 for linearization, coefficients in _moves(step, w, tangent, before):
                     linearization.move(coefficients)
                 moved = Tangent(network, x)
-                defect = _rms(moved.output - predicted)  # not finite where the step was far too long
+                defect = _rms(moved.output - predicted)  # not finite if the step was far too long
                 if defect <= self.tolerance:
                     network.commit()
                     break
@@ -215,14 +217,14 @@ class GradientFlow:
                     )
             power = 2 if before is None else 3
             between = _frozen(t, step, f, kernel, w, moved.output - predicted, power)
-            before = _Before(tangent, step) if self.order == 2 else None
+            before = _PreviousStep(tangent, step) if self.order == 2 else None
             t = self.t if step == self.t - t else t + step
             tangent = moved
             yield State(t, tangent, cost, between, defect)
             step *= min(self._growth, self._change(max(defect, 1e-300)))
 
     def _change(self, defect: float) -> float:
-        """The factor on a step that brings its defect to what is aimed at."""
+        """The factor on the step length that brings the defect to its aim."""
         return self._aim * math.pow(self.tolerance / defect, 1 / (self.order + 1))
 
 
@@ -240,33 +242,33 @@ def follow(states: Iterable[State], times: Sequence[float]) -> Tensor:
         while len(outputs) < len(times) and times[len(outputs)] <= state.t * (1 + 1e-12):
             t = min(times[len(outputs)], state.t)
             if state.between is None and t < state.t:
-                raise ValueError(f"f at t = {t:g} is between two steps of fresh batches, which have no dense output")
+                raise ValueError(f"f at t = {t:g} is not known: with fresh batches, f is known at the steps only")
             outputs.append(state.f_at(t))
     if len(outputs) < len(times):
-        raise ValueError(f"times up to {times[-1]:g} were asked of a run that ends at t = {last:g}")
+        raise ValueError(f"the run ends at t = {last:g}, before the time {times[-1]:g}")
     return torch.stack(outputs)
 
 
-def _linear(previous: tuple[float, Tensor], state: State) -> Between:
+def _linear(previous: tuple[float, Tensor], state: State) -> DenseOutput:
     (t_0, f_0), t_1, f_1 = previous, state.t, state.f
     return lambda t: f_0 + (t - t_0) / (t_1 - t_0) * (f_1 - f_0)
 
 
-class _Before(NamedTuple):
-    """The state before, and the step from it."""
+class _PreviousStep(NamedTuple):
+    """The previous state, and the step from it."""
 
     tangent: Tangent
     step: float
 
 
-def _kernel_within(step: float, tangent: Tangent, before: _Before, growth: float) -> Tensor | None:
-    """Θ on the data in the middle of a step, extrapolated linearly from the state before; None where it is no kernel.
+def _kernel_within(step: float, tangent: Tangent, before: _PreviousStep, growth: float) -> Tensor | None:
+    """Θ on the data in the middle of a step, extrapolated linearly from the previous state; None if it is not usable.
 
-    Negative eigenvalues count as 0 where f would grow along them by at most a factor 1 + ``_GROWTH`` over the step,
-    ``growth`` being the step's length over N times the cost's curvature; else there is nothing to use.
+    Negative eigenvalues are set to 0 if f would grow along them by at most a factor 1 + ``_GROWTH`` over the step;
+    otherwise the result is None. growth: the length of the step times the cost's curvature, over N.
     """
     kernel = tangent.kernel + step / 2 / before.step * (tangent.kernel - before.tangent.kernel)
-    # A factorization shows that a matrix is positive at a tenth of the cost of its eigenvalues.
+    # A Cholesky factorization tests positivity at a tenth of the cost of the eigenvalues.
     if not torch.linalg.cholesky_ex(kernel).info.any():
         return kernel
     eigenvalues, eigenvectors = torch.linalg.eigh(kernel)
@@ -276,10 +278,10 @@ def _kernel_within(step: float, tangent: Tangent, before: _Before, growth: float
     return positive
 
 
-def _moves(step: float, w: FrozenFlow, tangent: Tangent, before: _Before | None) -> list[tuple[Tangent, Tensor]]:
+def _moves(step: float, w: FrozenFlow, tangent: Tangent, before: _PreviousStep | None) -> list[tuple[Tangent, Tensor]]:
     """−(1/N) ∫ J(s)ᵀ d ds over a step, as coefficients of Jᵀ and, for J(s) = J + (s/h)(J − J_before), of J_beforeᵀ.
 
-    That comes first: a ``DeferredWeight`` still has its factors then, to which it adds.
+    J_before comes first: a ``DeferredWeight`` still holds its factors then, and adds to them.
     """
     if before is None:
         return [(tangent, -w(step))]
@@ -287,8 +289,10 @@ def _moves(step: float, w: FrozenFlow, tangent: Tangent, before: _Before | None)
     return [(before.tangent, extrapolated), (tangent, -w(step) - extrapolated)]
 
 
-def _frozen(t_0: float, step: float, f_0: Tensor, kernel: Tensor, w: FrozenFlow, defect: Tensor, power: int) -> Between:
-    """The flow at a fixed kernel, plus the defect, which grows as Δt^power: continuous at both ends."""
+def _frozen(
+    t_0: float, step: float, f_0: Tensor, kernel: Tensor, w: FrozenFlow, defect: Tensor, power: int
+) -> DenseOutput:
+    """The flow at a fixed kernel plus the defect, growing as Δt^power: it is continuous at both ends of the step."""
     return lambda t: f_0 - _act(kernel, w(t - t_0)) + ((t - t_0) / step) ** power * defect
 
 
@@ -297,13 +301,13 @@ def _act(kernel: Tensor, w: Tensor) -> Tensor:
 
 
 def _largest_eigenvalue(tangent: Tangent) -> float:
-    """λ_max of Θ/N, the largest of an ensemble."""
+    """λ_max of Θ/N; for an ensemble, the largest one."""
     n = tangent.output.shape[-2]
     return float(torch.linalg.eigvalsh(tangent.kernel)[..., -1].max()) / n
 
 
 def _rms(values: Tensor) -> float:
-    """Root mean square over the data, the largest of an ensemble."""
+    """Root mean square over the data; for an ensemble, the largest one."""
     return float(values.square().sum(dim=-1).mean(dim=-1).sqrt().max())
 
 

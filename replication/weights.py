@@ -1,10 +1,10 @@
-"""How one Gaussian weight matrix W⁽ˡ⁾ is held: two products and an update, all that training and the NTK ever need.
+"""Ways to hold a Gaussian weight matrix W⁽ˡ⁾. Training and the NTK need two products and an update.
 
-A step that may be taken back stands between ``begin`` and ``commit`` or ``rollback``. To subtract it again would leave
-rounding behind and, where the step was far too long, destroy the matrix.
+A step that may be undone stands between ``begin`` and ``commit`` or ``rollback``. Subtracting it instead would leave
+rounding errors; if the step was far too long, it would destroy the matrix.
 
-``Network`` is written against the protocol ``Weight``; ``DenseWeight`` keeps the matrix itself, ``DeferredWeight`` its
-latest updates apart, ``RevealedWeight`` (in ``revealed``) what it was asked for.
+``Network`` uses the protocol ``Weight``. ``DenseWeight`` keeps the matrix, ``DeferredWeight`` the matrix and its latest
+updates apart, ``RevealedWeight`` (in ``revealed``) only the directions that products have used.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-# A product of a thin batch with a wide matrix runs at up to twice the rate when the matrix is taken in blocks of this
-# many output units and the batch is stored by columns (`scripts/benchmark.py products`).
+# The product of a thin batch with a wide matrix is up to twice as fast in blocks of this many output units, with the
+# batch stored by columns (`scripts/benchmark.py products`).
 BLOCK = 2000
 NOTHING_SAVED = "there is nothing to go back to: begin() comes first"
 
 
 class Weight(Protocol):
-    """A matrix W of shape (n_out, n_in), known through its products. Batches are rows."""
+    """A matrix W of shape (n_out, n_in), used through its products only. Batches are rows."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -42,17 +42,17 @@ class Weight(Protocol):
         """W ← W + scale · leftᵀ right in place; left (N, n_out), right (N, n_in)."""
 
     def begin(self) -> None:
-        """Remember W as it is now."""
+        """Remember the present W."""
 
     def commit(self) -> None:
-        """Keep what was added since ``begin``."""
+        """Keep the updates since ``begin``."""
 
     def rollback(self) -> None:
-        """W exactly as it was at ``begin``. Raises RuntimeError without one."""
+        """Restore W exactly as it was at ``begin``. Raises RuntimeError without a ``begin``."""
 
 
 class WeightDraw(Protocol):
-    """What draws a weight matrix of i.i.d. N(0, 1) entries from a generator, or an ensemble from several."""
+    """Draws a weight matrix of i.i.d. N(0, 1) entries from a generator, or an ensemble from several generators."""
 
     def __call__(
         self,
@@ -65,7 +65,7 @@ class WeightDraw(Protocol):
 
 
 class DenseWeight:
-    """A weight matrix held as a tensor, or an ensemble of them along leading dimensions.
+    """A weight matrix held as a tensor, or an ensemble along a leading dimension.
 
     ``values`` has shape (n_out, n_in), or (S, n_out, n_in) for S independent networks trained as one tensor program.
     """
@@ -85,7 +85,7 @@ class DenseWeight:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> Self:
-        """W_ij i.i.d. N(0, 1), drawn on the CPU; a sequence of generators draws an ensemble, one matrix from each."""
+        """W_ij i.i.d. N(0, 1), drawn on the CPU. A sequence of generators draws an ensemble, one matrix from each."""
         if isinstance(generator, torch.Generator):
             values = torch.randn(n_out, n_in, generator=generator, dtype=dtype)
         else:
@@ -133,24 +133,25 @@ class DenseWeight:
         self._saved = None
 
     def normalize_columns(self) -> None:
-        """Rescale the weights that leave each input unit to unit root mean square: W_·j ← W_·j / rms(W_·j)."""
+        """Rescale each column of W, the weights of an input unit, to root mean square 1: W_·j ← W_·j / rms(W_·j)."""
         self.values /= self.values.square().mean(dim=-2, keepdim=True).sqrt()
 
 
 class DeferredWeight:
-    """A matrix and, apart from it, its latest updates: W = W₀ + Σ_k L_kᵀ R_k.
+    """A matrix whose latest updates are kept apart: W = W₀ + Σ_k L_kᵀ R_k.
 
-    For the few steps of a gradient flow in a wide network. N inputs update a matrix by rank N; a product of N vectors
-    with L_kᵀ R_k costs 4 n N² operations, adding it to the matrix 2 n² N. Updates with the same R, a tensor that must
-    not change, are one. While the ranks together exceed a third of the matrix's, the oldest is added to it; not between
-    ``begin`` and ``commit``, so that going back costs nothing. Raises ValueError for an ensemble.
+    It is made for the few steps of a gradient flow in a wide network. N inputs update a matrix by rank N. A product of
+    N vectors with L_kᵀ R_k takes 4 n N² operations; adding it to the matrix would take 2 n² N. Updates with the same
+    tensor R, which must not change, are joined. When the total rank of the updates exceeds a third of the matrix's, the
+    oldest ones are added to W₀. This waits while a ``begin`` is open, so that ``rollback`` costs nothing. Raises
+    ValueError for an ensemble.
     """
 
     _part = 1 / 3
 
     def __init__(self, matrix: DenseWeight):
         if matrix.values.ndim != 2:
-            raise ValueError(f"only a single matrix can be updated later, not {tuple(matrix.values.shape)}")
+            raise ValueError(f"updates can be deferred for a single matrix only, not {tuple(matrix.values.shape)}")
         self.matrix = matrix
         self.shape, self.dtype, self.device = matrix.shape, matrix.dtype, matrix.device
         self.factors: list[tuple[Tensor, Tensor]] = []
@@ -176,7 +177,7 @@ class DeferredWeight:
     def update(self, left: Tensor, right: Tensor, scale: float) -> None:
         for k, (known, other) in enumerate(self.factors):
             if other is right:
-                self.factors[k] = (torch.add(known, left, alpha=scale), right)  # not in place: it may be saved
+                self.factors[k] = (torch.add(known, left, alpha=scale), right)  # not in place: rollback may need it
                 break
         else:
             self.factors.append((scale * left, right))
@@ -201,11 +202,11 @@ class DeferredWeight:
 
 
 def _product(v: Tensor, matrix: Tensor) -> Tensor:
-    """V M; where M is wide and on the CPU, as (Mᵀ Vᵀ)ᵀ in blocks of columns of M, the result stored by columns."""
+    """V M. For a wide M on the CPU: (Mᵀ Vᵀ)ᵀ, in blocks of columns of M, and the result is stored by columns."""
     columns = matrix.shape[-1]
     if matrix.ndim > 2 or v.ndim > 2 or columns <= BLOCK or matrix.is_cuda:
         return v @ matrix
-    right = v.mT.contiguous()  # no copy of what another product returned
+    right = v.mT.contiguous()  # no copy if v is the result of another product
     out = v.new_empty(columns, v.shape[0])
     for start in range(0, columns, BLOCK):
         block = slice(start, start + BLOCK)

@@ -1,23 +1,24 @@
-"""Speed and memory, each side by side with its alternative in one run: ``python scripts/benchmark.py [NAME ...]``.
+"""Speed and memory, side by side with alternatives in one run: ``python scripts/benchmark.py [NAME ...]``.
 
-    products   every way of forming the three products with an n × n matrix, and the way that DenseWeight takes
+    products   several ways to compute the three products with an n × n matrix, and the way of DenseWeight
     step       a gradient step of [2, n, n, n, 1] against the best plain product; its peak memory
     kernel     the finite NTK from activations and derivatives, against contracted Jacobians of torch.func
     limit      Θ_∞ of ReLU and erf, L = 4, in float64 and float32, of N inputs and between N and 512, against jitted
-               neural-tangents where that can be imported (by the Python that the variable NTK_PEER names, if set)
+               neural-tangents, if it can be imported (the variable NTK_PEER may name another Python for it)
     precision  the errors of f and Θ at t = 200 against seconds and products, by gradient flow of both orders, gradient
                descent and scipy's solvers (figures/work_precision.png)
     ensemble   many narrow networks as one tensor program, against one after another
-    fig3       the paper's 4000 steps on 512 digits, extrapolated from measured ones, against gradient flow to t = 4000
-               of both orders, with the error of each
-    revealed   the NTK at initialization with revealed weights and with dense ones, against width (figures/width.png)
+    fig3       the paper's 4000 steps on 512 digits, extrapolated from a few of them, against gradient flow of both
+               orders to t = 4000, with the error of each
+    revealed   the NTK at initialization with revealed and with dense weights, against the width (figures/width.png)
     help       scripts/run.py --help
 
-How to read it: networks are float32. Alternatives take turns, so that drift of the machine hits all alike; times are
-medians over the repeats, after a turn that is not counted; ``precision`` takes one run of each. A ratio above 1 says
-that ours is faster; in ``products`` and ``step`` it is ours over the best, of which 1 is the most there is. Memory is
-the peak of a child process less that of one that does the same at a tiny size. A last line gives the requirement that a
-table decides, at its worst row. Run it on a quiet machine: ratios stand a little noise, rates do not.
+How to read the tables: networks are float32. Alternatives take turns, so that a change in the speed of the machine hits
+all of them. Times are medians over the repeats, after one turn that is not counted; ``precision`` takes one run of each
+solver. A ratio above 1 means that ours is faster; in ``products`` and ``step`` the ratio is our rate over the best,
+at most 1. Memory is the peak of a child process minus the peak of one that does the same at a tiny size. The last line
+of a table gives its requirement and whether the worst row meets it. Use a quiet machine: noise changes ratios a little
+and rates a lot.
 """
 
 import argparse
@@ -101,7 +102,7 @@ def table(name: str, widths: Sequence[int] | None, inputs: Sequence[int] | None,
     decided = []
     for column, relation, limit in benchmark.requirements:
         values = [row[column] for row in rows if row[column] != NOTHING]
-        if not values:  # nothing to compare with on this machine
+        if not values:  # this machine lacks the alternative
             continue
         measured = (min if relation == "≥" else max)(values)
         met = measured >= limit if relation == "≥" else measured <= limit
@@ -110,7 +111,7 @@ def table(name: str, widths: Sequence[int] | None, inputs: Sequence[int] | None,
 
 
 def text(table: dict[str, Any]) -> str:
-    """The table, aligned."""
+    """The table as aligned text."""
     rows = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()] for row in table["rows"]]
     widths = [max(map(len, column)) for column in zip(table["rows"][0], *rows, strict=True)]
     lines = ["  ".join(map(str.rjust, cells, widths)) for cells in (table["rows"][0], *rows)]
@@ -121,7 +122,7 @@ def text(table: dict[str, Any]) -> str:
 
 
 def machine() -> Row:
-    """What the numbers depend on."""
+    """The machine and the versions on which the numbers depend."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -138,7 +139,7 @@ def known(path: Path, described: Row) -> dict[str, Any]:
 
 
 def peak_of_task(task: str, n: int, n_inputs: int) -> float:
-    """Bytes: the peak memory of this process, having done the task."""
+    """The peak memory of this process, in bytes, after the task."""
     if task in ("revealed", "dense"):
         initial_kernel(n, n_inputs, revealing() if task == "revealed" else DenseWeight.draw)
     else:
@@ -155,11 +156,13 @@ def peak_of_task(task: str, n: int, n_inputs: int) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, "all"], default="all", metavar="NAME")
-    parser.add_argument("--n", type=int, nargs="+", help="widths n, in place of each benchmark's own")
-    parser.add_argument("--inputs", type=int, nargs="+", help="numbers N of inputs, in place of each benchmark's own")
-    parser.add_argument("--repeats", type=int, help="whose median is taken, in place of each benchmark's own")
+    parser.add_argument("--n", type=int, nargs="+", help="widths n (default: each benchmark has its own)")
+    parser.add_argument("--inputs", type=int, nargs="+", help="numbers N of inputs (default: likewise)")
+    parser.add_argument("--repeats", type=int, help="number of repeats for a median (default: likewise)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch (default: all cores)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables and the machine there; others stay")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the tables and the machine to this file; keep its others"
+    )
     parser.add_argument("--peak", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
@@ -178,6 +181,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    import process  # beside this script, which others import from elsewhere
+    import process  # here, because tests import this script from another folder
 
     sys.exit(process.run(main))

@@ -1,10 +1,9 @@
-"""Compute the cells of a config that are not stored yet, side by side in worker processes or one after the other."""
+"""Compute the cells of a config that are not stored yet, in worker processes or one after the other."""
 
 import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -23,17 +22,17 @@ if TYPE_CHECKING:
     from replication.study.store import Store
 
 _LAYOUT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-_WAIT = 0.5  # seconds until the cells of another run are looked at again
+_WAIT = 0.5  # seconds between two looks at the cells of another run
 _ALONE = 0.4
-"""A cell with more than this part of a worker's share of the work is computed alone, with all threads and memory."""
+"""A cell with more than this part of one worker's share of the work is computed alone, with all threads and memory."""
 
 
 Watch = Callable[["Cell[Any]", int, int], None]
-"""Is told each cell that is finished, how many are, and of how many."""
+"""Called with each finished cell, the number of finished cells and their total."""
 
 
 def missing_cells(experiment: "Experiment[Any, Any]", config: "BaseConfig", store: "Store") -> "list[Cell[Any]]":
-    """Those of a config that are not stored yet. Raises UserError if the networks of one do not fit into memory."""
+    """The cells of a config that are not stored yet. Raises UserError if networks of a cell do not fit into memory."""
     missing = store.missing(experiment.cells(config))
     refuse_too_wide(experiment, missing, config.device)
     return missing
@@ -46,19 +45,18 @@ def compute_missing(
     missing: "list[Cell[Any]] | None" = None,
     watch: Watch = lambda cell, done, total: None,
 ) -> tuple[int, list[str], float]:
-    """Compute and store the cells that are missing: how many were, a line for each that failed, the workers' peak.
+    """Compute and store missing cells. Returns their number, a line for each that failed, and the peak memory in GiB.
 
-    Cells that another run on the same store is computing are left to it, and waited for at the end. Side by side in
-    worker processes where the config asks for several, then, one after the other with all threads, the cells that would
-    keep one worker busy too long. Raises RunError if a worker process is killed. The peak is that of the memory, GiB,
-    while there were workers.
+    Cells that another run on the same store is computing are left to it, and awaited at the end. If the config has
+    several workers, they compute cells side by side. Then the largest cells follow one after the other, with all
+    threads. The peak memory is that of the time with workers. Raises RunError if a worker process is killed.
     """
     from tqdm import tqdm
 
     missing = missing_cells(experiment, config, store) if missing is None else missing
     total = len(experiment.cells(config))
     stored = total - len(missing)
-    # A process with a GPU cannot be forked, and has work for all of it.
+    # A process with a GPU cannot be forked, and one process can use all of the GPU.
     together = config.device.startswith("cpu") and process.semaphores()
     most = (config.workers or sensible_workers(experiment, missing, config.threads)) if together else 1
     shared, alone = _divided(missing, most)
@@ -78,7 +76,7 @@ def compute_missing(
             computed += outcome
             watch(cell, stored + computed, total)
 
-    hidden = True if config.quiet else None  # None: where nobody looks, as in a file
+    hidden = True if config.quiet else None  # None: hidden unless the output is a terminal
     work = sum(cell.work for cell in missing)
     with tqdm(total=work, desc=experiment.name, bar_format=_LAYOUT, disable=hidden) as bar:
 
@@ -108,7 +106,7 @@ def compute_missing(
 
                 settle(cell, lambda: compute(cell, *task, progress))  # noqa: B023
                 progress(1.0)
-        while elsewhere:  # another run is at the last cells; it may also leave them to us
+        while elsewhere:  # another run computes the last cells; if it stops, they are ours
             bar.set_postfix_str(f" {len(elsewhere)} cells in another run")
             time.sleep(_WAIT)
             waiting, elsewhere = elsewhere, []
@@ -118,7 +116,7 @@ def compute_missing(
 
 
 def sensible_workers(experiment: "Experiment[Any, Any]", cells: "list[Cell[Any]]", threads: int | None) -> int:
-    """One for each thread, but no more than have room for the largest network four times, and for 1 GiB besides."""
+    """One for each thread, but not more than fit into memory with four times the largest network and 1 GiB each."""
     from replication.study.experiment import width_of
     from replication.study.machine import cores, free_memory
 
@@ -127,7 +125,7 @@ def sensible_workers(experiment: "Experiment[Any, Any]", cells: "list[Cell[Any]]
 
 
 def refuse_too_wide(experiment: "Experiment[Any, Any]", cells: "list[Cell[Any]]", device: str) -> None:
-    """Raise UserError, naming the first cell whose networks do not fit and the largest width that does."""
+    """Raise UserError, with the first cell whose networks do not fit and the largest width that does."""
     from replication.study.experiment import width_of
     from replication.study.machine import require_memory
 
@@ -140,7 +138,7 @@ def refuse_too_wide(experiment: "Experiment[Any, Any]", cells: "list[Cell[Any]]"
 
 
 def computed(experiment: "Experiment[Any, Any]", config: "BaseConfig") -> "xr.Dataset":
-    """The dataset of a config; what is missing in its store is computed. Raises RunError for failed cells."""
+    """The dataset of a config; missing cells are computed. Raises RunError if any of them fails."""
     from replication.study.gather import gather
     from replication.study.store import Store
 
@@ -152,7 +150,7 @@ def computed(experiment: "Experiment[Any, Any]", config: "BaseConfig") -> "xr.Da
 
 
 def _divided(cells: "list[Cell[Any]]", workers: int) -> "tuple[list[Cell[Any]], list[Cell[Any]]]":
-    """The cells to share among workers, and those to compute alone: all if there is nothing to share."""
+    """The cells to share among workers, and the cells to compute alone, which are all if sharing is useless."""
     limit = _ALONE * sum(cell.work for cell in cells) / workers
     shared = [cell for cell in cells if cell.work <= limit]
     if workers == 1 or len(shared) < 2:
@@ -161,7 +159,7 @@ def _divided(cells: "list[Cell[Any]]", workers: int) -> "tuple[list[Cell[Any]], 
 
 
 def peak_memory(workers: int = 0) -> float:
-    """Peak resident memory, GiB, of this process and so many workers; at most, because what they share counts twice."""
+    """Upper bound on the peak memory, in GiB, of this process and its workers: shared memory counts for each one."""
     import resource
 
     own, largest = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
@@ -175,9 +173,9 @@ def compute(
     store: "Store",
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> bool | None:
-    """Compute and store a cell; False if another run on the same store has done so meanwhile, None if one is at it.
+    """Compute and store a cell: True. False if another run has stored it meanwhile, None if one is computing it now.
 
-    Raises RunError, in one line that names the cell, whatever goes wrong in it.
+    Raises RunError, one line with the name of the cell, for any error.
     """
     from replication.experiments import load
     from replication.study.provenance import provenance
@@ -195,36 +193,30 @@ def compute(
             store.save(cell, dataset, provenance(device=device, wall_time=wall_time))
     except DivergenceError as error:
         raise RunError(str(error)) from None
-    except Exception as error:  # the other cells go on, whatever it was
+    except Exception as error:  # after any error the other cells go on
         raise RunError(f"{cell.label}: {process.reason(error)}") from None
     return True
 
 
 @contextmanager
 def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that compute, which end with this one, however it ends."""
-    # A forked process starts at once, with everything imported. That is safe on Linux for one that uses a single thread
-    # (it has none of the parent's); elsewhere processes are started afresh, which takes seconds.
+    """Worker processes, which end when this process ends for any reason."""
+    # A forked process starts at once, with everything imported. On Linux this is safe for a child that uses one thread
+    # only. Elsewhere processes start from nothing, which takes seconds.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     with ProcessPoolExecutor(count, context, _begin_worker, (os.getpid(),)) as pool:
         try:
             yield pool
         except BrokenProcessPool:
-            raise RunError("a worker was killed, maybe for want of memory: try fewer workers") from None
+            raise RunError("a worker was killed, maybe for lack of memory: try fewer workers") from None
         except BaseException:
-            # Nobody waits for what they are at; the store holds whole cells only.
+            # Do not wait for unfinished cells: the store holds whole cells only.
             for child in multiprocessing.active_children():
                 child.terminate()
             raise
 
 
 def _begin_worker(parent: int) -> None:
-    process.on_signal(signal.SIG_DFL)  # it ends without a word; the parent says what there is to say
+    process.on_signal(signal.SIG_DFL)  # a worker ends silently; the parent prints the message
     process.set_threads(1)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    process.end_with(parent)

@@ -1,7 +1,8 @@
-"""From a command line to a typed config: what ``run.py`` and ``figures.py`` share. Imports no torch by itself."""
+"""From a command line to a typed config, for all scripts. Imports no torch by itself."""
 
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ _NOT_OURS = ("hydra.output_subdir", "hydra.run.", "hydra.job.chdir", "hydra/job_
 
 
 def options(group: str) -> list[str]:
-    """The files of a config group, by the names that the command line accepts."""
+    """The names of a config group that the command line accepts."""
     folder = CONF / group
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
 
@@ -35,9 +36,9 @@ def presets() -> list[str]:
 
 
 def named(config: DictConfig, name: str) -> DictConfig:
-    """The config composed for a preset, with the names that come from its file: ``preset``, and ``experiment``.
+    """The composed config of a preset, with ``preset`` and ``experiment`` taken from the name of its file.
 
-    A preset of another experiment names that itself. Raises UserError where the preset's name is given as a key.
+    A preset of another experiment has the key ``experiment``. Raises UserError if the key ``preset`` was given.
     """
     if "preset" in config:
         raise UserError(f"preset={config.preset}: no such key; a preset is chosen with +exp=<name>")
@@ -46,8 +47,8 @@ def named(config: DictConfig, name: str) -> DictConfig:
 
 
 def typed(config: DictConfig) -> "tuple[Experiment[Any, Any], BaseConfig]":
-    """The experiment and its typed config; raises UserError for an unknown key or a value out of domain."""
-    # Hydra's "+key=value" adds any key, and plain YAML checks no type: the dataclass rejects what got through.
+    """The experiment and its typed config. Raises UserError for an unknown key or a value outside its domain."""
+    # Hydra's "+key=value" adds any key, and plain YAML checks no types. The dataclass rejects unknown keys and values.
     try:
         plain: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
@@ -63,13 +64,13 @@ def typed(config: DictConfig) -> "tuple[Experiment[Any, Any], BaseConfig]":
         experiment.claims_of(typed.undecided)
         return experiment, typed
     except Exception as error:
-        # OmegaConf has many classes of errors, and may wrap those of the config's own checks.
+        # OmegaConf has many classes of errors, and may wrap the errors of the config's own checks.
         causes = [error, error.__cause__, error.__context__]
         own = next((cause for cause in causes if isinstance(cause, ConfigError)), None)
         key = str(getattr(error, "full_key", None) or "")
         if own or not key:
             raise UserError(str(own or one_line(error))) from None
-        # Of an error inside a list, OmegaConf may know the index alone.
+        # For an error inside a list, OmegaConf may give the index only.
         key, value = _culprit(experiment.config, plain) if key.isdigit() else (key, OmegaConf.select(config, key))
         if isinstance(error, ConfigKeyError):
             parent, _, last = key.rpartition(".")
@@ -79,7 +80,7 @@ def typed(config: DictConfig) -> "tuple[Experiment[Any, Any], BaseConfig]":
 
 
 def _culprit(schema: type, plain: dict[str, Any]) -> tuple[str, Any]:
-    """The first key of a config whose value a schema does not take."""
+    """The first key of a config whose value does not fit the schema, and the value."""
     for name, value in plain.items():
         try:
             OmegaConf.merge(OmegaConf.structured(schema), {name: value})
@@ -89,7 +90,7 @@ def _culprit(schema: type, plain: dict[str, Any]) -> tuple[str, Any]:
 
 
 def preset(name: str, *overrides: str) -> DictConfig:
-    """The composed config of a preset; raises UserError, listing what exists, for an unknown one."""
+    """The composed config of a preset. Raises UserError, with a list of the presets, for an unknown one."""
     if name not in presets():
         raise UserError(f"{name}: choose one of {', '.join(presets())}")
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -97,17 +98,22 @@ def preset(name: str, *overrides: str) -> DictConfig:
 
 
 def checked(words: list[str]) -> list[str]:
-    """The words of a command line with ~ expanded; raises UserError for a key of Hydra's that a run does not take."""
+    """The words of a command line with ~ expanded.
+
+    Raises UserError for keys of Hydra that a run does not accept, and for Slurm on a machine without it.
+    """
     for word in words:
         if word.lstrip("+~").startswith(_NOT_OURS):
-            raise UserError(f"{word}: no such key; a run writes under its results folder alone")
+            raise UserError(f"{word}: no such key; a run writes under its results folder only")
+        if word.endswith("hydra/launcher=submitit_slurm") and not shutil.which("srun"):
+            raise UserError(f"{word}: there is no Slurm here (no srun on the PATH); joblib needs none")
     return [
         re.sub(r"^([\w.+]+=)(~(?=/|$))", lambda match: match[1] + os.path.expanduser(match[2]), word) for word in words
     ]
 
 
 def composing(error: Exception) -> Exception:
-    """What is raised for an exception of Hydra's: a UserError naming the override, in a line; others as they are."""
+    """A UserError, one line with the override, for an exception of Hydra. Other exceptions are returned unchanged."""
     if isinstance(error, RunError | UserError):  # of a job of a sweep, in another process
         return error
     if isinstance(error, BrokenPipeError | MemoryError):
@@ -139,7 +145,7 @@ def composing(error: Exception) -> Exception:
 
 
 def one_line(error: Exception) -> str:
-    """The first line of an error of Hydra or OmegaConf; with what exists, where a name is misspelt."""
+    """The first line of an error of Hydra or OmegaConf. For a misspelt name it lists the right ones."""
     if not isinstance(error, HydraException | OmegaConfBaseException):  # such as a YAML file's, over several lines
         raised = re.findall(r"^(?:\w+\.)*(\w+: .*)$", str(error), re.MULTILINE) if "Traceback" in str(error) else []
         return re.sub("^(UserError|RunError): ", "", raised[-1]) if raised else " ".join(str(error).split())
@@ -153,7 +159,7 @@ def one_line(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         return f"{override}: must be one of {', '.join(error.options)}, or its plugin is not installed"
     if first.startswith("Error merging override "):
-        return f"{first.removeprefix('Error merging override ')}: of another kind than the value in the preset"
+        return f"{first.removeprefix('Error merging override ')}: the value in the preset has another type"
     if first.startswith("Could not override"):
         return f"{override}: no such key; the keys are those of the preset in conf/exp, and of conf/config.yaml"
     return first

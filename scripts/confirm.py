@@ -1,12 +1,12 @@
-"""Decide the claims of published presets on the draws that confirm them, or check that their criteria came first.
+"""Decide the claims of published presets on their confirming draws, or check that the criteria were committed before.
 
-    python scripts/confirm.py fig1          compute the confirming draws of a preset, which takes as long as two runs
-    python scripts/confirm.py               of every published preset
-    python scripts/confirm.py --solver fig1 a few of its networks with half the tolerance, which --publish asks for
-    python scripts/confirm.py --check       from git: each criterion was committed before its draw was computed
+    python scripts/confirm.py fig1          compute the confirming draws of a preset: twice the time of a run
+    python scripts/confirm.py               the same for every published preset
+    python scripts/confirm.py --solver fig1 compute a few networks with half the tolerance, which --publish needs
+    python scripts/confirm.py --check       from git: each criterion was committed before its draws were computed
 
-Criteria, widths and numbers of networks are those in the committed figures/claims.json, and no others: publish draw 0,
-commit, then confirm. What comes out is written there, once; a draw that is there already is not decided again.
+Criteria, widths and numbers of networks must be those of the committed figures/claims.json: publish draw 0, commit,
+then confirm. Verdicts are written to that file, once: a draw that it contains is not decided again.
 """
 
 import argparse
@@ -28,11 +28,11 @@ CLAIMS = ROOT / "figures" / "claims.json"
 
 
 def confirm(name: str, results: str) -> "Record":
-    """The committed record with the confirming draws of a preset, each written to the file as soon as it is decided.
+    """The committed record with the confirming draws of a preset. Each is written to the file once it is decided.
 
-    Each draw decides the claims that it has still to confirm, and no others.
+    A draw decides only the claims that still need it.
 
-    Raises RunError if the tree is not clean, if the preset or a criterion is not the committed one, if a cell fails.
+    Raises RunError if the tree is not clean, if the preset or a criterion is not the committed one, or if a cell fails.
     """
     from replication.study.claims import decide
     from replication.study.provenance import git_state, objections
@@ -54,7 +54,7 @@ def confirm(name: str, results: str) -> "Record":
 
 
 def halve(name: str, results: str) -> None:
-    """Compute what ``solver.solver_errors`` needs of a preset on draw 0. Raises RunError for failed cells."""
+    """Compute the cells that ``solver.solver_errors`` needs, on draw 0. Raises RunError for failed cells."""
     from replication.study.solver import few_networks
 
     experiment, config = typed(preset(name, f"results={results}"))
@@ -63,7 +63,7 @@ def halve(name: str, results: str) -> None:
 
 
 def refuse(name: str, reasons: list[str]) -> None:
-    """Raise RunError if there are reasons to."""
+    """Raise RunError with the reasons, if there are any."""
     if reasons:
         raise RunError("\n".join(f"{name}: {reason}" for reason in reasons))
 
@@ -74,7 +74,7 @@ def read() -> "Record":
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds; raises RunError, naming it, for another file."""
+    """The content of a JSON file. Raises RunError, with its name, if it is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -82,7 +82,7 @@ def read_json(path: Path) -> Any:
 
 
 def write(record: "Record") -> None:
-    """Write the record, a line for each statistic and draw."""
+    """Write the record, with one line for each statistic and draw."""
     from replication.study.record import text
     from replication.study.store import write_file
 
@@ -91,7 +91,7 @@ def write(record: "Record") -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("presets", nargs="*", metavar="PRESET", help="default: all that are published")
+    parser.add_argument("presets", nargs="*", metavar="PRESET", help="default: all published presets")
     parser.add_argument("--check", action="store_true", help="compute nothing; check the order of commits")
     parser.add_argument("--solver", action="store_true", help="compute the solver's error")
     parser.add_argument("--results", default="results", help="folder of the results store (default: results)")
@@ -100,7 +100,7 @@ def main() -> None:
     if not names:
         raise RunError(f"no claims are published in {CLAIMS}")
     for name in names:
-        preset(name)  # raises UserError for a name that there is not
+        preset(name)  # raises UserError for an unknown name
     if arguments.check:
         from replication.study.provenance import file_at
         from replication.study.record import headline, precedes

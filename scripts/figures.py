@@ -1,13 +1,13 @@
-"""Redraw the published figures, the claims and the report from the stored data; computes no network.
+"""Redraw the published figures, the claims and the report from stored data. No network is computed.
 
     python scripts/figures.py                        from figures/*.nc into results/figures, to look at
-    python scripts/figures.py fig1                   the figures of one preset alone
-    python scripts/figures.py --publish              from figures/*.nc into figures, after a change of a plot
-    python scripts/figures.py --publish fig1         first take the data of a preset from the results store
-    python scripts/figures.py --readme               what is generated of the README and of docs, from figures/*.json
+    python scripts/figures.py fig1                   only the figures of one preset
+    python scripts/figures.py --publish              from figures/*.nc into figures/, after a change of a plot
+    python scripts/figures.py --publish fig1         first copy the data of a preset from the results store
+    python scripts/figures.py --readme               the generated parts of the README and docs, from figures/*.json
 
-Only --publish writes figures/ (and what --readme writes), and only from presets at the paper's widths whose cells are
-all stored. Two figures are those of the benchmark (`make benchmark` writes figures/benchmark.json).
+Only --publish writes figures/ (and the files of --readme). It accepts presets at the paper's widths, if all their cells
+are stored. Two figures show benchmarks: `make benchmark` writes their data.
 """
 
 import argparse
@@ -31,11 +31,11 @@ RESULTS = ROOT / "docs" / "results.md"
 SPEED = ROOT / "docs" / "speed.md"
 BENCHMARK = PUBLISHED / "benchmark.json"
 UNMARKED = {"fig2": 1, "fig3": 1, "theorem2": 3}
-"""Versions of what was published without one, before provenance was kept, where the experiment has another by now."""
+"""Versions of data that were published without a version, before provenance was kept, of experiments that changed."""
 
 
 def collect(name: str, results: str) -> None:
-    """Copy the assembled data of a preset from the store to the published ones."""
+    """Copy the assembled data of a preset from the store to the published data."""
     from replication.study.gather import MissingCellError, gather
     from replication.study.provenance import objections
     from replication.study.solver import few_networks, solver_errors
@@ -61,7 +61,7 @@ def collect(name: str, results: str) -> None:
 
 
 def redraw(target: Path, tracking: str, collected: Collection[str] = ()) -> None:
-    """Every figure, CLAIMS.md and report.html from the published data; collected: the presets whose data are new."""
+    """Write every figure, CLAIMS.md and report.html from the published data. collected: presets with new data."""
     from replication.experiments import load
     from replication.plots import draw, interactive
     from replication.study.claims import decide
@@ -71,7 +71,7 @@ def redraw(target: Path, tracking: str, collected: Collection[str] = ()) -> None
     from replication.study.tracking import run as tracked
 
     record, sections, failures = read(), [], []
-    # Not side by side: a process forked from here may wait for ever for a lock of the linear algebra.
+    # Not in parallel: a process forked from here may wait for ever for a lock of the linear algebra.
     for path in sorted(PUBLISHED.rglob("*.nc"), key=lambda path: (len(path.parts), path)):
         name = path.relative_to(PUBLISHED).with_suffix("").as_posix()
         try:
@@ -81,17 +81,17 @@ def redraw(target: Path, tracking: str, collected: Collection[str] = ()) -> None
                 version = UNMARKED.get(experiment.name, experiment.version)
                 dataset = dataset.assign_attrs(version=version, engine=1, draw=0, provenance=[])
             if dataset.attrs["version"] != experiment.version:
-                print(f"{path} is left as it is: of version {dataset.attrs['version']}, not {experiment.version}")
+                print(f"{path} is not redrawn: its version is {dataset.attrs['version']}, not {experiment.version}")
                 continue
             outcomes = decide(experiment.claims_of(dataset.attrs.get("claims")), dataset)
             if name in collected or name not in record:
                 now = settings(typed(preset(name))[1])
-            else:  # the preset may be another one since the data were computed
+            else:  # the preset may have changed since the data were computed
                 now = record[name]["settings"]
             record = update(record, name, now, dataset.attrs, outcomes)
             figures = draw(experiment.name, dataset, (target / name).parent)
             sections.append(Section(name, dataset.attrs, outcomes, figures, interactive(name, dataset)))
-        except Exception as error:  # the other files are drawn, whatever is wrong with this one
+        except Exception as error:  # after any error the other files are drawn
             failures.append(f"{path} cannot be drawn: {process.reason(error)}")
     for section in sections:
         with tracked(
@@ -116,7 +116,7 @@ def redraw(target: Path, tracking: str, collected: Collection[str] = ()) -> None
         except Exception as error:
             failures.append(f"{BENCHMARK} cannot be drawn: {process.reason(error)}")
     if failures and target == PUBLISHED:
-        raise RunError("\n".join([*failures, "the claims and the report are left as they are"]))
+        raise RunError("\n".join([*failures, "the claims and the report were not written"]))
     for file, content in (
         ("claims.json", text(record)),
         ("CLAIMS.md", markdown(sections, record, target)),
@@ -131,20 +131,20 @@ def redraw(target: Path, tracking: str, collected: Collection[str] = ()) -> None
 
 
 def redraw_one(name: str, target: Path) -> None:
-    """The figures of one preset, from its published data; raises UserError for one without."""
+    """Draw the figures of one preset from its published data. Raises UserError if it has none."""
     from replication.plots import draw
     from replication.study.store import read_dataset
 
     path = PUBLISHED / f"{name}.nc"
     if not path.exists():
         names = sorted(file.relative_to(PUBLISHED).with_suffix("").as_posix() for file in PUBLISHED.rglob("*.nc"))
-        raise UserError(f"{name}: there are published data of {', '.join(names) or 'no preset'}")
+        raise UserError(f"{name} has no published data; presets that have: {', '.join(names) or 'none'}")
     dataset = read_dataset(path)
     print(*draw(dataset.attrs["experiment"], dataset, (target / name).parent).values(), sep="\n")
 
 
 def write_readme(record: "Record") -> None:
-    """What is generated of the README, docs/results.md and docs/speed.md, made of the record and the benchmark."""
+    """Write the generated parts of the README, docs/results.md and docs/speed.md, from the record and the benchmark."""
     from replication.study.readme import readme, results
     from replication.study.speed import line, page
     from replication.study.store import write_file
@@ -157,12 +157,10 @@ def write_readme(record: "Record") -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    presets = "draw these alone; with --publish: take their data from the store, then draw everything"
+    presets = "draw only these; with --publish: copy their data from the store, then draw everything"
     parser.add_argument("presets", nargs="*", metavar="PRESET", help=presets)
     parser.add_argument("--publish", action="store_true", help="write figures/ instead of results/figures")
-    parser.add_argument(
-        "--readme", action="store_true", help="draw nothing; write what is generated of the README and of docs"
-    )
+    parser.add_argument("--readme", action="store_true", help="draw nothing; write the README and docs")
     parser.add_argument("--results", default="results", help="folder of the results store (default: results)")
     parser.add_argument("--tracking", default="offline", choices=("offline", "online", "disabled"))
     arguments = parser.parse_args()

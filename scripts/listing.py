@@ -1,4 +1,4 @@
-"""The experiments that there are, as ``python scripts/run.py`` lists them. Imports no torch."""
+"""The list of experiments that ``python scripts/run.py`` prints. Imports no torch."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ The presets are the files of conf/exp; python scripts/run.py alone lists them. q
 
 
 def listing() -> str:
-    """Name, place in the paper, minutes on two idle cores, GiB of memory and question of each preset."""
+    """Name, place in the paper, minutes on two idle cores, memory in GiB and question of each preset."""
     guide: Any = OmegaConf.to_container(OmegaConf.load(GUIDE))
     lines = ["Experiments, to run with: python scripts/run.py +exp=NAME", ""]
     for about in guide.values():

@@ -1,11 +1,11 @@
 """How often the claims of presets hold on fresh draws, and how often their controls are rejected.
 
-    python scripts/power.py ci/theorem1 ci/theorem2      20 draws of each, computed where they are not stored
+    python scripts/power.py ci/theorem1 ci/theorem2      20 draws of each; missing cells are computed
     python scripts/power.py --draws 5 prop2              fewer draws
-    python scripts/power.py --calculate theorem1         from the published spread of a dear preset: no new networks
+    python scripts/power.py --calculate theorem1         from the published spread: no new networks, for slow presets
 
-A claim is decided well if it holds in 99 of 100 independent replications. Draws 0, 1 and 2 are not among those used:
-criteria are chosen on draw 0, and verdicts are those of draws 1 and 2, which nobody looks at before.
+The aim is that a true claim holds in 99 of 100 independent replications. Draws 0, 1 and 2 are not used: criteria are
+chosen on draw 0, and draws 1 and 2 decide, which nobody may look at before.
 """
 
 import argparse
@@ -31,11 +31,11 @@ Numbers = Sequence[float | None]
 Range = tuple[float | None, float | None]
 
 FIRST = 100
-"""The first of the draws: 0 is the one that criteria are chosen on, the next ones confirm."""
+"""The first draw: criteria are chosen on draw 0, and the next ones confirm."""
 
 
 def decided(name: str, overrides: Sequence[str]) -> "list[Outcome]":
-    """The claims of a preset, decided; what is missing in the store is computed. Raises RunError for a failed cell."""
+    """The outcomes of a preset's claims; missing cells are computed. Raises RunError for a failed cell."""
     from replication.study.claims import decide
 
     experiment, config = typed(preset(name, *overrides))
@@ -43,7 +43,7 @@ def decided(name: str, overrides: Sequence[str]) -> "list[Outcome]":
 
 
 def power(name: str, draws: int, overrides: Sequence[str]) -> dict[str, dict[str, Counter[str]]]:
-    """Claim → {"": how often it got each verdict, control: how often the control did}."""
+    """Claim → {"": how often it had each verdict, name of a control: how often the control had each}."""
     table: dict[str, dict[str, Counter[str]]] = {}
     for draw in range(FIRST, FIRST + draws):
         for outcome in decided(name, [*overrides, f"draw={draw}"]):
@@ -55,10 +55,10 @@ def power(name: str, draws: int, overrides: Sequence[str]) -> dict[str, dict[str
 
 
 def calculated(published: "Preset") -> dict[str, float]:
-    """Claim → the probability that it holds in a fresh draw, by the normal law, were its published draw 0 the truth.
+    """Claim → the probability that it holds in a fresh draw, by the normal law, if its published draw 0 were the truth.
 
-    The least of the probabilities that a statistic is in its range, that a control is rejected by one of them, and that
-    a statistic is rejected on one of the controls.
+    It is the least of three kinds of probabilities: that a statistic lies in its range, that a control is rejected by
+    some statistic, and that a statistic rejects some control.
     """
     result = {}
     for claim, entry in published["claims"].items():
@@ -74,9 +74,9 @@ def calculated(published: "Preset") -> dict[str, float]:
 
 
 def inside(numbers: Numbers, allowed: Range) -> float:
-    """The probability that a statistic's interval comes to lie in its range.
+    """The probability that a statistic's interval lies in its range.
 
-    A lowest allowed 0 at which the interval ends is never crossed: there, it is the bound of what cannot be negative.
+    If the interval ends at 0 and 0 is the lowest allowed number, the statistic cannot be negative: no bound is needed.
     """
     low = -math.inf if allowed[0] is None or allowed[0] == numbers[1] == 0 else allowed[0]
     high = math.inf if allowed[1] is None else allowed[1]
@@ -84,16 +84,17 @@ def inside(numbers: Numbers, allowed: Range) -> float:
 
 
 def outside(numbers: Numbers, allowed: Range) -> float:
-    """The probability that a statistic's whole interval comes to lie out of its range."""
+    """The probability that a statistic's whole interval lies outside its range."""
     low = -math.inf if allowed[0] is None else allowed[0]
     high = math.inf if allowed[1] is None else allowed[1]
     return chance(numbers, lambda error, first, last: _phi((low - last) / error) + _phi((first - high) / error))
 
 
 def chance(numbers: Numbers, probability: Callable[[float, float, float], float]) -> float:
-    """A probability by the standard error of [estimate, low, high], half of the interval over the normal quantile.
+    """A probability from [estimate, low, high]; the standard error is half of the interval over the normal quantile.
 
-    0 where there is no interval. What is compared as it is has the least standard error, so it comes out 0 or 1.
+    It is 0 for infinite intervals. A number without an interval gets a tiny standard error, so that the result is 0 or
+    1.
     """
     from scipy.special import ndtri
 
@@ -111,7 +112,7 @@ def _phi(value: float) -> float:
 
 
 def show(name: str, table: dict[str, dict[str, Counter[str]]]) -> None:
-    """A line for each claim, and for each of its controls that was not always rejected."""
+    """Print a line for each claim, and for each of its controls that was not always rejected."""
     print(f"\n{name}: verdicts in {sum(next(iter(table.values()))[''].values())} draws")
     for claim, rows in table.items():
         for control, counts in rows.items():
@@ -124,18 +125,18 @@ def show(name: str, table: dict[str, dict[str, Counter[str]]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("presets", nargs="+", metavar="PRESET")
-    parser.add_argument("--draws", type=int, default=20, help="how many fresh draws (default: 20)")
-    parser.add_argument("--calculate", action="store_true", help="from the published spread of draw 0 instead")
+    parser.add_argument("--draws", type=int, default=20, help="number of fresh draws (default: 20)")
+    parser.add_argument("--calculate", action="store_true", help="use the published spread of draw 0 instead")
     parser.add_argument("--results", default="results", help="folder of the results store (default: results)")
     parser.add_argument("--workers", type=int, help="processes (default: all cores)")
-    parser.add_argument("--json", type=Path, help="write the counts to this file, too")
+    parser.add_argument("--json", type=Path, help="also write the counts to this file")
     arguments = parser.parse_args()
     overrides = [f"results={arguments.results}", f"workers={arguments.workers or 'null'}"]
     tables: dict[str, object] = {}
     for name in arguments.presets:
         if arguments.calculate:
             if name not in (record := read()):
-                raise UserError(f"{name}: there are published claims of {', '.join(record) or 'no preset'}")
+                raise UserError(f"{name} has no published claims; presets that have: {', '.join(record) or 'none'}")
             tables[name] = probabilities = calculated(record[name])
             print(f"\n{name}: probability to hold in a fresh draw")
             for claim, probability in probabilities.items():

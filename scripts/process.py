@@ -1,4 +1,4 @@
-"""What every script does as a process, wherever it is started: what ends it, what its streams take, its threads."""
+"""The behaviour of every script as a process: signals, exit codes, encodings of its streams, threads."""
 
 import io
 import multiprocessing
@@ -6,18 +6,27 @@ import os
 import select
 import signal
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 from types import FrameType
+
+if sys.platform == "win32":
+    sys.exit("error: Windows is not supported; the Windows Subsystem for Linux is")
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # this checkout's library, whichever else is installed
 
 
 class UserError(Exception):
-    """A mistake in what was asked for: one line, exit code 2."""
+    """A mistake of the user: one line, exit code 2."""
 
 
 class RunError(Exception):
-    """A run that could not be completed: a line for each reason, exit code 1."""
+    """A run that failed: one line for each reason, exit code 1."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -29,11 +38,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 def run(main: Callable[[], int | None], interrupted: str = "interrupted") -> int:
-    """The exit code of ``main``, as ``reported``; 128 + n if signal n ends it, with the line ``error: <interrupted>``.
+    """The exit code of ``main``, as in ``reported``; 128 + n, with the line ``error: <interrupted>``, after signal n.
 
-    SIGINT and SIGTERM end it even where this process was started with SIGINT ignored, as a script's background jobs
-    are; SIGHUP does not where it is ignored, as by nohup. Where the reader of its output is gone, as in ``| head -1``,
-    it ends without a word, with the exit code that SIGPIPE would give.
+    SIGINT and SIGTERM end it even if this process was started with SIGINT ignored, like the background jobs of a
+    script. An ignored SIGHUP (nohup) does not. If the reader of the output is gone, as in ``| head -1``, it ends
+    silently with the exit code of SIGPIPE.
     """
     on_signal(_interrupt)
     warnings.showwarning = lambda message, *_: _warn(message)
@@ -45,26 +54,26 @@ def run(main: Callable[[], int | None], interrupted: str = "interrupted") -> int
             if sys.stdout:
                 sys.stdout.flush()
     except KeyboardInterrupt as error:
-        on_signal(signal.SIG_DFL)  # a second signal need not wait for what is still to be cleaned up
+        on_signal(signal.SIG_DFL)  # a second signal ends the process at once, without the cleaning up
         print(f"error: {interrupted}", file=sys.stderr)
         return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
     except BrokenPipeError:
         closed = [stream for stream in (sys.stdout, sys.stderr) if stream and _reader_is_gone(stream.fileno())]
-        if not closed:  # the pipe is not one of ours
+        if not closed:  # the broken pipe is none of our streams
             raise
-        for stream in closed:  # what is left in its buffer would be an error once more, when Python ends
+        for stream in closed:  # text left in its buffer would cause another error when Python ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return 128 + signal.SIGPIPE
 
 
 def reported(main: Callable[[], int | None]) -> int:
-    """The exit code of ``main``: 2 for what the user got wrong, 1 for what failed, in a line that says what.
+    """The exit code of ``main``: 2 for a mistake of the user, 1 for a failure. The reason is printed in one line.
 
-    With TRACEBACK=1 in the environment, an error that nobody foresaw is raised on.
+    With TRACEBACK=1 in the environment, unexpected errors are raised instead.
     """
     try:
         return main() or 0
-    except BrokenPipeError:  # nobody reads
+    except BrokenPipeError:  # the reader is gone
         raise
     except UserError as error:
         message, code = str(error), 2
@@ -81,7 +90,7 @@ def reported(main: Callable[[], int | None]) -> int:
 
 
 def reason(error: Exception) -> str:
-    """What an exception says, in one line: of the system, the file and why; an error of our own has said all."""
+    """The message of an exception in one line. For an error of the system it has the file and the cause."""
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError):
         return text or "out of memory"
@@ -92,19 +101,38 @@ def reason(error: Exception) -> str:
 
 
 def on_signal(handler: "Callable[[int, FrameType | None], None] | signal.Handlers") -> None:
-    """Set what SIGINT, SIGTERM and SIGHUP do in this process; an ignored SIGHUP stays ignored."""
+    """Set the handler of SIGINT, SIGTERM and SIGHUP in this process. An ignored SIGHUP stays ignored."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, handler)
 
 
+def end_with(parent: int) -> None:
+    """End this process, without a word, within a second or two of the end of the one that it works for."""
+
+    def there() -> bool:
+        try:
+            os.kill(parent, 0)
+        except OSError:
+            return False
+        return os.getppid() == parent or not child
+
+    def watch() -> None:
+        while there():
+            time.sleep(1)
+        os._exit(1)
+
+    child = os.getppid() == parent  # one whose parent is gone gets another, even where the number is in use again
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def pool(count: int) -> Executor:
-    """Processes for tasks, or a thread where there can be none."""
+    """Processes for tasks, or a thread if the system has no worker processes."""
     return ProcessPoolExecutor(count) if semaphores() else ThreadPoolExecutor(1)
 
 
 def semaphores() -> bool:
-    """Whether the system has what worker processes need, which takes a /dev/shm that can be written to."""
+    """Whether the system has the semaphores that worker processes need: /dev/shm must be writable."""
     try:
         multiprocessing.Lock()
     except OSError:
@@ -113,8 +141,8 @@ def semaphores() -> bool:
 
 
 def set_threads(count: int) -> None:
-    """The threads of torch, and of the BLAS of numpy and scipy."""
-    os.environ["OMP_NUM_THREADS"] = str(count)  # of libraries that are loaded later
+    """Set the number of threads of torch and of the BLAS of numpy and scipy."""
+    os.environ["OMP_NUM_THREADS"] = str(count)  # for libraries that are loaded later
     import torch
     from threadpoolctl import threadpool_limits
 
@@ -127,7 +155,7 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 
 def _warn(message: Warning | str) -> None:
-    """A warning as a line, without the place in the source, and each once."""
+    """Print a warning once, in one line, without its place in the source."""
     if str(message) not in _warned:
         _warned.add(str(message))
         print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
@@ -137,7 +165,7 @@ _warned: set[str] = set()
 
 
 def _take_every_character() -> None:
-    """Print what the encoding of this process, or of one that it starts, lacks as an escape: ≥ as \\u2265."""
+    """Print characters that the encoding lacks as escapes (≥ as \\u2265), in this process and in its children."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -19,6 +19,7 @@ import process
 from cells import compute_missing, missing_cells, peak_memory
 from compose import CONF, checked, composing, named, presets, typed
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from listing import HELP, listing
 from omegaconf import DictConfig, OmegaConf
@@ -34,22 +35,27 @@ if TYPE_CHECKING:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(composed: DictConfig) -> None:
     try:
+        if HydraConfig.get().runtime.choices["hydra/launcher"] in _HERE:
+            process.end_with(int(os.environ[_SWEEP]))
         name = HydraConfig.get().runtime.choices.get("exp")
         if name is None:
             raise UserError(f"choose an experiment with +exp=<name>: {', '.join(presets())}")
         run_experiment(named(composed, name))
     except Exception as error:
         _failed.append(error)
-        # Hydra announces an exception in a line of its own; a job of a sweep may be in another process, and must raise.
+        # Hydra would print a line of its own for an exception. A job of a sweep, maybe in another process, must raise
+        # it.
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
 
 
 _failed: list[Exception] = []
+_SWEEP, _HERE = "REPLICATION_SWEEP", ("joblib", "submitit_local")
+"""The variable that tells jobs which process began the sweep; the launchers whose jobs must end with it."""
 
 
 def run_experiment(composed: DictConfig) -> None:
-    """Compute what is missing, then draw, decide and print; its record is open from the beginning."""
+    """Compute missing cells, then draw, decide and print. The tracking record is open from the beginning."""
     experiment, config = typed(composed)
     from replication.study.machine import cores
     from replication.study.store import Store, UnwritableStoreError
@@ -90,7 +96,7 @@ def computed_and_drawn(
     folder: Path,
     run: "Run",
 ) -> None:
-    """A run of an experiment, told to its record as it goes on."""
+    """The run of an experiment; its progress goes to the tracking record."""
     start = time.perf_counter()
     from replication.plots import draw
     from replication.study.claims import decide
@@ -99,11 +105,11 @@ def computed_and_drawn(
     from replication.study.store import write_dataset, write_file
 
     def watch(cell: "Cell[Any]", done: int, total: int) -> None:
-        with suppress(Exception):  # the computing goes on; at the end the same error is told
+        with suppress(Exception):  # computing goes on; the same error is reported at the end
             if config.tracking.mode != "disabled" and (dataset := store.load(cell)) is not None:
                 run.cell(cell.label, dataset, done, total, peak_memory())
 
-    gc.freeze()  # what was imported stays: nothing to look through at the end, nothing for a worker to copy
+    gc.freeze()  # imported objects stay: the garbage collector skips them, and workers need not copy them
     computed, failures, shared_peak = compute_missing(experiment, config, store, missing, watch)
     if failures:
         raise RunError("\n".join([*failures, "the other cells are stored; nothing was drawn"]))
@@ -112,7 +118,7 @@ def computed_and_drawn(
     outcomes = decide(experiment.claims_of(config.claims), dataset)
     try:
         figures, problem = draw(experiment.name, dataset, folder), ""
-    except Exception as error:  # the claims are decided all the same
+    except Exception as error:  # the claims are decided even without figures
         figures, problem = {}, f"the figures cannot be drawn: {process.reason(error)}"
     write_dataset(folder / f"{experiment.name}.nc", dataset)
     section = Section(config.preset, dataset.attrs, outcomes, figures)
@@ -141,7 +147,7 @@ def computed_and_drawn(
 
 
 def run_folder(root: Path, config: "BaseConfig") -> Path:
-    """Folder of a config's figures and claims: its preset, and a hash of all that bears on the numbers."""
+    """The folder for a config's figures and claims: its preset and a hash of all settings that can change numbers."""
     from replication.study.record import settings
 
     digest = hashlib.sha256(json.dumps(settings(config), sort_keys=True).encode()).hexdigest()[:8]
@@ -149,20 +155,34 @@ def run_folder(root: Path, config: "BaseConfig") -> Path:
     return root / "runs" / f"{config.preset.replace('/', '-')}-{draw}{digest}"
 
 
+def remove_traces(words: list[str]) -> None:
+    """Remove what Hydra writes of a sweep before it composes the jobs: a file of its settings, and empty folders."""
+    with suppress(Exception):  # the error that ended the sweep is what has to be told
+        named = [
+            OverridesParser.create().parse_override(word) for word in words if word.lstrip("+").startswith("results=")
+        ]
+        results = Path(str(named[-1].value()) if named else "results")
+        (results / ".hydra" / "multirun.yaml").unlink()
+        for folder in (*sorted((results / ".hydra").glob("*/"), reverse=True), results / ".hydra", results):
+            folder.rmdir()
+
+
 def entry() -> None:
-    """``main``, with what Hydra says of a config as a UserError; without any argument, a list of the experiments."""
+    """``main`` with Hydra's errors about a config as UserErrors. Without arguments it lists the experiments."""
     if len(sys.argv) == 1 or {"-h", "--help"} & set(sys.argv):
         print(listing() if len(sys.argv) == 1 else HELP)
         return
-    # The jobs of a sweep, in processes of their own, import what this script imports from beside it.
+    # The jobs of a sweep run in processes of their own, which must find the modules of this folder.
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print a traceback and exit; here its errors come as exceptions
+    os.environ[_SWEEP] = str(os.getpid())
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints a traceback and exits; now it raises exceptions
     _failed.clear()
     sys.argv[1:] = checked(sys.argv[1:])
     try:
         main()
     except Exception as error:
+        remove_traces(sys.argv[1:])
         raise _failed.pop() if _failed else composing(error) from None
     if _failed:
         raise _failed.pop()

@@ -1,20 +1,27 @@
-"""The oracle of the numerical tests: the paper's equations in plain torch, differentiated automatically.
+"""What many tests share: the oracle of the numerical ones, stores, and one thread.
 
-The library differentiates by hand and uses no autograd; the two share nothing but the parameters.
+The oracle is the paper's equations in plain torch, differentiated automatically. The library differentiates by hand and
+uses no autograd; the two share nothing but the parameters.
 """
 
+import fcntl
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from scipy.integrate import solve_ivp
+from scripts_fixtures import TINY, call, computed
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as F
 
 from replication.network import Network
+from replication.study.store import Store
 from replication.weights import DenseWeight
 
 SIGMA: dict[str, Callable[[Tensor], Tensor]] = {
@@ -128,3 +135,32 @@ def copy() -> Callable[[Network], Network]:
         return Network(weights, biases, network.nonlinearity, network.beta, network.output_scale)
 
     return clone
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store with nothing in it."""
+    return Store(tmp_path / "results")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results folder of the tiny config, to be read only; the first process of the tests that asks computes it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    results = folder / "tiny"
+    with (folder / "tiny.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not results.exists():
+            now, cells = computed(call(*TINY, f"results={folder / 'tiny.part'}"))
+            assert now == cells
+            (folder / "tiny.part").rename(results)
+    return results
+
+
+@pytest.fixture
+def plain_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty figures in the place of Figure 1's, for tests of what is done with figures, whatever they show."""
+    names = ("fig1", "fig1_widths", "fig1_choices")
+    monkeypatch.setattr("replication.plots.fig1.figures", lambda dataset: {name: Figure((1, 1)) for name in names})

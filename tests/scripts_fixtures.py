@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,8 @@ TINY = (
     "training.tolerance=0.1",
     "intervals=8",
 )
+CELLS = (*TINY, "claims=[fig1.mean]")
+"""The same cells, of which one claim is decided: for tests that are about no claim."""
 
 
 def script(name: str, root: Path = ROOT) -> ModuleType:
@@ -67,7 +70,11 @@ class Terminal(io.StringIO):
 def call(
     *arguments: str | Path, module: ModuleType | None = None, terminal: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """``python scripts/run.py arguments`` (or another script) in this process, which is left as it was."""
+    """``python scripts/run.py arguments`` (or another script) in this process, which is left as it was.
+
+    Hydra does not compose the config once more for the sake of ``hydra.mode``, which it finds to be None: half the time
+    of a command that is refused.
+    """
     module = module or script("run")
     entry = module.entry if hasattr(module, "entry") else module.main
     handlers, level, threads = logging.root.handlers[:], logging.root.level, torch.get_num_threads()
@@ -77,6 +84,7 @@ def call(
         with (
             threadpool_limits(),
             patch.object(sys, "argv", command),
+            patch("hydra._internal.hydra.Hydra.get_mode", return_value=None),
             patch.dict(os.environ),
             redirect_stdout(out),
             redirect_stderr(err),
@@ -133,6 +141,19 @@ def finish(process: subprocess.Popen[str], timeout: float = 300) -> subprocess.C
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
+def computed(done: subprocess.CompletedProcess[str]) -> tuple[int, int]:
+    """(cells computed, cells in all), as printed."""
+    assert done.returncode == 0, done.stderr
+    match = re.search(r"\((\d+) of (\d+) cells computed now\)", done.stdout)
+    assert match
+    return int(match[1]), int(match[2])
+
+
+def claims_table(done: subprocess.CompletedProcess[str]) -> str:
+    """The table of the claims, as printed."""
+    return done.stdout.partition("\nfigure ")[0]
+
+
 def files(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, by its path from there; but for what Python compiles."""
     paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
@@ -147,6 +168,15 @@ def stored(results: Path) -> dict[str, xr.Dataset]:
         del dataset.attrs["provenance"]
         actual[path.name] = dataset
     return actual
+
+
+def copy_cells(results: Path, target: Path, *without: str) -> None:
+    """Copy the cells of a results folder, but for those whose labels start so."""
+    for path in results.glob("fig1/v*/*.nc"):
+        if not path.name.startswith(without):
+            copy = target / path.relative_to(results)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
 
 
 def assert_same(actual: dict[str, xr.Dataset], expected: dict[str, xr.Dataset], names: Sequence[str] = ()) -> None:

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from scripts_fixtures import TINY, call, copy_repository, files, finish, script, start, stored
+from scripts_fixtures import CELLS, call, copy_cells, copy_repository, files, finish, script, start, stored
 
 CI, F3 = "+exp=ci/fig1", "+exp=ci/fig3"
 PRESETS = ", ".join(script("compose").presets())
@@ -120,7 +120,7 @@ REFUSED = {
     "a package alone": ([CI, "@x=1"], ["@x=1", "no such key"]),
     "a key of a list": ([CI, "widths.a=1"], ["widths.a=1"]),
     "a list in a list": ([CI, "widths=[[1]]"], ["widths=[[1]]", "must be integers"]),
-    "a mapping for a list": ([CI, "widths={a: 1}"], ["widths={a: 1}", "another kind"]),
+    "a mapping for a list": ([CI, "widths={a: 1}"], ["widths={a: 1}", "another type"]),
     "kinds mixed": ([CI, "widths=[1,a,null]"], ["widths[1]=a", "Integer"]),
     "a number among lists": (
         ["+exp=ci/theorem1", "unequal=[[64,64,64],0]"],
@@ -141,6 +141,12 @@ REFUSED = {
     "a folder of Hydra's": ([CI, "hydra.output_subdir=x"], ["hydra.output_subdir=x", "under its results folder"]),
     "another folder of Hydra's": ([CI, "hydra.run.dir=x"], ["hydra.run.dir=x", "under its results folder"]),
     "a launcher that is not there": (["-m", CI, "hydra/launcher=ray"], ["hydra/launcher=ray", "basic", "plugin"]),
+    "no Slurm": (
+        ["-m", CI, "hydra/launcher=submitit_slurm"],
+        ["hydra/launcher=submitit_slurm", "no Slurm here", "joblib"],
+    ),
+    "a sweep of an unknown key": (["-m", CI, "foo=1,2"], ["foo", "no such key"]),
+    "too deep for a limit": (["+exp=ci/prop2", "depth=100000"], ["depth=100000", "2 … 1000"]),
     "a project's name": ([CI, "tracking.project=a/b"], ["tracking.project=a/b", "cannot contain"]),
     "a long tag": ([CI, f"tracking.tags=[{'t' * 65}]"], ["tracking.tags=", "64 characters"]),
     "results null": ([CI, "results=null"], ["results", "None"]),
@@ -253,23 +259,24 @@ def test_refused_by_a_process(tmp_path: Path) -> None:
     assert files(tmp_path) == {}
 
 
-def test_a_bad_value_in_a_sweep(tmp_path: Path) -> None:
+def test_a_bad_value_in_a_sweep(tiny: Path, tmp_path: Path, plain_figures: None) -> None:
     """The other jobs are done; the error names the job, and is raised at the end."""
     results = tmp_path / "results"
-    done = call("-m", *TINY, "widths=[16],[0]", f"results={results}")
+    copy_cells(tiny, results, "main")
+    done = call("-m", *CELLS, "widths=[16],[0]", f"results={results}")
     assert done.returncode == 2
     *_, job, last = done.stderr.splitlines()
     assert "'widths=[0]'" in job
     assert last == "error: widths=[0]: must be integers ≥ 1"
     assert "Traceback" not in done.stderr
-    assert stored(results)
+    assert any(name.startswith("main-n16") for name in stored(results))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_divergence(tmp_path: Path, workers: int) -> None:
     """One line for each cell that failed; the others are stored, and nothing is drawn."""
     rates = ("training.solver=gradient_descent", "training.t=1000", "training.learning_rate=50")
-    done = call(*TINY, *rates, f"workers={workers}", f"results={tmp_path}")
+    done = call(*CELLS, *rates, f"workers={workers}", f"results={tmp_path}")
     assert done.returncode == 1
     *failures, last = done.stderr.removeprefix("error: ").splitlines()
     assert last == "the other cells are stored; nothing was drawn"

@@ -141,6 +141,24 @@ def test_every_control_has_to_be_rejected():
     assert outcome.verdict == "undecided"
 
 
+def degenerate(dataset):
+    """A check that has no value where x is 0."""
+    return [statistic(estimate=1 + math.log(1 / float(dataset.x))), statistic()]
+
+
+@pytest.mark.parametrize(
+    ("x", "on_control", "verdicts"), [(0.0, 1.0, ["undecided"]), (-1.0, 1.0, ["undecided"]), (1.0, 0.0, ["holds"] * 2)]
+)
+def test_data_on_which_a_statistic_has_no_value_decide_nothing(x, on_control, verdicts):
+    """Nothing moved, all networks are alike: the claim is undecided, and a control of such data rejects nothing."""
+    control = Control("degenerate", lambda dataset: dataset.assign(x=on_control))
+    (outcome,) = decide([claim(degenerate, [control])], xr.Dataset({"x": x}))
+    assert outcome.verdict == "undecided"
+    assert [statistic.verdict for statistic in outcome.statistics] == verdicts
+    assert set(outcome.controls.values()) <= {"undecided"}
+    assert outcome.row()["verdict"] == "undecided"
+
+
 def test_a_claim_without_a_control_is_refused():
     with pytest.raises(ValueError, match="negative control"):
         claim(lambda _: [HOLDS], [])

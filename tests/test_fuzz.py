@@ -47,7 +47,7 @@ def check(seed: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise RunError("planned")
 
     monkeypatch.setattr(module, "missing_cells", plan)
-    start = time.perf_counter()
+    start = time.process_time()
     done = call(f"+exp={name}", *overrides, f"results={folder}", module=module)
     said = f"seed {seed}: +exp={name} {' '.join(overrides)}: {done.stderr}"
     assert done.stderr.startswith("error: "), said
@@ -56,7 +56,7 @@ def check(seed: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (done.returncode == 2) != (done.stderr == "error: planned\n"), said
     assert bool(taken) == (done.returncode == 1), said
     assert files(folder) == {}, said
-    assert time.perf_counter() - start < 60, said
+    assert time.process_time() - start < 60, said  # of the CPU, however busy the machine is
 
 
 @pytest.mark.parametrize("block", range(4))

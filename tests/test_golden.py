@@ -5,17 +5,18 @@ import math
 from typing import Any
 
 import golden
+import golden_numbers
 import numpy as np
 import pytest
 
 
-@pytest.mark.parametrize("group", golden.groups())
+@pytest.mark.parametrize("group", golden_numbers.groups())
 def test_numbers_are_those_of_the_file(group: str) -> None:
     content = golden.read()
-    versions, entries = golden.groups()[group]()
-    different = golden.stale(content, versions | {"engine": golden.engine_version()})
+    versions, entries = golden_numbers.groups()[group]()
+    different = golden.stale(content, versions | {"engine": golden_numbers.engine_version()})
     assert not different, "\n".join(different)
-    compared = list(golden.deviations(group, golden.numbers(entries), content["numbers"].get(group, {})))
+    compared = list(golden.deviations(group, golden_numbers.numbers(entries), content["numbers"].get(group, {})))
     different = [line for deviation, line in compared if deviation > 1]
     assert not different, "\n".join([*different, golden.ADVICE])
     assert compared
@@ -23,7 +24,7 @@ def test_numbers_are_those_of_the_file(group: str) -> None:
 
 def test_file_has_no_other_parts() -> None:
     content = golden.read()
-    assert content["numbers"].keys() == golden.groups().keys()
+    assert content["numbers"].keys() == golden_numbers.groups().keys()
     assert golden.text(content) == golden.FILE.read_text(encoding="utf-8")
 
 
@@ -43,7 +44,7 @@ ARRAY = np.random.default_rng(0).standard_normal(1000)
     ids=["scale", "order", "one entry", "size", "not finite", "one or two values"],
 )
 def test_a_change_of_an_array_is_noticed(change: Any) -> None:
-    before, after = golden.summary(ARRAY), golden.summary(change(ARRAY))
+    before, after = golden_numbers.summary(ARRAY), golden_numbers.summary(change(ARRAY))
     assert golden.deviation(before, before, 1e-8, 0) == 0
     assert golden.deviation(after, before, 1e-8, 0) > 1
 
@@ -61,7 +62,7 @@ CONTENT = {
 }
 
 
-def _updated(numbers: golden.Numbers, **versions: int) -> tuple[golden.Numbers, list[str]]:
+def _updated(numbers: golden_numbers.Numbers, **versions: int) -> tuple[golden_numbers.Numbers, list[str]]:
     return golden.updated(copy.deepcopy(CONTENT), "ci/fig1", {"engine": 2, "fig1": 1} | versions, numbers)
 
 

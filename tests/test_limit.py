@@ -221,3 +221,11 @@ def test_refusals_are_one_line(change, message):
     with pytest.raises(ValueError, match=message) as raised:
         limit(**arguments)
     assert "\n" not in str(raised.value)
+
+
+def test_a_kernel_that_overflows_is_an_error():
+    x, deep = torch.full((2, 1), 2.0), {"nonlinearity": "quadratic", "beta": 0.1}
+    assert torch.isfinite(theta_inf(x, depth=8, **deep)).all()
+    for compute in (limit, sigma_inf, theta_inf):
+        with pytest.raises(OverflowError, match=r"depth 12 leaves torch.float64: σ = quadratic, β = 0.1"):
+            compute(x, depth=12, **deep)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from criteria_fixtures import assert_as_written
+from criteria_fixtures import assert_as_written, own_verdict
 from scripts_fixtures import cell_of, script
 
 from replication.costs import Cost, LeastSquares
@@ -58,8 +58,7 @@ def test_the_claim_holds_where_it_should_and_rejects_its_control():
 @pytest.mark.parametrize(("inside", "outside"), [(-0.61, -0.7), (-0.39, -0.3)])
 def test_the_claim_holds_inside_its_range_and_fails_outside(inside, outside):
     for exponent, verdict in ((inside, "holds"), (outside, "fails")):
-        (outcome,) = decide([CLAIM], made_up(exponent))
-        assert outcome.verdict == verdict, outcome.statistics
+        assert own_verdict(CLAIM, made_up(exponent)) == verdict, exponent
 
 
 def test_scalar_networks_are_drawn_apart_and_start_from_the_residuals():

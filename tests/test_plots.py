@@ -11,7 +11,7 @@ import xarray as xr
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import imread
-from scripts_fixtures import TINY, call, script
+from scripts_fixtures import TINY, call, copy_cells, script
 
 from replication import plots
 from replication.experiments.fig1 import EXPERIMENT
@@ -23,20 +23,23 @@ from replication.plots import width as width_plot
 from replication.plots import work_precision
 from replication.study.claims import decide
 from replication.study.experiment import select
+from replication.study.store import Store
 
 compose = script("compose")
 
 
-def assembled(*overrides: str) -> xr.Dataset:
-    """The data of a tiny config."""
-    preset, *tiny = TINY
-    experiment, config = compose.typed(compose.preset(preset.removeprefix("+exp="), *tiny, *overrides))
-    return experiment.join(config, [experiment.compute(cell) for cell in experiment.cells(config)])
+def assembled(tiny: Path, *overrides: str) -> xr.Dataset:
+    """The data of a tiny config; the cells of the usual one are computed already."""
+    preset, *usual = TINY
+    experiment, config = compose.typed(compose.preset(preset.removeprefix("+exp="), *usual, *overrides))
+    store = Store(tiny)
+    parts = [(store.load(cell), cell) for cell in experiment.cells(config)]
+    return experiment.join(config, [experiment.compute(cell) if part is None else part for part, cell in parts])
 
 
 @pytest.fixture(scope="module")
-def dataset() -> xr.Dataset:
-    return assembled()
+def dataset(tiny: Path) -> xr.Dataset:
+    return assembled(tiny)
 
 
 @pytest.fixture
@@ -176,12 +179,15 @@ EMPTY = LISTS | {
 
 
 @pytest.mark.parametrize("overrides", EMPTY.values(), ids=EMPTY.keys())
-def test_less_data_leave_claims_undecided(overrides: list[str], tmp_path: Path) -> None:
-    dataset = assembled(*overrides)
+def test_less_data_leave_claims_undecided(tiny: Path, overrides: list[str]) -> None:
+    dataset = assembled(tiny, *overrides)
     outcomes = {outcome.claim.id: outcome for outcome in decide(CLAIMS, dataset)}
     assert list(outcomes) == [claim.id for claim in CLAIMS]
-    names = set(plots.draw("fig1", dataset, tmp_path))
-    assert names == {"fig1", "fig1_widths", "fig1_choices"}
+    with plots.style():
+        drawn = plot.figures(dataset)
+        assert list(drawn) == ["fig1", "fig1_widths", "fig1_choices"]
+        for figure in drawn.values():
+            figure.draw_without_rendering()
     undecided = {
         "widths=[16]": ["fig1.variance", "fig1.smoother", "fig1.inflation_width"],
         "initial.widths=[]": ["fig1.variance", "fig1.smoothness_is_variance"],
@@ -197,7 +203,8 @@ def test_less_data_leave_claims_undecided(overrides: list[str], tmp_path: Path) 
     assert list(EXPERIMENT.metrics(dataset))
 
 
-def test_less_data_from_end_to_end(tmp_path: Path) -> None:
+def test_less_data_from_end_to_end(tiny: Path, tmp_path: Path) -> None:
+    copy_cells(tiny, tmp_path, "limit")
     done = call(*TINY, *NOTHING, f"results={tmp_path}")
     assert (done.returncode, done.stderr) == (0, "")
     assert "fig1.variance                undecided" in done.stdout
@@ -213,6 +220,7 @@ def test_width_shows_what_is_measured_and_where_dense_weights_end(known: bool) -
         {"n": 10**6, "revealed s": 19.0, "revealed MiB": 3000.0, "dense s": "–", "dense MiB": "–"} | exponents,
     ]
     (figure,) = width_plot.figures({"machine": {"GiB": 16.0}, "tables": {"revealed": {"rows": rows}}}).values()
+    figure.draw_without_rendering()
     for axes, unit, exponent in zip(figure.axes, ("s", "MiB"), ("1.04", "0.99"), strict=True):
         lines = {line.get_label(): points(line) for line in axes.get_lines()}
         for name in ("revealed", "dense"):

@@ -62,7 +62,7 @@ def test_each_statistic_has_to_be_rejected_by_some_control() -> None:
 def test_a_preset_without_published_claims_is_named() -> None:
     done = call("--calculate", "ci/fig1", module=power)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "ci/fig1: there are published claims of" in done.stderr
+    assert "ci/fig1 has no published claims; presets that have: " in done.stderr
 
 
 def test_verdicts_are_counted_over_fresh_draws(tmp_path: Path) -> None:

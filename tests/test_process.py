@@ -4,10 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from scripts_fixtures import ROOT, TINY, finish, in_background, start, stored
+from scripts_fixtures import CELLS, ROOT, assert_same, copy_cells, finish, in_background, start, stored
 
 PROGRAM = """\
 import sys, time
@@ -81,6 +82,19 @@ def test_no_worker_finishes_its_tasks_after_a_signal() -> None:
     assert signalled(begin(main), signal.SIGTERM) == (128 + signal.SIGTERM, b"", b"error: stopped\n")
 
 
+@pytest.mark.parametrize("generations", [1, 2])
+def test_a_job_ends_with_the_process_that_began_it(generations: int) -> None:
+    """However that ended; the job may be its child, or the child of a process in between that goes on."""
+    job = f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import process, time; "
+    job += f"process.end_with(int(sys.argv[1])); {WAIT.replace('30', '60')}"
+    between = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {job!r}, sys.argv[1]])"
+    command = f"[sys.executable, '-c', {job if generations == 1 else between!r}, str(os.getpid())]"
+    main = f"import os, subprocess; subprocess.Popen({command}); time.sleep(60)"
+    began = time.monotonic()
+    assert signalled(begin(main), signal.SIGKILL) == (-signal.SIGKILL, b"", b"")
+    assert time.monotonic() - began < 30
+
+
 # Streams
 
 
@@ -120,6 +134,24 @@ def test_another_closed_pipe_is_an_error() -> None:
     code, _, err = end(begin("raise BrokenPipeError"))
     assert code == 1
     assert err.endswith(b"\nBrokenPipeError\n")
+
+
+# The library
+
+
+def test_a_checkout_uses_its_own_library_whichever_else_is_installed(tmp_path: Path) -> None:
+    (tmp_path / "replication").mkdir()
+    (tmp_path / "replication" / "__init__.py").write_text("raise AssertionError('another one')")
+    main = "\n    ".join(
+        (
+            "import multiprocessing",
+            "where = \"__import__('importlib.util').util.find_spec('replication').origin\"",
+            "print(eval(where), flush=True)",
+            "with multiprocessing.get_context('spawn').Pool(1) as pool: print(pool.apply(eval, (where,)))",
+        )
+    )
+    own = f"{ROOT / 'replication' / '__init__.py'}\n".encode()
+    assert end(begin(main, PYTHONPATH=str(tmp_path))) == (0, 2 * own, b"")
 
 
 # Errors
@@ -173,10 +205,23 @@ def test_a_worker_has_one_thread_of_every_library() -> None:
     assert out == b"[('openblas', 1), ('openblas', 1), ('openmp', 1)]\n"
 
 
+# Help
+
+
+def test_help_is_quick_and_says_how_to_choose() -> None:
+    command = [sys.executable, "-X", "importtime", str(ROOT / "scripts" / "run.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    for part in ("+exp=fig1", "+exp=ci/fig1", "+exp=literal/fig1", "conf/exp", "'widths=[100,1000]'"):
+        assert part in done.stdout
+    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "hydra" in imported
+    assert not imported & {"torch", "numpy", "scipy", "xarray", "matplotlib", "wandb", "replication"}
+
+
 # A whole run
 
 
-def test_a_run_in_a_poor_place(tmp_path: Path) -> None:
+def test_a_run_in_a_poor_place(tiny: Path, tmp_path: Path) -> None:
     """In the background of a script, with an ASCII terminal, without a home or git."""
     (tmp_path / "bin").mkdir()
     poor = {
@@ -188,19 +233,21 @@ def test_a_run_in_a_poor_place(tmp_path: Path) -> None:
         "PYTHONIOENCODING": "ascii",
     }
     results = tmp_path / "results"
-    options = [*TINY, "tracking=offline", f"results={results}"]
+    copy_cells(tiny, results, "main")
+    options = [*CELLS, "tracking=offline", f"results={results}"]
     done = finish(start(*options, place=tmp_path / "place", before=in_background(), **poor))
     assert (done.returncode, done.stderr) == (0, "")
     assert r"sup|mean \u2212 limit|" in done.stdout
     (folder,) = (results / "runs").iterdir()
     assert "mean − limit" in (folder / "CLAIMS.md").read_text(encoding="utf-8")
     assert len(list(folder.glob("wandb/offline-run-*"))) == 1
-    assert stored(results)
+    assert_same(stored(results), stored(tiny))
 
 
-def test_a_run_whose_reader_is_gone(tmp_path: Path) -> None:
+def test_a_run_whose_reader_is_gone(tiny: Path, tmp_path: Path) -> None:
     place, results = tmp_path / "place", tmp_path / "results"
-    with start(*TINY, f"results={results}", place=place, PYTHONUNBUFFERED="1") as process:
+    copy_cells(tiny, results, "limit")
+    with start(*CELLS, f"results={results}", place=place, PYTHONUNBUFFERED="1") as process:
         assert process.stdout
         assert process.stderr
         process.stdout.close()

@@ -1,5 +1,8 @@
-"""Whether data may be published: what ``objections`` finds in the provenance of a dataset."""
+"""What is recorded beside a cell, and whether data may be published: what ``objections`` finds in it."""
 
+import json
+import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,42 @@ import xarray as xr
 from replication.engine import ENGINE
 from replication.study import provenance
 from replication.study.provenance import objections
+
+
+def test_a_record_is_plain_and_names_the_packages() -> None:
+    record = provenance.provenance(device="cpu", wall_time=1.5)
+    assert json.loads(json.dumps(record)) == record
+    assert record["wall_time"] == 1.5
+    assert record["packages"]["xarray"] == xr.__version__
+    assert record["packages"].keys() >= {"torch", "numpy", "netCDF4"}
+
+
+def test_the_state_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert provenance.git_state.__wrapped__() == ("unknown", None)
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="there is no git")
+def test_the_state_in_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    module = tmp_path / "results.py"
+    module.write_text("1")
+    monkeypatch.setattr(provenance, "__file__", str(module))
+    git("init")
+    git("commit", "--allow-empty", "-m", "of a repository that only surrounds an installed package")
+    assert provenance.git_state.__wrapped__() == ("unknown", None)
+    git("add", ".")
+    git("commit", "-m", "ours")
+    git("tag", "v1.0-rc1")
+    commit = git("rev-parse", "HEAD")
+    assert provenance.git_state.__wrapped__() == (commit, False)
+    module.write_text("2")
+    assert provenance.git_state.__wrapped__() == (commit, True)
 
 
 @pytest.fixture

@@ -21,11 +21,12 @@ from replication import (
 )
 from replication.costs import Cost
 from replication.datasets import circle
+from replication.experiments.multi_output import Coupled
 from replication.gaussian import Directions, GaussianPairs
 from replication.kernels import inner
 from replication.random_functions import fourier_functions, rbf, tabulated
 from replication.regression import Law
-from replication.study.statistics import fall, geometric, rate
+from replication.study.statistics import fall, geometric, rate, simultaneous_band
 from replication.usual import descent_kernel
 from replication.weights import DenseWeight
 
@@ -62,6 +63,7 @@ def both(one, other):
 
 COSTS = {
     "least squares": lambda: LeastSquares(ones(N, OUTPUTS)),
+    "coupled outputs": lambda: Coupled(ones(N, OUTPUTS)),
     "cross-entropy": lambda: CrossEntropy(torch.arange(N) % 3, 3),
 }
 
@@ -189,6 +191,7 @@ PAIRS = {
     "LinearModel": (lambda x, y: MODEL.tangent_kernel(x, y), (N, 2), (N, 1)),
     "phi": (lambda x, d: KernelOnData(rbf(1.0), x).phi(d), (N, 2), (N, OUTPUTS)),
     "LeastSquaresFlow": (lambda k, f: LeastSquaresFlow(k, f), (N, N), (N, OUTPUTS)),
+    "simultaneous_band": (lambda f, g: simultaneous_band(f.numpy(), g.numpy()), (N, OUTPUTS), (N, 1)),
     "descent_kernel": (lambda w, b: descent_kernel([w], [b], [(0.1, 0.1)]), (N, N), (1, N)),
 }
 

@@ -1,8 +1,9 @@
 """Several outputs (paper §6): a wide network with n_L outputs behaves like n_L scalar networks trained independently.
 
-A network with three outputs, and three scalar networks that are drawn independently of it and of each other: trained by
-gradient flow, for least squares and, for a control, for a quadratic cost that couples the outputs. Each scalar network
-starts from the residual of its output, so that in the limit, in which the kernel is the same, both change alike.
+A network with three outputs is compared with three scalar networks, drawn independently of it and of each other. All
+are trained by gradient flow on least squares; for a control, the first is trained on a quadratic cost that couples the
+outputs. Each scalar network starts from the residual of its output. In the limit both have the same kernel, so that
+both change in the same way.
 """
 
 import math
@@ -20,6 +21,7 @@ from torch import Tensor
 from ..costs import Cost, FrozenFlow, LeastSquares
 from ..datasets import circle, random_angles
 from ..network import Network
+from ..shapes import require_shape
 from ..study.claims import Claim, Control
 from ..study.experiment import Cell, Ensemble, Experiment, Progress, select
 from ..study.settings import BaseConfig, NetworkConfig, require, require_distinct
@@ -29,17 +31,17 @@ from ..training import GradientFlow
 COSTS = ("least_squares", "coupled")
 OUTPUTS = 3
 COUPLING = 0.8
-"""M_kk' of the control's cost for k ≠ k', where M_kk = 1."""
+"""M_kk' for k ≠ k' in the control's cost; M_kk = 1."""
 BLOCK_SIZE = 20
 TIMES = 9
-"""Times at which the functions are compared, t = 0 included."""
+"""Number of times at which the functions are compared, t = 0 included."""
 RATE = (-0.65, -0.35)
-"""Exponents like the −1/2 of two independent kernels' distance."""
+"""Allowed exponents in n, about −1/2: the distance between two independent kernels falls like n^{−1/2}."""
 
 
 @dataclass(kw_only=True)
 class Setting:
-    """Networks, N inputs on the circle and as many probes, gradient flow to time t with a tolerance."""
+    """The networks, N inputs on the circle and as many probes, and gradient flow to time t with a tolerance."""
 
     network: NetworkConfig
     n_samples: int
@@ -54,7 +56,7 @@ class Setting:
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Networks of each width, with seeds 0 … seeds − 1 at each, for both costs."""
+    """Networks of each width for both costs; the seeds are 0 … seeds − 1 at each width."""
 
     setting: Setting
     widths: list[int]
@@ -73,7 +75,7 @@ def problem(setting: Setting, stream: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 class Coupled(Cost):
-    """C(f) = ½ E_{p^in}[(f − f*)ᵀ M (f − f*)] with M_kk = 1 and M_kk' = ``COUPLING``; for M = Id least squares."""
+    """C(f) = ½ E_{p^in}[(f − f*)ᵀ M (f − f*)] with M_kk = 1 and M_kk' = ``COUPLING``. M = Id is least squares."""
 
     def __init__(self, target: Tensor):
         self.target = target
@@ -83,9 +85,10 @@ class Coupled(Cost):
         self.root = (vectors * values.sqrt()) @ vectors.mT
 
     def value(self, f: Tensor) -> Tensor:
-        return 0.5 * ((f - self.target) * self.direction(f)).sum(dim=-1).mean(dim=-1)
+        return 0.5 * (self.direction(f) * (f - self.target)).sum(dim=-1).mean(dim=-1)
 
     def direction(self, f: Tensor) -> Tensor:
+        require_shape("f", f.shape, "the target f*", self.target.shape)
         return (f - self.target) @ self.matrix
 
     def curvature(self) -> float:
@@ -93,13 +96,14 @@ class Coupled(Cost):
 
     def frozen_flow(self, kernel: Tensor, f_0: Tensor, duration: float) -> FrozenFlow:
         """Least squares in the coordinates f M^{1/2}, in which the kernel is (Id ⊗ M^{1/2}) K (Id ⊗ M^{1/2})."""
+        require_shape("f", f_0.shape, "the target f*", self.target.shape)
         root = torch.kron(torch.eye(len(f_0)).to(self.root), self.root)
         flow = LeastSquares(self.target @ self.root).frozen_flow(root @ kernel @ root, f_0 @ self.root, duration)
         return lambda s, moment=0: flow(s, moment) @ self.root
 
 
 def _changes(network: Network, at: Tensor, cost: Cost, setting: Setting) -> Tensor:
-    """f_t − f_0 at inputs and probes at each of the times, (times, 2 N, n_L), trained on the inputs."""
+    """Train on the inputs; return f_t − f_0 at inputs and probes for each time, (times, 2 N, n_L)."""
     x, functions = at[: setting.n_samples], [network(at).double()]
     for begin, end in pairwise(np.linspace(0, setting.t, TIMES)):
         for _ in GradientFlow(float(end - begin), setting.tolerance).states(network, x, cost):
@@ -115,7 +119,7 @@ def _check(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _coupled(dataset: xr.Dataset) -> xr.Dataset:
-    """The networks trained on the cost that couples the outputs, in the place of the others."""
+    """The networks trained on the coupled cost, in place of the networks trained on least squares."""
     coupled = select(dataset, cost="coupled")
     return coupled.assign(cost=("network", ["least_squares"] * coupled.sizes["network"]))
 
@@ -124,15 +128,16 @@ CLAIMS = (
     Claim(
         id="multi_output.independent",
         place="§6",
-        statement="A wide network with several outputs behaves like as many scalar networks trained independently.",
+        statement="A wide network with several outputs behaves like as many scalar networks that are trained "
+        "independently.",
         paper="asymptotically (no rate)",
         measure="for least squares, the exponent in n of the largest distance over time, on and off the data, between "
-        "the changes of the outputs and those of scalar networks, drawn independently, that start from the same "
-        "residuals (geometric mean over networks): that of two kernels' n^{−1/2}",
+        "the changes of the outputs and those of scalar networks (geometric mean over networks). The scalar networks "
+        "are drawn independently and start from the same residuals; n^{−1/2} is expected from their kernels",
         figure="multi_output",
         check=_check,
         controls=(Control("a quadratic cost that couples the outputs", _coupled),),
-        note="drawn independently, the f_0 differ too, which are compared in prop1.independence",
+        note="because the networks are drawn independently, their f_0 differ, too; prop1.independence compares these",
         history=(
             "at first with scalar networks that had the hidden initialization of the one with several outputs, on the "
             "data alone, and exponents from −0.7 to −0.3",
@@ -151,7 +156,7 @@ class Trained:
 
 
 class MultiOutput(Experiment[Config, Trained]):
-    """Outputs of one network against scalar networks, for both costs and every width."""
+    """Outputs of one network compared with scalar networks, for both costs and every width."""
 
     name = "multi_output"
     version = 3
@@ -171,10 +176,10 @@ class MultiOutput(Experiment[Config, Trained]):
                 )
 
     def measure(self, cell: Cell[Trained], seed: int, device: str, progress: Progress) -> xr.Dataset:
-        """Train the network on the cell's cost, and scalar networks by least squares.
+        """Train the network on the cell's cost, and the scalar networks by least squares.
 
-        f (network, time, point, output): its functions at inputs and probes; scalar (…): f_0 plus the changes of the
-        scalar networks; distance (network): sup over the times of their root mean square distance.
+        f (network, time, point, output): f_t at inputs and probes; scalar, of the same shape: f_0 plus the changes of
+        the scalar networks; distance (network): the root mean square distance of the two, its sup over the times.
         """
         trained, setting = cell.setting, cell.setting.setting
         at, target = (values.to(device) for values in problem(setting, cell.stream("data")))
@@ -199,7 +204,7 @@ class MultiOutput(Experiment[Config, Trained]):
         )
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """All networks along one dimension; f and scalar of the first of each width alone."""
+        """All networks along one dimension; f and scalar of the first network of each width only."""
         networks = parts["network"]
         first = networks.seed == 0
         return (
@@ -209,7 +214,7 @@ class MultiOutput(Experiment[Config, Trained]):
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-        """Mean distance between the outputs and the scalar networks against n."""
+        """The mean distance between the outputs and the scalar networks, against n."""
         for width in dataset.attrs["widths"]:
             groups = {cost: select(dataset, cost=cost, width=width).distance.values for cost in COSTS}
             yield float(width), {f"distance/{cost}": geometric(distances) for cost, distances in groups.items()}

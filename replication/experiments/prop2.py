@@ -1,7 +1,7 @@
 """Proposition 2 (paper §4.2): Θ_∞⁽ᴸ⁾ is positive definite on the unit sphere for a non-polynomial σ and L ≥ 2.
 
-The smallest eigenvalue of Θ_∞⁽ᴸ⁾ on random points, for several nonlinearities and depths, against its rounding error;
-and where it must vanish: for polynomial σ, for L = 1, and without biases on antipodal pairs or along a ray.
+The smallest eigenvalue of Θ_∞⁽ᴸ⁾ on random points is compared with its rounding error, for several nonlinearities and
+depths. It has to vanish for polynomial σ, for L = 1, and without biases on antipodal pairs or along a ray.
 """
 
 import math
@@ -23,9 +23,9 @@ from ..study.statistics import Statistic, exactly
 
 BLOCK_SIZE = 20
 POLYNOMIAL = {"identity": 1, "quadratic": 2}
-"""Polynomial nonlinearities → degree."""
+"""Polynomial nonlinearity → its degree."""
 RESOLVED = 1e-13
-"""Relative error of a float64 kernel entry and of its eigenvalues: λ_min counts as positive above N·RESOLVED·λ_max."""
+"""Relative error of a kernel's entries and eigenvalues in float64. λ_min counts as positive above N·RESOLVED·λ_max."""
 
 
 @dataclass(kw_only=True)
@@ -38,9 +38,9 @@ class SpherePoints:
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Configurations of ``points`` random points in n_0 dimensions, ``seeds`` of them, for each σ and depth 1 … depth.
+    """``seeds`` configurations of ``points`` random points in n_0 dimensions, for each σ and each depth 1 … depth.
 
-    ranks: the points for polynomial σ; pairs: antipodal pairs ±x, for the kernel of ReLU without biases.
+    ranks: the points for polynomial σ; pairs: the numbers of antipodal pairs ±x, for ReLU's kernel without biases.
     """
 
     n_0: int
@@ -56,7 +56,7 @@ class Config(BaseConfig):
         super().__post_init__()
         require(self.n_0 >= 2, "n_0", self.n_0, "must be ≥ 2")
         require(self.points >= self.n_0 + 2, "points", self.points, f"must be ≥ n_0 + 2 = {self.n_0 + 2}")
-        require(self.depth >= 2, "depth", self.depth, "must be ≥ 2")
+        require(2 <= self.depth <= 1000, "depth", self.depth, "must be 2 … 1000")
         require(0 < self.beta < math.inf, "beta", self.beta, "must be > 0")
         distinct = len(set(self.nonlinearities) & set(NONLINEARITIES)) == len(self.nonlinearities)
         known = distinct and {"relu", *POLYNOMIAL} <= set(self.nonlinearities)
@@ -76,9 +76,9 @@ def sphere(n: int, n_0: int, stream: torch.Generator) -> Tensor:
 
 
 def spread_out(n: int, n_0: int, stream: torch.Generator) -> Tensor:
-    """Random points of the unit sphere, (n, n_0), each the one of 30 that is farthest from those before.
+    """Random points of the unit sphere, (n, n_0). Each is the one of 30 candidates farthest from the points before.
 
-    Two that nearly coincide would make the rank less than rounding can tell.
+    If two points nearly coincide, rounding makes the numerical rank too small.
     """
     points = sphere(1, n_0, stream)
     while len(points) < n:
@@ -89,17 +89,17 @@ def spread_out(n: int, n_0: int, stream: torch.Generator) -> Tensor:
 
 
 def spectrum(x: Tensor, depth: int, sigma: str, beta: float) -> np.ndarray:
-    """Eigenvalues of Θ_∞⁽ᴸ⁾ ÷ the largest, ascending: (N,)."""
+    """The eigenvalues of Θ_∞⁽ᴸ⁾ ÷ the largest of them, in ascending order: (N,)."""
     eigenvalues = torch.linalg.eigvalsh(theta_inf(x, depth=depth, nonlinearity=sigma, beta=beta))
     relative: np.ndarray = (eigenvalues / eigenvalues[-1]).numpy()
     return relative
 
 
 def predicted_rank(degree: int, depth: int, n_0: int, points: int) -> int:
-    """Rank of Θ_∞⁽ᴸ⁾ on N points of the sphere for a polynomial σ of this degree and β > 0.
+    """The rank of Θ_∞⁽ᴸ⁾ on N points of the sphere, for a polynomial σ of this degree and β > 0.
 
-    Θ_∞ is a polynomial in x·x' of degree d = degree^{L−1} with positive coefficients; on the sphere such a kernel spans
-    the polynomials of degree ≤ d, of dimension C(n_0 + d − 1, d) + C(n_0 + d − 2, d − 1). At most N.
+    Θ_∞ is a polynomial in x·x' of degree d = degree^{L−1} with positive coefficients. On the sphere such a kernel spans
+    the polynomials of degree ≤ d, whose dimension is C(n_0 + d − 1, d) + C(n_0 + d − 2, d − 1). The rank is at most N.
     """
     d = degree ** (depth - 1)
     dimension = math.comb(n_0 + d - 1, d) + math.comb(n_0 + d - 2, d - 1)
@@ -107,12 +107,12 @@ def predicted_rank(degree: int, depth: int, n_0: int, points: int) -> int:
 
 
 def bound(dataset: xr.Dataset) -> float:
-    """What rounding leaves of λ_min/λ_max = 0."""
+    """The largest |λ_min/λ_max| that rounding can make of 0."""
     return float(dataset.attrs["points"]) * RESOLVED
 
 
 def general(dataset: xr.Dataset) -> list[str]:
-    """The nonlinearities that are no polynomials."""
+    """The nonlinearities that are not polynomials."""
     return [str(name) for name in dataset.sigma.values if name not in POLYNOMIAL]
 
 
@@ -161,13 +161,13 @@ def _check_ray(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _shallow(dataset: xr.Dataset) -> xr.Dataset:
-    """L = 1 in the place of every depth."""
+    """L = 1 in place of every depth."""
     one = dataset.smallest.isel(depth=[0] * dataset.sizes["depth"])
     return dataset.assign(smallest=(dataset.smallest.dims, one.values))
 
 
 def _polynomials(dataset: xr.Dataset) -> xr.Dataset:
-    """The quadratic σ in the place of the others."""
+    """The quadratic σ in place of all others."""
     values = dataset.smallest.sel(sigma=["quadratic"] * dataset.sizes["sigma"]).values
     return dataset.assign(smallest=(dataset.smallest.dims, values))
 
@@ -192,10 +192,9 @@ CLAIMS = (
     Claim(
         id="prop2.sphere",
         place="Proposition 2",
-        statement="On the unit sphere Θ_∞⁽ᴸ⁾, L ≥ 2, is positive definite for every σ that is not a polynomial.",
+        statement="On the unit sphere Θ_∞⁽ᴸ⁾ with L ≥ 2 is positive definite for every σ that is not a polynomial.",
         paper="positive definite",
-        measure="λ_min/λ_max over what rounding leaves of 0, the smallest over random configurations of points and "
-        "depths",
+        measure="the smallest λ_min/λ_max over random configurations of points and depths, over its rounding error",
         figure="prop2",
         check=lambda data: _positive(data, "sphere"),
         controls=(_SHALLOW, _POLYNOMIALS),
@@ -203,9 +202,9 @@ CLAIMS = (
     Claim(
         id="prop2.off_sphere",
         place="Proposition 2",
-        statement="So it is, with β > 0, at points of different norms.",
+        statement="With β > 0 it is positive definite also at points of different norms.",
         paper="on the unit sphere only",
-        measure="as prop2.sphere, at radii from 0.5 to 2",
+        measure="as in prop2.sphere, but at radii from 0.5 to 2",
         figure="prop2",
         check=lambda data: _positive(data, "off"),
         controls=(_SHALLOW,),
@@ -217,7 +216,8 @@ CLAIMS = (
         statement="For a polynomial σ of degree p the rank is at most the dimension of the polynomials of degree "
         "p^{L−1}.",
         paper="excluded",
-        measure="the numerical rank less that dimension, the largest over configurations and depths",
+        measure="the largest difference between the numerical rank and the predicted rank, which is the least of that "
+        "dimension and the number of points, over configurations and depths",
         figure="prop2",
         check=_check_polynomial,
         controls=(Control("ReLU", _not_polynomial),),
@@ -231,20 +231,21 @@ CLAIMS = (
         place="Proposition 2",
         statement="Without biases, for ReLU and L = 2, m antipodal pairs in n_0 dimensions make Θ_∞ singular exactly "
         "if m > n_0.",
-        paper="the proof wants β > 0",
-        measure="λ_min/λ_max over what rounding leaves of 0: its largest modulus over configurations if m > n_0, its "
+        paper="the proof requires β > 0",
+        measure="λ_min/λ_max over its rounding error: the largest modulus over configurations if m > n_0, the "
         "smallest value otherwise",
         figure="prop2",
         check=_check_antipodal,
         controls=(Control("the numbers of pairs in reverse order", _reversed_pairs),),
-        note="for points in general position: the odd part of the kernel is linear in x, its rank at most n_0",
+        note="for points in general position: the odd part of the kernel is linear in x, so that its rank is at most "
+        "n_0",
     ),
     Claim(
         id="prop2.ray",
         place="Proposition 2",
-        statement="Off the sphere a kernel without biases is singular along a ray, and one with biases is not.",
+        statement="Off the sphere a kernel without biases is singular along a ray, but one with biases is not.",
         paper="on the unit sphere only",
-        measure="λ_min/λ_max over what rounding leaves of 0, for ReLU, L = 2 and three points of a ray",
+        measure="λ_min/λ_max over its rounding error, for ReLU, L = 2 and three points of a ray",
         kind="identity",
         figure="prop2",
         check=_check_ray,
@@ -255,7 +256,7 @@ CLAIMS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Spectra:
-    """Kernels of each σ and depth 1 … depth, and the numbers of points on which their spectra are taken."""
+    """Kernels of each σ and depth 1 … depth, and the numbers of points for their spectra."""
 
     n_0: int
     points: int
@@ -267,7 +268,7 @@ class Spectra:
 
 
 class Prop2(Experiment[Config, Spectra]):
-    """Spectra on configurations of random points, and the ranks that they must have for polynomial σ."""
+    """Spectra on configurations of random points, and the predicted ranks for polynomial σ."""
 
     name = "prop2"
     version = 3
@@ -284,9 +285,9 @@ class Prop2(Experiment[Config, Spectra]):
         """Spectra of Θ_∞ on one configuration, or the predicted ranks. Runs on the CPU, in float64.
 
         smallest (place, sigma, depth): λ_min/λ_max for points on the sphere, and off it (radii 0.5 … 2); rank (sigma,
-        depth): eigenvalues above N·10⁻¹³·λ_max, on the points of ``ranks``; antipodal (pairs): λ_min/λ_max for ReLU,
-        β = 0, L = 2 on pairs ±x; ray (biases): the same on points of one ray without biases and with them. predicted
-        (polynomial, depth): ``predicted_rank``.
+        depth): the number of eigenvalues above N·10⁻¹³·λ_max, on the points of ``ranks``; antipodal (pairs):
+        λ_min/λ_max for ReLU, β = 0, L = 2 on pairs ±x; ray (biases): λ_min/λ_max on points of one ray, without and with
+        biases. predicted (polynomial, depth): ``predicted_rank``.
         """
         setting, depths = cell.setting, range(1, cell.setting.depth + 1)
         if cell.kind == "prediction":
@@ -303,7 +304,7 @@ class Prop2(Experiment[Config, Spectra]):
         ray = torch.linspace(0.5, 2, 3, dtype=torch.float64)[:, None] * x[:1]
 
         def spectra(points: Tensor) -> np.ndarray:
-            """For every σ and depth: (σ, depths, N)."""
+            """The spectrum for every σ and depth: (σ, depths, N)."""
             return np.array(
                 [[spectrum(points, depth, sigma, setting.beta) for depth in depths] for sigma in setting.nonlinearities]
             )
@@ -318,7 +319,7 @@ class Prop2(Experiment[Config, Spectra]):
         )
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """All configurations along one dimension, with the predicted ranks and the names of what is compared."""
+        """All configurations along one dimension, with the predicted ranks and the names of all cases."""
         predicted = parts["prediction"].predicted.isel(prediction=0, drop=True)
         return (
             parts["configuration"]

@@ -1,7 +1,8 @@
-"""The linear model of random functions (paper §3.1): its tangent kernel K̃ tends to K, and its training to that with K.
+"""The linear model of random functions (paper §3.1): as P → ∞ its tangent kernel K̃ tends to K.
 
-On N points of the unit circle, with points between them, for two kernels: the limiting NTK, from Gaussian functions,
-and a radial kernel, from random Fourier features. The cost is ½‖f − x_1x_2‖², the descent starts from θ = 0.
+Its training then tends to kernel gradient descent with K. The model is trained on N points of the unit circle and also
+evaluated between them. Two kernels are tried: the limiting NTK, from Gaussian functions, and a radial kernel, from
+random Fourier features. The cost is ½‖f − x_1x_2‖²; the descent starts from θ = 0.
 """
 
 import math
@@ -29,9 +30,9 @@ BLOCK_SIZE = 20
 
 @dataclass(kw_only=True)
 class Setting:
-    """Data and training: N inputs on the circle, points between them, rate and steps of the descent, the kernels.
+    """N inputs on the circle, points between them, learning rate and steps of the descent, and the kernels.
 
-    network: depth, nonlinearity and β of the limiting NTK; length: of the radial kernel.
+    network: depth, nonlinearity and β of the limiting NTK; length: the length scale of the radial kernel.
     """
 
     n_samples: int
@@ -52,7 +53,7 @@ class Setting:
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Models of each number P of random functions, with seeds 0 … seeds − 1 at each."""
+    """Models with each number P of random functions; the seeds are 0 … seeds − 1 for each P."""
 
     setting: Setting
     numbers: list[int]
@@ -71,7 +72,7 @@ def points(setting: Setting, stream: torch.Generator) -> Tensor:
 
 
 def kernels(name: str, setting: Setting, x: Tensor) -> tuple[Tensor, Tensor]:
-    """K at the points x (M, 2), and another kernel there for the controls: (M, M) each."""
+    """K, and another kernel for the controls, at the points x (M, 2): (M, M) each."""
     if name == "rbf":
         return rbf(setting.length)(x), rbf(1.5 * setting.length)(x)
     network = setting.network
@@ -96,8 +97,8 @@ def kernel_descent(kernel: Tensor, target: Tensor, learning_rate: float, steps: 
 def expected_deviation(name: str, kernel: Tensor) -> float:
     """√P · (E‖K̃ − K‖²_F)^½, from the fourth moments of the random functions.
 
-    Gaussian functions: Σ_ij Var[f(x_i) f(x_j)] = (tr K)² + ‖K‖²_F; Fourier features √2 cos(ω·x + b), for which
-    f(x) f(x') = cos ω·(x − x') + cos(ω·(x + x') + 2b): Σ_ij (1 + K_ij⁴/2 − K_ij²).
+    Its square is Σ_ij Var[f(x_i) f(x_j)]. For Gaussian functions this is (tr K)² + ‖K‖²_F. For Fourier features
+    √2 cos(ω·x + b), f(x) f(x') = cos ω·(x − x') + cos(ω·(x + x') + 2b), and it is Σ_ij (1 + K_ij⁴/2 − K_ij²).
     """
     if name == "ntk":
         return float((kernel.trace().square() + kernel.square().sum()).sqrt())
@@ -166,7 +167,7 @@ def _other_kernel(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _reference(dataset: xr.Dataset, **replaced: str) -> xr.Dataset:
-    """Distances to one reference in the place of those to another."""
+    """The distances to one reference in place of the distances to another."""
     order = [replaced.get(name, name) for name in dataset.reference.values]
     return dataset.sel(reference=order).assign_coords(reference=dataset.reference.values)
 
@@ -179,7 +180,7 @@ CLAIMS = (
         place="§3.1",
         statement="The tangent kernel of P random functions tends to their covariance K.",
         paper="K̃ → K by the law of large numbers",
-        measure="the exponent in P of the rms of ‖K̃ − K‖_F lies in [−0.55, −0.45] over all P, for both kernels",
+        measure="the exponent in P of the rms of ‖K̃ − K‖_F, over all P, for both kernels",
         figure="random_functions",
         check=_check_law,
         controls=(_OTHER,),
@@ -187,9 +188,9 @@ CLAIMS = (
     Claim(
         id="random_functions.constant",
         place="§3.1",
-        statement="The size of ‖K̃ − K‖ is that of a mean of P independent terms, without a free constant.",
+        statement="‖K̃ − K‖ has the size of the error of a mean of P independent terms, without a free constant.",
         paper="not discussed",
-        measure="the rms of ‖K̃ − K‖_F over its value from the functions' fourth moments lies in [0.9, 1.1]",
+        measure="the rms of ‖K̃ − K‖_F over its value from the fourth moments of the functions",
         figure="random_functions",
         check=_check_constant,
         controls=(_OTHER,),
@@ -201,7 +202,8 @@ CLAIMS = (
         place="§3.1",
         statement="Gradient descent on θ is kernel gradient descent with K̃, on the data and between them.",
         paper="an identity",
-        measure="the largest difference of the two over all models, over the largest value; rounding, 10⁻¹⁴ a step",
+        measure="the largest difference between the two over all models, over the largest value; rounding is 10⁻¹⁴ a "
+        "step",
         figure="random_functions",
         check=_check_descent,
         controls=(Control("K in the place of K̃", lambda dataset: _reference(dataset, tangent="kernel")),),
@@ -209,10 +211,10 @@ CLAIMS = (
     Claim(
         id="random_functions.trajectories",
         place="§3.1",
-        statement="Training the random model tends to kernel gradient descent with K.",
+        statement="As P grows, training the random model tends to kernel gradient descent with K.",
         paper="approximates (no rate)",
-        measure="the exponent in P ≥ 100 of the distance to kernel gradient descent with K lies in [−0.6, −0.4], on "
-        "the data (largest over the steps) and between them (at the end), for both kernels",
+        measure="the exponent in P, for P ≥ 100, of the distance to kernel gradient descent with K: on the data (the "
+        "largest over the steps) and between them (at the end), for both kernels",
         figure="random_functions",
         check=_check_trajectories,
         controls=(_OTHER,),
@@ -222,7 +224,7 @@ CLAIMS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Models:
-    """Linear models of ``number`` P of random functions with the covariance K; None stands for P → ∞, K itself."""
+    """Linear models of P = ``number`` random functions with covariance K; None stands for P → ∞, that is, K itself."""
 
     kernel: str
     number: int | None
@@ -230,7 +232,7 @@ class Models:
 
 
 class RandomFunctions(Experiment[Config, Models]):
-    """Models of every P for each kernel, and what the kernels themselves predict."""
+    """Models of every P for each kernel, and the predictions of the kernels themselves."""
 
     name = "random_functions"
     version = 1
@@ -253,13 +255,14 @@ class RandomFunctions(Experiment[Config, Models]):
                 )
 
     def measure(self, cell: Cell[Models], seed: int, device: str, progress: Progress) -> xr.Dataset:
-        """A model's tangent kernel and training, or what K predicts of them; in float64.
+        """A model's tangent kernel and its training, or the prediction from K; in float64.
 
-        deviation (model, reference): ‖K̃ − K‖_F on all points; on_data, off_data (model, reference): the largest
-        distance in ‖·‖_{p^in} over the steps, and the root mean square between the data at the end, between the
-        descent on θ and kernel gradient descent with the reference: K̃ itself, K or, for the controls, another kernel;
-        f (model, angle): the trained function. limit (prediction, angle): the function trained with K; expected
-        (prediction): ``expected_deviation``.
+        deviation (model, reference): the distance ‖·‖_F of K̃ to the reference on all points; on_data, off_data (model,
+        reference): the distance between the descent on θ and kernel gradient descent with the reference, on the data
+        the largest ‖·‖_{p^in} over the steps, between the data the root mean square at the end; f (model, angle): the
+        trained function. The references are K̃ itself, K and, for the controls, another kernel.
+        The prediction: limit (prediction, angle), the function trained with K; expected (prediction),
+        ``expected_deviation``.
         """
         name, number, setting = cell.setting.kernel, cell.setting.number, cell.setting.setting
         x = points(setting, cell.stream("data")).to(device)
@@ -287,7 +290,7 @@ class RandomFunctions(Experiment[Config, Models]):
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-        """‖K̃ − K‖_F and the distance of the trained functions, root mean squares over the models, against P."""
+        """‖K̃ − K‖_F and the distance between the trained functions, rms over the models, against P."""
         for number in dataset.attrs["numbers"]:
             for name in KERNELS:
                 models = select(dataset, "model", kernel=name, number=number).sel(reference="kernel")
@@ -296,7 +299,7 @@ class RandomFunctions(Experiment[Config, Models]):
 
 
 def _train(model: LinearModel, x: Tensor, target: Tensor, kernels: Sequence[Tensor], setting: Setting) -> xr.Dataset:
-    """The model's descent from θ = 0 against kernel gradient descent with its tangent kernel, K and another kernel."""
+    """The model's descent from θ = 0, compared with kernel gradient descent with K̃, K and another kernel."""
     n = len(target)
     tangent = model.tangent_kernel(x)
     theta = torch.zeros(model.number, dtype=torch.float64, device=x.device)

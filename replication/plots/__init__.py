@@ -1,6 +1,6 @@
-"""One module per experiment: ``figures(dataset)`` gives its figures by name; they are drawn from stored data alone.
+"""One module for each experiment. ``figures(dataset)`` returns its figures by name, drawn from stored data alone.
 
-A short experiment has them in its own file instead (``Experiment.figures``).
+A short experiment draws its figures in its own file instead (``Experiment.figures``).
 """
 
 import importlib
@@ -40,10 +40,10 @@ def draw(experiment: str, dataset: Any, folder: Path) -> dict[str, Path]:
     The same data give the same bytes (with the same matplotlib): no date, no version in the files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # It warns that the fonts of matplotlib carry an old date, once for each figure.
+    # Otherwise fontTools warns, once for each figure, that matplotlib's fonts have an old date.
     logging.getLogger("fontTools").setLevel(logging.ERROR)
     paths = {}
-    with style():
+    with style(), np.errstate(all="ignore"):  # what is not finite is left out
         own = load(experiment) if experiment in available() else importlib.import_module(f"{__name__}.{experiment}")
         figures: dict[str, Figure] = own.figures(dataset)
         for name, figure in figures.items():
@@ -57,7 +57,7 @@ def draw(experiment: str, dataset: Any, folder: Path) -> dict[str, Path]:
 
 
 def interactive(preset: str, dataset: Any) -> dict[str, Any] | None:
-    """What the plot with a slider of a preset shows (see report.js), None for one without."""
+    """The data of a preset's plot with a slider (see report.js); None if it has none."""
     if preset not in ("fig1", "fig3"):
         return None
     plot: dict[str, Any] = importlib.import_module(f"{__name__}.{preset}").interactive(dataset)
@@ -65,7 +65,7 @@ def interactive(preset: str, dataset: Any) -> dict[str, Any] | None:
 
 
 def rounded(values: np.ndarray, digits: int = 4) -> list[float | None]:
-    """Numbers of a curve for JSON: so many digits, None for what is not finite."""
+    """Numbers of a curve for JSON, to this many significant digits; None for a number that is not finite."""
     return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in values]
 
 
@@ -74,7 +74,7 @@ Measure = Callable[[np.ndarray], float]
 
 
 def trend(axes: Axes, widths: Sequence[int], groups: Sequence[np.ndarray], measure: Measure, theory: float) -> None:
-    """A measure of the networks of each width, its exponent, and the theory's line through the middle one; log–log."""
+    """Log–log plot of a measure of the networks of each width: its exponent, and a line with the theory's exponent."""
     label = power_law(widths, groups, measure)
     values = points(axes, widths, groups, measure, color="black", label=f"fit {label}" if label else None)
     middle = len(widths) // 2
@@ -99,7 +99,7 @@ def points(
 
 
 def power_law(widths: Sequence[int], groups: Sequence[np.ndarray], measure: Measure) -> str:
-    """The exponent of a measure in the width and half its interval, as the claims have them; "" for one width."""
+    """The exponent of a measure in the width ± half of its interval, as in the claims; "" for a single width."""
     fitted = rate("", measure, widths, groups, (-math.inf, math.inf))
     if not math.isfinite(fitted.estimate):
         return ""

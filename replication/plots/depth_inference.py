@@ -1,4 +1,4 @@
-"""The paper's three eigenvalues among those of every hypothesis, and the checks of how they are compared."""
+"""The paper's three eigenvalues beside those of every hypothesis, and checks of the comparison."""
 
 import math
 
@@ -39,7 +39,7 @@ NONLINEARITIES = {"relu": "ReLU", "shifted_relu": "shifted ReLU"}
 
 
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:
-    """depth_inference: the answer; depth_inference_eigenvalues: each against L; depth_inference_checks: the method."""
+    """depth_inference: the answer; depth_inference_eigenvalues: λ_i against L; depth_inference_checks: the method."""
     return {
         "depth_inference": _answer(dataset),
         "depth_inference_eigenvalues": _eigenvalues(dataset),
@@ -99,7 +99,7 @@ def _answer(dataset: xr.Dataset) -> Figure:
 
 
 def _ellipse(law: Law) -> np.ndarray:
-    """The contour of ln λ_1 and ln λ_2 that holds ``LEVEL`` of the law, (2, points)."""
+    """The contour of ln λ_1 and ln λ_2 that contains ``LEVEL`` of the law, (2, points)."""
     m = law.networks
     radius = math.sqrt(stats.f.ppf(LEVEL, 2, m - 2) * 2 * (m - 1) / (m - 2))
     angles = np.linspace(0, 2 * math.pi, 200)
@@ -111,7 +111,7 @@ def _ellipse(law: Law) -> np.ndarray:
 def _odds_table(axes: Axes, dataset: xr.Dataset, densities: np.ndarray) -> None:
     depths, scalings, sigmas = (dataset[name].values for name in ("depth", "scaling", "nonlinearity"))
     reference = reference_index(dataset)
-    # Rows: the scalings under the first nonlinearity, then under the next.
+    # Rows: the scalings with the first nonlinearity, then with the next one.
     table = np.moveaxis(densities - densities[reference], 2, 0).transpose(0, 2, 1).reshape(-1, len(depths)) / math.log(
         10
     )

@@ -29,9 +29,9 @@ TERMS = {
 
 
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:
-    """The figures of the dataset's claims, where there are networks for them.
+    """The figures of the dataset's claims for which there are networks.
 
-    drift: the drift and what is left of it against n; drift_circle: one network; drift_mean: the mean over networks;
+    drift: the drift, and the part not predicted, against n; drift_circle: one network; drift_mean: mean over networks;
     drift_relu: σ with kinks, and Figure 1's inflation; initial_bias: the mean at t = 0.
     """
     wanted = {claim.figure for claim in EXPERIMENT.claims_of(dataset.attrs.get("claims"))}

@@ -55,7 +55,7 @@ def _kernels(dataset: xr.Dataset) -> Figure:
     axes = figure.subplots()
     times = dataset.time.values
     handles = []
-    # The widest last, so that its narrow bundle stays visible on top of the others.
+    # The widest network is drawn last, so that its narrow bundle stays visible.
     for color, width in zip(COLORS, dataset.attrs["widths"], strict=False):
         drawn = select(dataset, variant="main", width=width)
         drawn = drawn.isel(network=np.isin(drawn.seed.values, dataset.attrs["seeds"]))

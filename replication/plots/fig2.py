@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..experiments.fig2.claims import (
+from ..experiments.fig2.statistics import (
     TENTH,
     conditional_kurtosis,
     excess_kurtosis,
@@ -68,7 +68,7 @@ def _statistics(dataset: xr.Dataset) -> Figure:
         left.plot(dataset.angle, bias, color=color, lw=1.1, label=f"$n = {width}$")
         left.fill_between(dataset.angle, bias - half_width, bias + half_width, color=color, alpha=0.2, lw=0)
         if len(f) > 1:
-            # As in the claim on the spread; at the data both factors vanish.
+            # As in the claim on the spread. At the data both factors are 0.
             paired = f.std(axis=0, ddof=1) / np.maximum(linear.std(axis=0, ddof=1), 1e-9)
             middle.plot(
                 dataset.angle, paired * np.sqrt(variance.mean(axis=0)), color=color, lw=1.1, label=f"$n = {width}$"

@@ -45,13 +45,13 @@ CLASSES = [
     "tab:olive",
 ]
 PAPER_GAP = 0.0457 / 0.00108
-"""λ_1/λ_2 as the paper states them (§6.3)."""
+"""λ_1/λ_2 in the paper (§6.3)."""
 THUMBNAIL = 0.2
-"""Side of a thumbnail on paper, in inches."""
+"""Side of a thumbnail in inches."""
 
 
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:
-    """fig3: the paper's figure; fig3_statistics: against n, and λ_1/λ_2; fig3_speed: why ‖g‖ falls faster."""
+    """fig3: the paper's figure; fig3_statistics: trends with n, and λ_1/λ_2; fig3_speed: why ‖g‖ falls faster."""
     return {"fig3": _paper(dataset), "fig3_statistics": _statistics(dataset), "fig3_speed": _speed(dataset)}
 
 
@@ -65,7 +65,7 @@ def _paper(dataset: xr.Dataset) -> Figure:
 
 
 def interactive(dataset: xr.Dataset) -> dict[str, Any]:
-    """A slider over the time: ‖h_t‖ and ‖g_t‖ of the drawn networks, and the limit's ‖g_t‖."""
+    """A slider over the time: ‖h_t‖ and ‖g_t‖ of the drawn networks, and ‖g_t‖ of the limit."""
     curves: list[dict[str, Any]] = []
     values: list[tuple[int, np.ndarray, np.ndarray]] = []
     for color, width in zip(("#d62728", "#2ca02c", "#1f77b4", "#9467bd"), dataset.attrs["widths"], strict=False):
@@ -106,7 +106,7 @@ def plane(dataset: xr.Dataset) -> np.ndarray:
 
 
 def _thumbnails(axes: Axes, dataset: xr.Dataset) -> None:
-    """The digits themselves, where one is not in the way of another, else a dot."""
+    """Digits as small images; a digit that would overlap another one is a dot."""
     points, labels = plane(dataset), dataset.labels.values
     data = dataset.attrs["data"]
     images = digits_at(
@@ -177,7 +177,7 @@ def _statistics(dataset: xr.Dataset) -> Figure:
 
 
 def _against_width(axes: Axes, dataset: xr.Dataset, measure: Measure, theory: float | None) -> None:
-    """Networks as dots, geometric means with their fitted exponent, and the prediction for what is wider."""
+    """Networks as dots, geometric means with their fitted exponent, and the prediction for wider networks."""
     widths = [width for width in dataset.attrs["trend"] if trained(dataset, width).sizes["network"]]
     beyond = predicted(dataset)
     for width in [*widths, *beyond]:
@@ -198,7 +198,7 @@ def _against_width(axes: Axes, dataset: xr.Dataset, measure: Measure, theory: fl
 
 
 def _gaps(axes: Axes, dataset: xr.Dataset) -> None:
-    """λ_1/λ_2 of the limit kernels of batches: as it is, centred, and with footnote 3's β."""
+    """λ_1/λ_2 of the limit kernels of batches: as in the paper, centred, and with the β of footnote 3."""
     own, other = dataset.attrs["network"]["beta"], dataset.attrs["beta"]
     kernels = {
         rf"$\beta = {own:g}$": dataset.limit_eigenvalues.values,
@@ -281,6 +281,6 @@ def _speed(dataset: xr.Dataset) -> Figure:
 
 
 def _finite(dataset: xr.Dataset, width: int) -> bool:
-    """Whether networks of a width get to half of ‖g_0‖."""
+    """Whether all networks of a width reach half of ‖g_0‖."""
     networks = trained(dataset, width)
     return bool(networks.sizes["network"]) and bool(np.isfinite(half_times(networks)).any())

@@ -1,4 +1,4 @@
-"""Least squares (paper §5): decay and early stopping, the Gaussian law of f_t, components, the ridge's limit."""
+"""Least squares (paper §5): decay and early stopping, the Gaussian law of f_t, components, the limit of the ridge."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Several outputs: their distance to scalar networks against the width, and both along training."""
+"""Several outputs: their distance to scalar networks, against the width and during training."""
 
 import numpy as np
 import xarray as xr

@@ -1,4 +1,4 @@
-"""Proposition 2: the smallest eigenvalue of Θ_∞ against the depth, and where it vanishes."""
+"""Proposition 2: the smallest eigenvalue of Θ_∞ against the depth, and cases in which it is 0."""
 
 import numpy as np
 import xarray as xr

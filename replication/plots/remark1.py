@@ -1,4 +1,4 @@
-"""Remark 1: both parametrizations beside each other, the share of the biases, and what grows with the width."""
+"""Remark 1: the two parametrizations side by side, the share of the biases, and quantities that grow with the width."""
 
 import numpy as np
 import xarray as xr
@@ -31,7 +31,7 @@ OURS, USUAL = "tab:blue", "tab:orange"
 
 
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:
-    """remark1: the exact map; cost and initial speed beside usual networks; the biases' share; growth with n."""
+    """remark1: the exact map; cost and initial speed beside usual networks; the share of the biases; growth with n."""
     figure = Figure(figsize=(9.6, 6.0))
     top, bottom = figure.subplots(2, 3)
     _map(top[0], dataset)

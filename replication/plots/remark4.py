@@ -13,7 +13,7 @@ COLORS = ("tab:blue", "tab:green", "tab:purple", "tab:red", "tab:orange", "tab:b
 
 
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:
-    """remark4: rms change of an activation against n, layer by layer, and the layers' shares of dᵀΘd."""
+    """remark4: rms change of an activation against n, layer by layer, and the shares of the layers in dᵀΘd."""
     figure = Figure(figsize=(8.6, 3.3))
     left, right = figure.subplots(1, 2)
     widths, sigma = dataset.attrs["widths"], dataset.attrs["nonlinearities"][0]

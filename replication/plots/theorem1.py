@@ -1,4 +1,4 @@
-"""Theorem 1: the distance of the NTK at initialization to its limit, against width, depth and unequal widths."""
+"""Theorem 1: the distance of the NTK at initialization from its limit, against width, depth and unequal widths."""
 
 import numpy as np
 import xarray as xr
@@ -86,7 +86,7 @@ def _structure(dataset: xr.Dataset) -> Figure:
             value, low, high = np.array(estimate) / float(chosen.inverse_widths[0])
             bars = [[value - low], [high - value]] if np.isfinite([low, high]).all() else None
             middle.errorbar(depth, value, bars, fmt="o", color=color, ms=4, label=label)
-            label = "_"  # once in the legend
+            label = "_"  # only the first one appears in the legend
     depths = np.arange(2, max(dataset.attrs["depths"]) + 1)
     width = dataset.attrs["deep"]
     exact = [second_moment(depth, width) * width / (depth - 1) for depth in depths]

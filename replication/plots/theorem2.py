@@ -1,4 +1,4 @@
-"""Theorem 2: the change of the NTK during training against the width, and along training."""
+"""Theorem 2: the change of the NTK during training, against the width and against time."""
 
 import numpy as np
 import xarray as xr
@@ -16,9 +16,9 @@ NAMES = {"least_squares": "least squares", "cross_entropy": "cross-entropy", "ad
 
 
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:
-    """The figures of the dataset's claims, of all if it names none.
+    """The figures of the dataset's claims, or all figures if it names none.
 
-    theorem2: the change of Θ; theorem2_switches: the neurons that switch on and off, where there are ReLUs; remark4.
+    theorem2: the change of Θ; theorem2_switches: the neurons that switch on and off, for ReLU; remark4.
     """
     drawn: dict[str, Figure] = {}
     for name in dict.fromkeys(claim.figure for claim in EXPERIMENT.claims_of(dataset.attrs.get("claims"))):

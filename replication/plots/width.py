@@ -1,4 +1,4 @@
-"""What an NTK costs against the width, with revealed weights and with dense ones, as ``scripts/benchmark.py`` says."""
+"""Time and memory of an NTK against the width, with revealed and with dense weights, from ``scripts/benchmark.py``."""
 
 import math
 from typing import Any
@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 
 STYLES = {"revealed": ("o-", "tab:blue"), "dense": ("s-", "tab:red")}
 HIDDEN = 2
-"""Matrices n × n of the benchmark's network, of 4 bytes an entry."""
+"""Number of n × n matrices in the benchmark's network. An entry has 4 bytes."""
 
 
 def figures(content: dict[str, Any]) -> dict[str, Figure]:
-    """width: seconds and peak memory of the NTK of [2, n, n, n, 1] at initialization, drawing the network included.
+    """width: seconds and peak memory of drawing [2, n, n, n, 1] and computing its NTK at initialization.
 
-    content: what ``python scripts/benchmark.py revealed --json FILE`` writes.
+    content: the file of ``python scripts/benchmark.py revealed --json FILE``.
     """
     figure = Figure(figsize=(8.4, 3.3))
     rows, machine = content["tables"]["revealed"]["rows"], content["machine"]

@@ -1,25 +1,27 @@
-"""What a claim is: statistics with intervals, the ranges that are allowed them, negative controls, a verdict.
+"""Claims: statistics with intervals, an allowed range for each, negative controls, and a verdict.
 
-A claim holds if all of its statistics lie in their ranges, and only while the negative controls work: each control,
-data of a wrong theory, makes the claim fail, and each statistic leaves its range on at least one of them.
+A claim holds if all of its statistics lie in their ranges and its negative controls work. A control is data of a wrong
+theory. Controls work if the claim fails on each of them, and if each statistic leaves its range on at least one.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import xarray as xr
 
-from .statistics import Statistic, Verdict, resampling, words
+from .statistics import Statistic, Verdict, resampling, undecided, words
 
 Kind = Literal["measured", "predicted", "identity"]
-"""measured: on networks or on data, with intervals; predicted: the paper's numbers, or those of the few widest
-networks, in a prediction interval; identity: algebra that is verified to rounding, without intervals."""
+"""measured: on networks or data, with intervals; predicted: numbers of the paper, or of the few widest networks, in a
+prediction interval; identity: algebra, checked to rounding, without intervals."""
 
 
 @dataclass(frozen=True)
 class Control:
-    """A negative control: a wrong theory in words, and data of it, which the claim's check must reject."""
+    """A negative control: a wrong theory in words, and data that follow it. The check of the claim must reject them."""
 
     text: str
     data: Callable[[xr.Dataset], xr.Dataset]
@@ -29,9 +31,9 @@ class Control:
 class Claim:
     """A statement of the paper that can fail.
 
-    place: where in the paper; statement: our wording; paper: the paper's value; measure: how the statistics are taken,
-    in words, without their ranges; figure: the figure that shows it; check: the statistics on an experiment's data;
-    controls: at least one; history: what this claim was before, and what came out, oldest first.
+    place: where in the paper; statement: our wording; paper: the paper's value; measure: how the statistics are
+    computed, in words, without their ranges; figure: the figure that shows them; check: computes the statistics from an
+    experiment's data; controls: at least one; history: earlier forms of the claim and their outcomes, oldest first.
     """
 
     id: str
@@ -53,7 +55,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A claim decided on data. on_controls: the same statistics on each control's data, in the same order."""
+    """A claim decided on data. on_controls: the same statistics, in the same order, on the data of each control."""
 
     claim: Claim
     statistics: Sequence[Statistic]
@@ -67,12 +69,12 @@ class Outcome:
 
     @property
     def controls(self) -> dict[str, Verdict]:
-        """The verdict on each control: "fails" if it is rejected."""
+        """The verdict of the claim on each control; "fails" means that the control is rejected."""
         return {text: worst(statistics) for text, statistics in self.on_controls.items()}
 
     @property
     def objections(self) -> list[str]:
-        """What is wrong with the negative controls: those that are not rejected, statistics that reject none."""
+        """Controls that are not rejected, and statistics that reject no control."""
         passed = [
             f"negative control NOT rejected: {text}" for text, verdict in self.controls.items() if verdict != "fails"
         ]
@@ -80,7 +82,7 @@ class Outcome:
 
     @property
     def unrejected(self) -> list[str]:
-        """The statistics that leave their range on no control."""
+        """The statistics that stay in their range on every control."""
         return [
             own.name
             for own, *others in zip(self.statistics, *self.on_controls.values(), strict=True)
@@ -89,14 +91,14 @@ class Outcome:
 
     @property
     def criterion(self) -> str:
-        """When the claim holds, in words made of the statistics' own ranges."""
+        """The criterion in words, generated from the allowed ranges of the statistics."""
         ranges: dict[str, list[str]] = {}
         for statistic in self.statistics:
             ranges.setdefault(words(statistic.allowed), []).append(statistic.title)
         return "; ".join(f"{', '.join(names)}: {allowed}" for allowed, names in ranges.items())
 
     def row(self) -> dict[str, str]:
-        """The outcome as one row of a table: everything in words."""
+        """The outcome as a row of a table, in words."""
         return {
             "id": self.claim.id,
             "place": self.claim.place,
@@ -119,30 +121,41 @@ class Outcome:
 
 
 def decide(claims: Sequence[Claim], dataset: xr.Dataset) -> list[Outcome]:
-    """Every claim, and every negative control of it, on an experiment's data.
+    """Decide every claim, and each of its negative controls, on an experiment's data.
 
-    The attribute ``solver``, {claim: the solver's error of each statistic}, is added to the intervals if there is one.
+    If the dataset has the attribute ``solver``, {claim: error of each statistic}, intervals are widened by these
+    errors. A claim whose statistics have no value on the data is undecided.
     """
     solver = dataset.attrs.get("solver") or {}
 
-    def own(claim: Claim) -> Sequence[Statistic]:
-        statistics = claim.check(dataset)
-        errors = solver.get(claim.id, [0.0] * len(statistics))
-        return [statistic.widened(error) for statistic, error in zip(statistics, errors, strict=True)]
+    def outcome(claim: Claim) -> Outcome:
+        own = _statistics(claim, lambda: dataset)
+        if own is None:
+            return Outcome(claim, [undecided("no value on these data", (-math.inf, math.inf))])
+        errors = solver.get(claim.id, [0.0] * len(own))
+        on_controls = {
+            control.text: _statistics(claim, lambda control=control: control.data(dataset))  # type: ignore[misc]
+            or [undecided(statistic.name, statistic.allowed) for statistic in own]
+            for control in claim.controls
+        }
+        widened = [statistic.widened(error) for statistic, error in zip(own, errors, strict=True)]
+        return Outcome(claim, widened, on_controls)
 
     with resampling(dataset.attrs.get("draw", 0)):
-        return [
-            Outcome(
-                claim,
-                own(claim),
-                {control.text: claim.check(control.data(dataset)) for control in claim.controls},
-            )
-            for claim in claims
-        ]
+        return [outcome(claim) for claim in claims]
+
+
+def _statistics(claim: Claim, data: Callable[[], xr.Dataset]) -> Sequence[Statistic] | None:
+    """The statistics of a claim; None on data too degenerate for them: nothing moved, all networks are alike."""
+    try:
+        with np.errstate(all="ignore"):
+            return claim.check(data())
+    except (ArithmeticError, ValueError, np.linalg.LinAlgError):
+        return None
 
 
 def worst(statistics: Sequence[Statistic]) -> Verdict:
-    """The worst verdict: "fails" before "undecided" before "holds"; "undecided" for no statistics."""
+    """The worst verdict, in the order "fails", "undecided", "holds"; "undecided" without statistics."""
     verdicts = {statistic.verdict for statistic in statistics}
     if "fails" in verdicts:
         return "fails"

@@ -1,6 +1,6 @@
-"""What an experiment is: settings → ensembles of networks → cells → measurements → one labelled dataset → claims.
+"""An experiment: settings → ensembles of networks → cells → measurements → one labelled dataset → claims.
 
-An author writes a config, the ensembles that it asks for, what is measured on one network, claims and a figure:
+An author writes a config, its ensembles, the measurement on one network, claims and a figure:
 
     @dataclass(frozen=True, kw_only=True)
     class Setting:
@@ -51,20 +51,21 @@ S = TypeVar("S")
 T = TypeVar("T")
 Label = str | int | float
 Progress = Callable[[float], None]
-"""Is told the fraction of the work that is done."""
+"""Called with the fraction of the work that is done."""
 
 
 def silent(fraction: float) -> None:
-    """Progress that nobody watches."""
+    """Progress that is not shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ensemble(Generic[S]):
-    """Networks that differ in nothing but their seed.
+    """Networks that differ by their seed only.
 
-    labels: what tells these networks from others in the joined dataset; setting: a dataclass of all that determines
-    their numbers; seeds: which are wanted; block: networks of a cell; work: relative cost of one network; kind: the
-    dimension along which they are joined, for batches of data, limits and the like a name of its own.
+    labels: coordinates that distinguish these networks in the joined dataset; setting: a dataclass of everything that
+    determines their numbers; seeds: the networks to compute; block: number of networks in a cell; work: relative cost
+    of one network; kind: the dimension along which they are joined; batches of data, limits and so on have one of their
+    own.
     """
 
     labels: Mapping[str, Label]
@@ -92,7 +93,7 @@ class Cell(Generic[S]):
 
     @property
     def label(self) -> str:
-        """What the cell is, for people and for its file's name, such as ``main-n500-seed0-9``."""
+        """A name of the cell for people and for its file, such as ``main-n500-seed0-9``."""
         words = {"width": "n{}", "n_0": "n0_{}", "P": "P{}", "L": "L{}", "depth": "L{}", "beta": "beta{}"}
         parts = [words.get(name, "{}").format(value) for name, value in self.labels.items()]
         seeds = f"seed{self.seeds[0]}" + (f"-{self.seeds[-1]}" if len(self.seeds) > 1 else "")
@@ -101,19 +102,19 @@ class Cell(Generic[S]):
 
     @property
     def folder(self) -> str:
-        """Where a store keeps it: by experiment and version, of the experiment and of the engine."""
+        """Its folder in a store: the experiment, its version and the engine's version."""
         return f"{self.experiment}/v{self.version}.{self.engine}"
 
     def stream(self, *key: str | int) -> torch.Generator:
-        """The random stream of this experiment, in this draw, that ``key`` names."""
+        """The random stream named ``key`` of this experiment in this draw."""
         return generator(self.experiment, *key, draw=self.draw)
 
 
 class Experiment(ABC, Generic[C, S]):
-    """The contract between an experiment and everything else. One instance a module, named ``EXPERIMENT``.
+    """The contract between an experiment and the rest. Each module has one instance, named ``EXPERIMENT``.
 
-    name: that of its module; version: bumped by hand when a change of the experiment's code changes numbers; config:
-    the dataclass of its config; claims; constants: every constant of its code that changes numbers.
+    name: the name of the module; version: bumped by hand when a change of the experiment's code changes numbers;
+    config: the dataclass of its config; constants: every constant of its code that changes numbers.
     """
 
     name: ClassVar[str]
@@ -124,11 +125,11 @@ class Experiment(ABC, Generic[C, S]):
 
     @abstractmethod
     def ensembles(self, config: C) -> Iterable[Ensemble[S]]:
-        """The networks that a config asks for."""
+        """The ensembles of a config."""
 
     @abstractmethod
     def measure(self, cell: Cell[S], seed: int, device: str, progress: Progress) -> xr.Dataset:
-        """What is measured on the network of one seed; it sees nothing but the cell and the experiment's constants."""
+        """Measure the network of one seed. The result depends on the cell and the experiment's constants only."""
 
     def assemble(self, config: C, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
         """The dataset that figures and claims read, from the joined networks of each kind. Computes no number."""
@@ -136,29 +137,29 @@ class Experiment(ABC, Generic[C, S]):
         return joined
 
     def figures(self, dataset: xr.Dataset) -> "dict[str, Figure]":
-        """Its figures by name, from the dataset alone: by default those of its module in ``replication.plots``."""
+        """Its figures by name, from the dataset alone; by default drawn by its module in ``replication.plots``."""
         figures: dict[str, Figure] = importlib.import_module(f"replication.plots.{self.name}").figures(dataset)
         return figures
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-        """What tracking records: rows of (t, {name: value})."""
+        """The metrics that tracking records: rows of (t, {name: value})."""
         return iter(())
 
     def claims_of(self, ids: Collection[str] | None) -> list[Claim]:
-        """The claims with these ids, all for None. Raises ConfigError for an id that there is not."""
+        """The claims with these ids; all claims for None. Raises ConfigError for an unknown id."""
         known = [claim.id for claim in self.claims]
         for name in ids or ():
             require(name in known, "claims", name, f"must be among {', '.join(known)}")
         return [claim for claim in self.claims if ids is None or claim.id in ids]
 
     def cells(self, config: C) -> list[Cell[S]]:
-        """The cells of a config, those of cheap networks first."""
+        """The cells of a config, cheap networks first."""
         return [cell for cell, _ in self._plan(config)]
 
     def compute(self, cell: Cell[S], device: str = "cpu", progress: Progress = silent) -> xr.Dataset:
-        """Measure each network of a cell. Raises DivergenceError, naming the cell and the seed.
+        """Measure each network of a cell. Raises DivergenceError with the cell and the seed.
 
-        Override it where the networks of a cell are one tensor program.
+        Override it if one tensor program computes all networks of a cell.
         """
         count, parts = len(cell.seeds), []
         for i, seed in enumerate(cell.seeds):
@@ -170,15 +171,15 @@ class Experiment(ABC, Generic[C, S]):
         return xr.concat(parts, dim=cell.kind)
 
     def least_nbytes(self, cell: Cell[S], width: int) -> int:
-        """What one network of a cell would take at least if it had another width.
+        """The least memory, in bytes, of a network of a cell if it had this width.
 
-        Override it where the cell's setting has no NetworkConfig.
+        Override it if the cell's setting has no NetworkConfig.
         """
         network = part_of(cell.setting, NetworkConfig)
         return network.least_nbytes(width) if network else 8 * width
 
     def join(self, config: C, results: Sequence[xr.Dataset]) -> xr.Dataset:
-        """The dataset of a config from those of its ``cells``: the seeds that it asks for, each with its labels."""
+        """Join the datasets of the ``cells`` of a config. Only the config's seeds are kept, each with its labels."""
         parts: dict[str, list[xr.Dataset]] = {}
         for (cell, seeds), result in zip(self._plan(config), results, strict=True):
             wanted = np.isin(cell.seeds, list(seeds))
@@ -194,7 +195,7 @@ class Experiment(ABC, Generic[C, S]):
         return self.assemble(config, joined)
 
     def _plan(self, config: C) -> list[tuple[Cell[S], Collection[int]]]:
-        """Each cell, with the seeds of its ensemble. A network belongs to the same cell whatever a config asks for."""
+        """Each cell, with the seeds of its ensemble. A network belongs to the same cell in every config."""
         plan = []
         for ensemble in self.ensembles(config):
             for block in blocks(ensemble.seeds, ensemble.block):
@@ -210,12 +211,12 @@ class Experiment(ABC, Generic[C, S]):
                     work=ensemble.work * len(block),
                 )
                 plan.append((ensemble.work, cell, ensemble.seeds))
-        plan.sort(key=lambda item: item[0])  # the order of ensembles and blocks stays where the work is equal
+        plan.sort(key=lambda item: item[0])  # stable: ensembles and blocks of equal work keep their order
         return [(cell, seeds) for _, cell, seeds in plan]
 
 
 def width_of(setting: Any) -> int:
-    """The largest ``width``, or width among ``hidden``, that a setting names, in whatever part; 0 for none."""
+    """The largest ``width``, or width among ``hidden``, anywhere in a setting; 0 if there is none."""
     if not is_dataclass(setting):
         return 0
     named = [getattr(setting, "width", None) or 0, *getattr(setting, "hidden", ())]
@@ -223,7 +224,7 @@ def width_of(setting: Any) -> int:
 
 
 def part_of(setting: Any, kind: type[T]) -> T | None:
-    """The first part of a setting that is of a kind, None if there is none."""
+    """The first part of a setting that has this type, or None."""
     if isinstance(setting, kind):
         return setting
     parts = [getattr(setting, item.name) for item in fields(setting)] if is_dataclass(setting) else []
@@ -231,12 +232,12 @@ def part_of(setting: Any, kind: type[T]) -> T | None:
 
 
 def blocks(seeds: Iterable[int], size: int) -> list[tuple[int, ...]]:
-    """The fixed blocks 0 … size − 1, size … 2·size − 1, … that hold the seeds."""
+    """Those of the fixed blocks 0 … size − 1, size … 2·size − 1, … that contain any of the seeds."""
     return [tuple(range(first, first + size)) for first in sorted({seed - seed % size for seed in seeds})]
 
 
 def select(dataset: xr.Dataset, kind: str = "network", **labels: Label) -> xr.Dataset:
-    """The networks (or what else has this dimension) whose labels have the given values."""
+    """The networks, or other entries along the dimension ``kind``, whose labels have the given values."""
     chosen = np.ones(dataset.sizes[kind], dtype=bool)
     for name, value in labels.items():
         chosen &= dataset[name].values == value

@@ -1,4 +1,4 @@
-"""The dataset of a config from the cells of a store, with what they were computed with and what they cost."""
+"""The dataset of a config from the cells of a store, with their provenance and cost."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ class MissingCellError(OSError):
 
 
 def gather(experiment: Experiment[Any, Any], config: BaseConfig, store: Store) -> xr.Dataset:
-    """The joined dataset of a config whose cells are all stored. Raises MissingCellError for the first that is not."""
+    """The joined dataset of a config. Raises MissingCellError for the first cell that is not stored."""
     cells = experiment.cells(config)
     results, provenance = [], []
     for cell in cells:

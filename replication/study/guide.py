@@ -1,4 +1,4 @@
-"""What a reader is told of each preset (guide.yaml): question, what was done, answer, captions, cost."""
+"""The text that a reader gets about each preset (guide.yaml): question, what was done, answer, captions, cost."""
 
 import math
 import re
@@ -15,10 +15,10 @@ from .statistics import number
 
 @dataclass(frozen=True, kw_only=True)
 class Guide:
-    """A preset for people.
+    """The description of a preset for people.
 
-    paper: what the paper says; finding, answer: what came out, in a few words and in full; cost: (minutes, GiB) of the
-    preset and of its variants; captions: of each figure, sentences that can stand alone.
+    paper: what the paper says; finding, answer: the result, in a few words and in full; cost: (minutes, GiB) of the
+    preset and of its variants; captions: sentences for each figure that can stand alone.
     """
 
     preset: str
@@ -42,13 +42,13 @@ GUIDE = _read()
 """In the order to read them."""
 
 Numbers = Mapping[str, Sequence[tuple[str, float | None, float | None, float | None]]]
-"""Of each claim, its statistics: title, estimate, low, high; None for what is not finite."""
+"""Claim → its statistics as (title, estimate, low, high); None for a number that is not finite."""
 
 _PLACEHOLDER = re.compile(r"\{(\w+\.\w+):([^{}]+)\}")
 
 
 def of(preset: str) -> Guide:
-    """The guide of a preset; that of the same experiment for literal/ and wide/ ones; one of no words without one."""
+    """The guide of a preset; literal/ and wide/ presets share one with their experiment. An empty one if unknown."""
     name = preset.split("/")[-1]
     none = Guide(preset=name, place="", title=name, question="", paper="", done="", finding="", answer="", cost={})
     return {guide.preset: guide for guide in GUIDE}.get(name, none)
@@ -82,9 +82,9 @@ def _finite(value: float) -> float | None:
 
 
 def fill(text: str, values: Numbers) -> str:
-    """The text with each {claim:words} replaced by that statistic of the claim whose title begins with these words.
+    """Replace each {claim:words} in a text by the statistic of that claim whose title begins with these words.
 
-    Raises KeyError, with what there is, where not exactly one does.
+    Raises KeyError, with a list of the titles, unless exactly one title does.
     """
 
     def filled(match: re.Match[str]) -> str:
@@ -100,7 +100,7 @@ def fill(text: str, values: Numbers) -> str:
 
 
 def uncertain(estimate: float | None, low: float | None, high: float | None) -> str:
-    """A number for people, to the digits that its interval leaves certain.
+    """A number for people, with as many digits as its interval makes certain.
 
     >>> uncertain(-0.528, -0.597, -0.459), uncertain(0.548, 0.43, 0.698), uncertain(13.5, 13.5, 13.5)
     ('−0.53 ± 0.07', '0.55 [0.43, 0.70]', '13.5')

@@ -1,4 +1,4 @@
-"""A lease on a file that is being made: of several processes, on any machines that share its folder, one makes it."""
+"""A lease on a file to be made: among processes on all machines that share the folder, only one makes it."""
 
 import os
 import platform
@@ -9,16 +9,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 RENEWED_EVERY = 20.0  # seconds
-EXPIRES_AFTER = 180.0  # seconds without renewal, by the folder's clock or by ours: its process, or its machine, is gone
+EXPIRES_AFTER = 180.0  # seconds without renewal, by the folder's clock or ours: the process or machine is gone
 
 
 @contextmanager
 def lease(path: Path) -> Iterator[bool]:
-    """Whether this process is to make the file now: False while another is at it.
+    """Take the lease of a file: True if this process should make the file now, False if another process is making it.
 
-    A lease is a file beside it, made with O_EXCL, which network file systems keep to, and renewed meanwhile. One that
-    has expired, or whose process is gone from this machine, is nobody's. That two processes get the same one, as when
-    both find it expired, costs their time alone: whatever they make must be put in place whole.
+    A lease is a file beside the other one, created with O_EXCL, which network file systems respect, and renewed in the
+    meantime. A lease is free if it has expired, or if its process on this machine has ended. Rarely two processes get
+    the same lease, for instance when both find it expired. That costs time only, because files are put in place whole.
     """
     file = path.with_name(f".{path.name}.lease.tmp")
     done = threading.Event()
@@ -30,7 +30,7 @@ def lease(path: Path) -> Iterator[bool]:
 
     renewal = threading.Thread(target=renew, daemon=True)
     ours = False
-    try:  # from before the lease is taken, so that an interruption at any later moment gives it back
+    try:  # starts before the lease is taken, so that any later interruption gives it back
         ours = _taken(file)
         if ours:
             renewal.start()
@@ -45,7 +45,7 @@ def lease(path: Path) -> Iterator[bool]:
 
 
 def _taken(file: Path) -> bool:
-    """Whether the lease is ours; it is where there can be none, as on a full disk."""
+    """Whether the lease is ours. It counts as ours if no lease can be written, as on a full disk."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if _abandoned(file):
@@ -67,12 +67,12 @@ def _abandoned(file: Path) -> bool:
         return False
     if abs(age) > EXPIRES_AFTER:
         return True
-    if node != platform.node() or not process.isdecimal():  # of another machine, or not written yet
+    if node != platform.node() or not process.isdecimal():  # from another machine, or not written yet
         return False
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:
         return True
-    except OSError:  # it is another user's
+    except OSError:  # the process belongs to another user
         pass
     return False

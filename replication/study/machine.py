@@ -1,4 +1,4 @@
-"""What this process may use of the machine: its cores and its memory; the refusal of what would not fit."""
+"""The cores and the memory that this process may use, and the check that a network fits."""
 
 import math
 import os
@@ -11,7 +11,7 @@ import torch
 
 
 def require_memory(width: int, nbytes: Callable[[int], int], device: str) -> None:
-    """Raise MemoryError, naming the largest width that fits, if one needs more bytes than are free on the device."""
+    """Raise MemoryError, with the largest width that fits, if this width needs more bytes than the device has free."""
     free = free_memory(device)
     if nbytes(width) <= free:
         return
@@ -26,34 +26,34 @@ def require_memory(width: int, nbytes: Callable[[int], int], device: str) -> Non
 
 
 CGROUP = Path("/sys/fs/cgroup")
-"""Where Linux tells the limits of this process's groups: of a container, or of a job of a cluster."""
+"""Where Linux lists the groups of this process, whose limits are those of a container or a job of a cluster."""
 
 PROC = Path("/proc")
 _ENVIRONMENT = {name: os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK")}
-"""As it was when this was imported: this process sets the first for libraries that it loads later."""
+"""The values at import. Later this process sets the first variable itself, for libraries that it loads."""
 
 
 def cores() -> int:
-    """The cores that this process may use: by its affinity, its groups' quota, OMP_NUM_THREADS and Slurm."""
+    """The number of cores that this process may use: the least of affinity, quotas, OMP_NUM_THREADS and Slurm."""
     numbers = [len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1]
     numbers += [int(first) for value in _ENVIRONMENT.values() if (first := value.split(",")[0].strip()).isdecimal()]
     for group in _groups("cpu"):
         share = _numbers(group, "cpu.max")
         share = share or (*_numbers(group, "cpu.cfs_quota_us"), *_numbers(group, "cpu.cfs_period_us"))
-        if len(share) == 2 and 0 < share[0] < math.inf:  # of microseconds in each period; -1 or "max" is all
+        if len(share) == 2 and 0 < share[0] < math.inf:  # microseconds of each period; -1 or "max": no limit
             numbers.append(math.ceil(share[0] / share[1]))
     return max(1, min(numbers))
 
 
 def free_memory(device: str) -> int:
-    """Bytes that can be allocated on a device now."""
+    """The number of bytes that can be allocated on a device now."""
     if torch.device(device).type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     page = os.sysconf("SC_PAGE_SIZE")
     try:
         lines = (PROC / "meminfo").read_text(encoding="ascii").splitlines()
         free = [1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))]
-    except OSError:  # not Linux: all there is
+    except OSError:  # not Linux: all of the memory
         free = [page * os.sysconf("SC_PHYS_PAGES")]
     for group in _groups("memory"):
         for limit, used, cache in (
@@ -61,7 +61,7 @@ def free_memory(device: str) -> int:
             ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
         ):
             most, now = _numbers(group, limit), _numbers(group, used)
-            if most and now:  # files that it has read need not stay
+            if most and now:  # cached files do not count: the system can drop them
                 free.append(int(min(most[0] - now[0] + _statistic(group, cache), 2**62)))
     addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
     if addresses != resource.RLIM_INFINITY and (own := _numbers(PROC / "self", "statm")):
@@ -70,7 +70,7 @@ def free_memory(device: str) -> int:
 
 
 def _groups(controller: str) -> list[Path]:
-    """The folders of this process's group and of each around it, of either version of Linux's groups."""
+    """The folders of this process's control group and of all enclosing ones, for either version of Linux's groups."""
     try:
         lines = (PROC / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -86,7 +86,7 @@ def _groups(controller: str) -> list[Path]:
 
 
 def _numbers(folder: Path, name: str) -> tuple[float, ...]:
-    """The numbers of a file of the system, "max" as infinity; none if it is not there."""
+    """The numbers in a system file, "max" as infinity; an empty tuple without the file."""
     try:
         words = (folder / name).read_text(encoding="ascii").split()
         return tuple(math.inf if word == "max" else float(word) for word in words)

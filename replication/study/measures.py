@@ -1,4 +1,4 @@
-"""Numbers of a group of independent networks, and the fast way to take them again and again of resampled networks."""
+"""Numbers of a group of independent networks, and fast ways to compute them for many resampled groups."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,9 +11,9 @@ Measure = Callable[[np.ndarray], float]
 
 
 def resampled(measure: Measure, group: np.ndarray) -> Measure:
-    """A measure of those networks of a group that have the given indices, some of them more than once.
+    """The measure as a function of indices into the group, which may repeat.
 
-    A measure that knows a faster way than to copy their data has a method ``resampled`` itself.
+    By default the data of these networks are copied. A measure with a faster way has a method ``resampled``.
     """
     own: Callable[[np.ndarray], Measure] | None = getattr(measure, "resampled", None)
     return own(group) if own else lambda indices: measure(group[indices])
@@ -22,7 +22,7 @@ def resampled(measure: Measure, group: np.ndarray) -> Measure:
 def of_groups(
     measure: Measure, groups: Sequence[np.ndarray]
 ) -> tuple[list[np.ndarray], Callable[[Sequence[np.ndarray]], np.ndarray]]:
-    """What to resample in the place of groups of networks, their indices; and the measures of those that are chosen."""
+    """Indices to resample instead of the groups of networks, and the measures as functions of the chosen indices."""
     measures = [resampled(measure, group) for group in groups]
     indices = [np.arange(len(group)) for group in groups]
     return indices, lambda chosen: np.array([value(some) for value, some in zip(measures, chosen, strict=True)])
@@ -30,7 +30,7 @@ def of_groups(
 
 @dataclass(frozen=True)
 class MeanOf:
-    """A measure that is a function of the mean over networks of a number of each, (seeds, …) → (seeds,)."""
+    """A function of the mean over networks of one number for each network, (seeds, …) → (seeds,)."""
 
     number: Callable[[np.ndarray], np.ndarray]
     function: Callable[[float], float]
@@ -39,14 +39,14 @@ class MeanOf:
         return self.function(float(self.number(group).mean()))
 
     def resampled(self, group: np.ndarray) -> Measure:
-        """From the numbers alone."""
+        """Uses one number for each network only."""
         numbers = self.number(group)
         return lambda indices: self.function(float(numbers[indices].mean()))
 
 
 @dataclass(frozen=True)
 class VarianceOf:
-    """A measure that is a function of the variance over networks, the mean over all else; NaN for one network.
+    """A function of the variance over networks, averaged over everything else; NaN for one network.
 
     0 counts as 10⁻³⁰⁰, as in a geometric mean.
     """
@@ -57,7 +57,7 @@ class VarianceOf:
         return self.resampled(group)(np.arange(len(group)))
 
     def resampled(self, group: np.ndarray) -> Measure:
-        """From Σ_i c_i ‖x_i‖² and ‖Σ_i c_i x_i‖², where network i is there c_i times."""
+        """Uses Σ_i c_i ‖x_i‖² and ‖Σ_i c_i x_i‖², where network i was chosen c_i times."""
         if len(group) < 2:
             return lambda indices: math.nan
         rows = (group - group.mean(axis=0)).reshape(len(group), -1)
@@ -112,6 +112,6 @@ class Quotient:
         return self.over(group) / self.under(group)
 
     def resampled(self, group: np.ndarray) -> Measure:
-        """Each in its own way."""
+        """Resamples each of the two in its own way."""
         over, under = resampled(self.over, group), resampled(self.under, group)
         return lambda indices: over(indices) / under(indices)

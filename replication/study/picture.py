@@ -1,4 +1,4 @@
-"""A claim as pictures (SVG): each statistic's interval, the range allowed it, controls and confirming draws."""
+"""A claim as pictures (SVG): the interval of each statistic, its allowed range, controls and confirming draws."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def pictures(entry: Entry) -> list[str]:
 
 
 def picture(entry: Entry, index: int) -> str:
-    """The allowed range shaded; the interval of draw 0; those of other draws above it; controls as crosses."""
+    """The allowed range is shaded; intervals of other draws stand above that of draw 0; controls are crosses."""
     name, *bounds = entry["criterion"][index]
     draws = {draw: decision["statistics"][index] for draw, decision in entry["draws"].items()}
     controls = _controls(entry["draws"].get("0"), index)
@@ -56,9 +56,10 @@ def picture(entry: Entry, index: int) -> str:
 
 
 class Scale:
-    """From numbers to pixels: linear, or logarithmic where all are positive and far apart; farther ones at the edge.
+    """From numbers to pixels: logarithmic if all numbers are positive and far apart, else linear.
 
-    values decide what is shown; of the others, those within three times as much.
+    The picture shows all of ``values``, and of ``others`` those within three times their span; the rest is drawn at the
+    edge.
     """
 
     def __init__(self, values: Sequence[float | None], others: Sequence[float | None]):
@@ -80,7 +81,7 @@ class Scale:
         return MARGIN + min(max(part, 0.0), 1.0) * (WIDTH - 2 * MARGIN)
 
     def end(self, side: int, value: float | None) -> float:
-        """The pixel of an end of an interval; the picture's own where there is no bound."""
+        """The pixel of an end of an interval; the edge of the picture if there is no bound."""
         return (MARGIN, WIDTH - MARGIN)[side] if value is None else self(value)
 
 

@@ -1,4 +1,4 @@
-"""With what each cell was computed, and whether that may be published."""
+"""How each cell was computed, and whether it may be published."""
 
 import functools
 import json
@@ -22,7 +22,7 @@ _OF_ONE_CELL = ("wall_time", "date")
 
 
 def provenance(*, device: str, wall_time: float) -> dict[str, Any]:
-    """What a cell was computed with: code, versions, machine, wall time in seconds, date; no host name, no path."""
+    """The provenance of a cell: code, versions, machine, wall time in seconds, date; no host name, no path."""
     commit, dirty = git_state()
     return {
         "commit": commit,
@@ -45,9 +45,9 @@ def _device(device: str) -> str:
 
 
 def summary(cells: Iterable[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """The provenance of all cells, (label, provenance): one entry for each environment.
+    """The provenance of all cells, (label, provenance), as one entry for each environment.
 
-    Each has the dates of its first and last cell (from, to) and the wall time of each (cells).
+    An entry has the dates of its first and last cell (from, to) and the wall time of each cell (cells).
     """
     environments: dict[str, dict[str, Any]] = {}
     for label, of_cell in cells:
@@ -61,10 +61,10 @@ def summary(cells: Iterable[tuple[str, Mapping[str, Any]]]) -> list[dict[str, An
 
 
 def objections(dataset: xr.Dataset) -> list[str]:
-    """Why the dataset of ``gather`` must not be published, a line each; empty if it may.
+    """The reasons why a dataset of ``gather`` must not be published, one line each; empty if it may be.
 
-    Cells of a modified or unknown tree; of several versions of the packages; of a commit that this history does not
-    contain, or in which the experiment does not exist in this version, with this engine.
+    Reasons are cells of a modified or unknown tree, cells of several package versions, and cells of a commit that is
+    not in this history or does not contain this version of the experiment and of the engine.
     """
     attrs, lines = dataset.attrs, []
     entries = attrs["provenance"]
@@ -89,10 +89,10 @@ def objections(dataset: xr.Dataset) -> list[str]:
 
 @functools.cache
 def git_state() -> tuple[str, bool | None]:
-    """The commit that the running code is from and whether it was modified; ("unknown", None) outside git."""
+    """The commit of the running code, and whether the tree is modified; ("unknown", None) outside git."""
     here = Path(__file__)
     try:
-        _git("ls-files", "--error-unmatch", here.name)  # installed elsewhere, the repository around it is not ours
+        _git("ls-files", "--error-unmatch", here.name)  # fails if an installed copy lies in another repository
         commit, *dirty = _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*").strip().split("-")
     except (OSError, subprocess.SubprocessError):
         return "unknown", None
@@ -100,7 +100,7 @@ def git_state() -> tuple[str, bool | None]:
 
 
 def file_at(commit: str, path: str) -> str | None:
-    """The text of a file, named from the root of this repository, in a commit of its history; None if there is none."""
+    """The text of a file in a commit, None if it is not there. The path is relative to the root of the repository."""
     try:
         _git("merge-base", "--is-ancestor", commit, "HEAD")
         return _git("show", f"{commit}:{path}")
@@ -118,7 +118,7 @@ def _git(*arguments: str) -> str:
 
 @functools.cache
 def contains(commit: str, experiment: str, version: int, engine: int) -> bool:
-    """Whether HEAD's history has the commit, and its code the experiment in this version and this engine."""
+    """Whether the commit is in HEAD's history and contains this version of the experiment and of the engine."""
     try:
         _git("merge-base", "--is-ancestor", commit, "HEAD")
         code = _git("show", f"{commit}:replication/engine.py")

@@ -1,4 +1,4 @@
-"""The README's headline and table, and docs/results.md, made of the record of claims and of the guide."""
+"""Writes the README's headline and table, and docs/results.md, from the record of claims and the guide."""
 
 from . import guide
 from .record import Decision, Entry, Record, headline, held
@@ -50,7 +50,7 @@ def _row(item: guide.Guide, record: Record) -> tuple[str, ...]:
 
 
 def results(record: Record) -> str:
-    """docs/results.md: of each experiment the question, what was done, what was found, and its figures."""
+    """docs/results.md: for each experiment the question, what was done, the answer and the figures."""
     parts = [
         "# What each experiment found\n",
         "Written by `python scripts/figures.py --readme` from the published claims; ± is half of a 99.9 % interval. "
@@ -77,7 +77,7 @@ def results(record: Record) -> str:
 
 
 def beside(name: str, record: Record) -> str:
-    """Each claim of a preset by gradient flow and by the paper's own steps, both on draw 0, as a table."""
+    """A table of the claims of a preset: by gradient flow and by the paper's own steps, both on draw 0."""
     flow, steps = (record[preset]["claims"] for preset in (name, f"literal/{name}"))
     lines = [
         f"The paper's own steps (`python scripts/run.py +exp=literal/{name}`) beside gradient flow, by the first "

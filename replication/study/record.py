@@ -1,8 +1,8 @@
-"""claims.json: of every published preset, each claim's criterion, its history, and what came out in each draw.
+"""claims.json: for every claim of every published preset, its criterion, its history, and the outcome of each draw.
 
-Draw 0 is the one that criteria, widths and numbers of networks were chosen on. Then they are committed, and two draws
-that nobody has looked at, computed once, confirm them or not. A changed criterion, control, width or number of networks
-starts anew: the old ones become a line of the history, and two fresh draws confirm.
+Criteria, widths and numbers of networks are chosen on draw 0. Then they are committed. Two draws that nobody has looked
+at are computed once, and confirm the claims or not. A change of a criterion, a control, a width or a number of networks
+starts anew: the old ones become a line of the history, and two fresh draws decide.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ CONFIRMING = 2
 
 
 class Environment(TypedDict):
-    """What cells were computed with: commit, processor and first and last date."""
+    """The environment of cells: commit, processor, first and last date."""
 
     commit: str
     cpu: str
@@ -32,7 +32,7 @@ class Environment(TypedDict):
 
 
 class Decision(TypedDict):
-    """A claim on one draw: each statistic as [estimate, low, high], and the same on the data of each control."""
+    """A claim on one draw: each statistic as [estimate, low, high], also on the data of each control."""
 
     verdict: str
     statistics: list[list[float | None]]
@@ -42,7 +42,7 @@ class Decision(TypedDict):
 
 
 class Line(TypedDict):
-    """What a claim once was: its criterion, its controls, the settings that have changed since, and each verdict."""
+    """An earlier form of a claim: its criterion, its controls, settings that have changed since, and each verdict."""
 
     criterion: list[list[Any]]
     controls: NotRequired[list[str]]
@@ -51,9 +51,9 @@ class Line(TypedDict):
 
 
 class Entry(TypedDict):
-    """A claim: criterion as [statistic, lowest, highest allowed], what it was before, and draw → what came out.
+    """A claim: its criterion as [statistic, lowest, highest allowed], its history, and draw → outcome.
 
-    solver: the solver's error in each statistic's interval, null where it is not known.
+    solver: the solver's error in the interval of each statistic, null if it is not known.
     """
 
     kind: str
@@ -67,7 +67,7 @@ class Entry(TypedDict):
 
 
 class Preset(TypedDict):
-    """A preset's claims, with all of its config that bears on numbers."""
+    """A preset's claims, with all settings that can change numbers."""
 
     experiment: str
     version: int
@@ -80,32 +80,32 @@ Record = dict[str, Preset]
 
 
 def settings(config: BaseConfig) -> dict[str, Any]:
-    """All values of a config that bear on numbers, but for the draw."""
+    """All values of a config that can change numbers, except the draw."""
     shared = {field.name for field in dataclasses.fields(BaseConfig)}
     own = {name: value for name, value in dataclasses.asdict(config).items() if name not in shared}
     return json.loads(json.dumps(own))  # type: ignore[no-any-return]
 
 
 def criterion(outcome: Outcome) -> list[list[Any]]:
-    """[statistic, lowest, highest allowed] of each statistic; null where there is no bound."""
+    """[name, lowest, highest allowed] of each statistic; null if there is no bound."""
     return [[statistic.title, *map(_bound, statistic.allowed)] for statistic in outcome.statistics]
 
 
 def controls(entry: Entry) -> list[str]:
-    """The negative controls that a claim was decided with; they belong to its criterion."""
+    """The names of a claim's negative controls. They are a part of its criterion."""
     return [text for decision in list(entry["draws"].values())[:1] for text in decision["controls"]]
 
 
 def update(
     record: Record, name: str, now: dict[str, Any], attrs: Mapping[str, Any], outcomes: Iterable[Outcome]
 ) -> Record:
-    """The record with the outcomes of one draw of a preset.
+    """Add the outcomes of one draw of a preset to the record.
 
-    now: the ``settings`` that the data were computed with; attrs: those of the dataset of ``gather``.
+    now: the ``settings`` of the data; attrs: the attributes of the dataset of ``gather``.
 
-    Where the criterion, the controls or the settings are others than before, what was there becomes a line of the
-    history. A new version of the experiment or of the engine only forgets the draws of the old one. Claims that are not
-    among the outcomes of draw 0 are dropped; those of another draw may be a part of the claims.
+    If the criterion, the controls or the settings have changed, the old entry becomes a line of the history. A new
+    version of the experiment or of the engine only drops the draws of the old version. A claim without an outcome on
+    draw 0 is removed. The outcomes of another draw may cover some of the claims only.
     """
     old = record.get(name)
     made_by = (attrs["version"], attrs["engine"])
@@ -151,7 +151,7 @@ def update(
 
 
 def solver_errors(preset: Preset) -> dict[str, list[float]]:
-    """The solver's error of each statistic of each claim of a preset, as ``decide`` takes it."""
+    """Claim → the solver's error of each of its statistics, for ``decide``."""
     return {
         claim: [math.nan if error is None else error for error in entry["solver"]]
         for claim, entry in preset["claims"].items()
@@ -160,14 +160,14 @@ def solver_errors(preset: Preset) -> dict[str, list[float]]:
 
 
 def confirming(entry: Entry) -> list[int]:
-    """The draws that confirm a claim: the first two after all that its earlier criteria were tried on."""
+    """The draws that confirm a claim: the first two after every draw on which earlier criteria were tried."""
     used = [int(draw) for line in entry["history"] for draw in line["verdicts"]]
     first = max(used, default=0) + 1
     return list(range(first, first + CONFIRMING))
 
 
 def pending(preset: Preset) -> dict[int, list[str]]:
-    """Draw → the claims of a preset that it has still to confirm."""
+    """Draw → the claims of a preset that this draw still has to decide."""
     result: dict[int, list[str]] = {}
     for claim, entry in preset["claims"].items():
         for draw in confirming(entry):
@@ -177,7 +177,7 @@ def pending(preset: Preset) -> dict[int, list[str]]:
 
 
 def unlike(record: Record, name: str, config: BaseConfig, outcomes: Iterable[Outcome] = ()) -> list[str]:
-    """Where a preset differs from what is frozen in the record, a line each."""
+    """The differences between a preset and its frozen record, one line each."""
     if name not in record:
         return ["it has no frozen criteria: publish draw 0 and commit figures/claims.json first"]
     frozen = record[name]
@@ -194,11 +194,10 @@ def unlike(record: Record, name: str, config: BaseConfig, outcomes: Iterable[Out
 
 
 def precedes(record: Record, name: str, file_at: Callable[[str], str | None]) -> list[str]:
-    """What speaks against a preset's criteria having been committed before its confirming draws, a line each.
+    """Evidence that criteria of a preset were not committed before its confirming draws, one line each.
 
-    file_at: the text of this record's file in a commit, None where there is none. In the commit that a cell was
-    computed with, each criterion, its controls and all settings have to be those of today, and its draw not to be
-    decided.
+    file_at: returns the text of the record's file in a commit, or None. The commit of a cell must contain today's
+    criteria, controls and settings, and its draw must not be decided there.
     """
     now, lines = record[name], []
     for claim, entry in now["claims"].items():
@@ -220,7 +219,7 @@ def precedes(record: Record, name: str, file_at: Callable[[str], str | None]) ->
 
 
 def text(record: Record) -> str:
-    """The file's text: lists of numbers on one line."""
+    """The text of the file, with lists of numbers on one line."""
     lines = json.dumps(record, indent=1, ensure_ascii=False)
     return _LISTS.sub(lambda match: f"[{' '.join(match[1].split())}]", lines) + "\n"
 
@@ -229,7 +228,7 @@ _LISTS = re.compile(r"\[([^][{}]*)\]")
 
 
 def verdict(entry: Entry) -> str:
-    """What came of a claim, in words: of its confirming draws if they were computed, else of draw 0."""
+    """The verdict of a claim in words: of its confirming draws if they were computed, else of draw 0."""
     decided = [decision["verdict"] for decision in _confirmed(entry)]
     own = entry["draws"].get("0")
     if entry["kind"] == "identity":
@@ -242,13 +241,13 @@ def verdict(entry: Entry) -> str:
 
 
 def verdicts(record: Record) -> dict[str, str]:
-    """``verdict`` of each claim; that of a preset in a folder, such as literal/fig1, where no other decides it."""
+    """``verdict`` of each claim. A preset in a folder, such as literal/fig1, counts only if no other has the claim."""
     ordered = sorted(record.items(), key=lambda item: "/" not in item[0])
     return {claim: verdict(entry) for _, preset in ordered for claim, entry in preset["claims"].items()}
 
 
 def headline(record: Record) -> str:
-    """How many claims there are and what came of them, such as ``75 claims: 73 hold in every confirming draw, …``."""
+    """The numbers of claims and of their verdicts, such as ``75 claims: 73 hold in every confirming draw, …``."""
     counts: Counter[str] = Counter()
     for name, preset in record.items():
         if "/" in name:
@@ -275,7 +274,7 @@ def headline(record: Record) -> str:
 
 
 def held(preset: Preset) -> str:
-    """How many claims of a preset hold, such as ``6 of 7``: in every confirming draw, or else ``6 of 7 (draw 0)``."""
+    """How many claims of a preset hold: ``6 of 7`` in every confirming draw, or ``6 of 7 (draw 0)``."""
     claims = [entry for entry in preset["claims"].values() if entry["kind"] != "identity"]
     confirmed = all(len(_confirmed(entry)) == CONFIRMING for entry in claims)
     draws = [_confirmed(entry) if confirmed else [entry["draws"]["0"]] for entry in claims]
@@ -284,12 +283,12 @@ def held(preset: Preset) -> str:
 
 
 def _confirmed(entry: Entry) -> list[Decision]:
-    """What came out in the confirming draws that were computed."""
+    """The outcomes of the confirming draws that were computed."""
     return [entry["draws"][str(draw)] for draw in confirming(entry) if str(draw) in entry["draws"]]
 
 
 def _frozen(entry: Entry) -> tuple[list[list[Any]], list[str]]:
-    """What has to be committed before a claim's confirming draws are computed."""
+    """The part of a claim that must be committed before its confirming draws are computed."""
     return entry["criterion"], controls(entry)
 
 
@@ -327,5 +326,5 @@ def _bound(value: float) -> float | None:
 
 
 def _rounded(value: float) -> float | None:
-    """Four digits; null for what is not finite."""
+    """Rounded to four digits; None if it is not finite."""
     return float(f"{value:.4g}") if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""The claims as people read them: text for the terminal, Markdown (CLAIMS.md) and a self-contained HTML page."""
+"""The claims for people: text for the terminal, Markdown (CLAIMS.md) and a self-contained HTML page."""
 
 import base64
 import io
@@ -31,14 +31,14 @@ _TEMPLATES = jinja2.Environment(
     undefined=jinja2.StrictUndefined,
 )
 _SHADES = 64
-"""Colours of a figure in the page: fewer bytes, and no difference to the eye."""
+"""Number of colours of a figure in the page: the file is smaller, and the eye sees no difference."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """The results of one preset: its dataset's attributes, its claims, decided, and figures (name → PNG).
+    """The results of one preset: attributes of its dataset, outcomes of its claims, and figures (name → PNG).
 
-    plot: what a plot with a slider shows, see report.js; None without one.
+    plot: the data of a plot with a slider, see report.js; None without one.
     """
 
     preset: str
@@ -53,7 +53,7 @@ class Section:
 
     @property
     def cost(self) -> str:
-        """What the cells took, in words: time and, with revealed weights, the directions that a matrix revealed."""
+        """The cost of the cells in words: time and, with revealed weights, the number of revealed directions."""
         spent = f"{self.attrs['wall_time'] / 60:.1f} minutes of computing in {self.attrs['cells']} cells"
         if not self.attrs.get("largest_rank"):
             return spent
@@ -62,10 +62,10 @@ class Section:
 
 
 def words(preset: str, outcomes: Sequence[Outcome]) -> str:
-    """What was found, for the terminal: the answer to the experiment's question, then each claim as a sentence."""
+    """The result for the terminal: the experiment's question and answer, then each claim as a sentence."""
     own = guide.of(preset)
     lines = [own.question]
-    with suppress(KeyError):  # other widths may have left a statistic out
+    with suppress(KeyError):  # with other widths a statistic may be missing
         lines.append(guide.fill(own.answer, guide.measured(outcomes)))
     lines = [line for part in lines for line in textwrap.wrap(part, 118)]
     for verdict in ("holds", "undecided", "fails"):
@@ -82,7 +82,7 @@ _HEADINGS = {"holds": "It holds that", "undecided": "It is undecided whether", "
 
 
 def text(outcomes: Sequence[Outcome]) -> str:
-    """A table for the terminal: one line per statistic."""
+    """A table for the terminal, with one line for each statistic."""
     width = max(len(outcome.claim.id) for outcome in outcomes)
     lines = []
     for outcome in outcomes:
@@ -93,7 +93,7 @@ def text(outcomes: Sequence[Outcome]) -> str:
 
 
 def markdown(sections: Sequence[Section], record: Record, folder: Path) -> str:
-    """CLAIMS.md of a folder: every statement of the paper and what tests it, then the claims of each preset."""
+    """CLAIMS.md of a folder: the statements of the paper with the claims that test them, then each preset's claims."""
     return _TEMPLATES.get_template("claims.md.j2").render(
         headline=headline(record) if record else "",
         statements=statements.table(_verdicts(sections, record)),
@@ -113,7 +113,7 @@ def markdown(sections: Sequence[Section], record: Record, folder: Path) -> str:
 
 
 def page(sections: Sequence[Section], record: Record) -> str:
-    """report.html: every claim at a glance, figures, claims as pictures, statements; one file that opens from disk."""
+    """report.html: all claims at a glance, figures, claims as pictures, and statements, in one file."""
     order = {item.preset: place for place, item in enumerate(guide.GUIDE)}
     ordered = sorted(
         sections, key=lambda item: ("/" in item.preset, order.get(guide.of(item.preset).preset, len(order)))
@@ -164,7 +164,7 @@ def _claim(row: Mapping[str, str], entry: Entry, anchor: str) -> dict[str, Any]:
 
 
 def _colour(verdict: str) -> str:
-    """The class of a verdict in words."""
+    """The CSS class of a verdict."""
     if verdict == "verified":
         return "identity"
     if "fails" in verdict or verdict == "not verified":
@@ -198,12 +198,12 @@ def _interactive(plot: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _rows(section: Section, record: Record) -> list[dict[str, str]]:
-    """The claims of a preset as rows of a table, with the verdict of all draws where the record has them."""
+    """The claims of a preset as rows of a table, with the verdict of all draws if the record has it."""
     own = _verdicts([section], {section.preset: record[section.preset]} if section.preset in record else {})
     return [outcome.row() | {"verdict": own[outcome.claim.id]} for outcome in section.outcomes]
 
 
 def _verdicts(sections: Sequence[Section], record: Record) -> dict[str, str]:
-    """What came of each claim, in words: in all draws where the record has them, else in the sections' own."""
+    """The verdict of each claim in words: over all draws if the record has it, else that of the section."""
     own = {outcome.claim.id: str(outcome.verdict) for section in sections for outcome in section.outcomes}
     return own | verdicts(record)

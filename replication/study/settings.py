@@ -1,4 +1,4 @@
-"""What configs are made of: the base of every config, the network, seeds at widths, and checks of domains."""
+"""Parts of configs: the base of every config, the network, seeds at widths, and checks of values."""
 
 import math
 import os
@@ -16,7 +16,7 @@ from .machine import require_memory
 
 
 class ConfigError(ValueError):
-    """A config value outside its domain: one line naming the key, the value and what is allowed."""
+    """A config value outside its domain. The message is one line with the key, the value and the allowed values."""
 
 
 def require(condition: bool, key: str, value: Any, allowed: str) -> None:
@@ -26,10 +26,10 @@ def require(condition: bool, key: str, value: Any, allowed: str) -> None:
 
 
 def require_bounded(value: Any, key: str = "") -> None:
-    """Raise ConfigError for a value of a config that no experiment needs, and that might fill the memory or never end.
+    """Raise ConfigError for a value that no experiment needs and that might fill the memory or never end.
 
-    Such are integers from 2³¹ on, numbers but of widths and draws above 10⁶, reals beyond 10^±30, and texts and lists
-    of more than 1000 characters and 10⁵ entries.
+    Refused are integers from 2³¹ on, integers above 10⁶ that are neither widths nor draws, reals beyond 10^±30, texts
+    of more than 1000 characters, and lists of more than 10⁵ entries.
     """
     if isinstance(value, dict | list):
         require(len(value) <= 10**5, key, f"({len(value)} entries)", "must be at most 10⁵")
@@ -53,14 +53,14 @@ def require_distinct(key: str, values: Sequence[int], minimum: int) -> None:
 
 
 def require_seeds(prefix: str, widths: Sequence[int], seeds: Sequence[int]) -> None:
-    """Raise ConfigError unless ``<prefix>widths`` are distinct, ≥ 1, and ``<prefix>seeds`` a number ≥ 1 for each."""
+    """Raise ConfigError unless ``<prefix>widths`` are distinct and ≥ 1, each with a number ≥ 1 in ``<prefix>seeds``."""
     require_distinct(f"{prefix}widths", widths, 1)
     valid = len(seeds) == len(widths) and min(seeds) >= 1
     require(valid, f"{prefix}seeds", list(seeds), f"must be {len(widths)} integers ≥ 1, one for each width")
 
 
 def require_names(key: str, names: Sequence[str], known: Collection[str]) -> None:
-    """Raise ConfigError unless ``names`` is a non-empty list of distinct names, all of them known."""
+    """Raise ConfigError unless ``names`` is a non-empty list of distinct known names."""
     valid = len(set(names) & set(known)) == len(names) > 0
     require(valid, key, list(names), f"must be distinct, among {', '.join(known)}")
 
@@ -81,11 +81,11 @@ class TrackingConfig:
 
 @dataclass(kw_only=True)
 class BaseConfig:
-    """What every experiment's config holds besides its own settings.
+    """The settings that all experiments share.
 
-    draw: which independent replication: it salts every random stream; the rest changes no number. claims: the ids of
-    those that are decided, null for all of the experiment; undecided: claim → why this preset is not meant to decide
-    it; quiet: no progress, no table of statistics.
+    draw: the number of the independent replication, which salts every random stream. No other of these settings changes
+    a number. claims: ids of the claims to decide, null for all; undecided: claim → the reason why this preset is not
+    meant to decide it; quiet: print no progress and no table of statistics.
     """
 
     experiment: str
@@ -120,7 +120,7 @@ class BaseConfig:
 
 @dataclass(kw_only=True)
 class NetworkConfig:
-    """The network but for its widths: depth L (affine maps), nonlinearity σ, β, dtype (float32 or float64)."""
+    """A network without its widths: depth L (affine maps), nonlinearity σ, β, dtype (float32 or float64)."""
 
     depth: int
     nonlinearity: str
@@ -144,7 +144,7 @@ class NetworkConfig:
         return torch.float32 if self.dtype == "float32" else torch.float64
 
     def least_nbytes(self, width: int) -> int:
-        """What a network of this width takes at least: its hidden matrices, and a pass over one input."""
+        """The least memory, in bytes, of a network of this width: its hidden matrices, and a pass over one input."""
         return ((self.depth - 2) * width**2 + 6 * self.depth * width) * self.torch_dtype.itemsize
 
     def draw(
@@ -173,10 +173,10 @@ class NetworkConfig:
 
 @dataclass(kw_only=True)
 class WideNetworkConfig(NetworkConfig):
-    """A network that may be too wide for its matrices.
+    """A network that may be too wide for dense matrices.
 
-    weights: dense, or revealed, which keeps only the directions that its matrices were asked for; tolerance: part of a
-    vector, relative to its norm, up to which a direction is dropped instead of revealed.
+    weights: dense, or revealed, which keeps only the directions that products use; tolerance: a direction whose part of
+    a vector is at most this long, relative to the vector, is dropped instead of revealed.
     """
 
     weights: str
@@ -199,10 +199,10 @@ class WideNetworkConfig(NetworkConfig):
         device: str = "cpu",
         output_scale: float = 1.0,
     ) -> Network:
-        """As ``draw``, with weights as the config has them.
+        """As ``draw``, with dense or revealed hidden matrices, as ``weights`` says.
 
-        inputs: evaluated at once; directions: how many each matrix may come to reveal. Raises MemoryError,
-        before anything is allocated, where they would not fit.
+        inputs: how many are evaluated at once; directions: how many each matrix may reveal in the end. Raises
+        MemoryError, before anything is allocated, if they would not fit.
         """
         require_memory(width, lambda n: self.nbytes(n_0, n, n_outputs, inputs, directions), device)
         weight = revealing(self.tolerance) if self.weights == "revealed" else DenseWeight.draw
@@ -211,14 +211,15 @@ class WideNetworkConfig(NetworkConfig):
         )
 
     def least_nbytes(self, width: int) -> int:
-        """As of any network; of a revealed one, for a single direction."""
+        """As for any network; revealed weights count with a single direction."""
         return self.nbytes(2, width, 1, 1, 1)
 
     def nbytes(self, n_0: int, width: int, n_outputs: int, inputs: int, directions: int) -> int:
-        """What the network and two passes over the inputs hold: an upper bound, reached if no direction is dropped.
+        """An upper bound on the memory, in bytes, of the network and of two passes over the inputs.
 
-        A dense hidden matrix is n²; a revealed one has r directions of either side and as many images, 4 n r. A pass
-        holds α and σ̇ of every input, and δ of every input and output, with as much to work with.
+        It is reached if no direction is dropped. A dense hidden matrix has n² numbers. A revealed one has r directions
+        on each side and as many images, 4 n r numbers. A pass holds α and σ̇ of every input, δ of every input and
+        output, and as much working memory.
         """
         hidden = 4 * width * min(directions, width) if self.weights == "revealed" else width**2
         passes = 6 * self.depth * width * inputs * n_outputs

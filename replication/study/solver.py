@@ -1,4 +1,4 @@
-"""The solver's error of a claim's statistics: the same few networks, trained again with half the tolerance."""
+"""The solver's error in a claim's statistics: a few networks are trained again with half the tolerance."""
 
 import copy
 import math
@@ -15,9 +15,9 @@ from .statistics import MIN_SEEDS
 
 
 def few_networks(experiment: Experiment[C, S], *, half: bool) -> Experiment[C, S]:
-    """An experiment on the first networks of each of its ensembles: as many as an interval needs, or one block.
+    """An experiment restricted to the first networks of each ensemble: as many as an interval needs, or one block.
 
-    half: with half of each solver's tolerance. The cells of the others are those of the experiment itself.
+    half: halve the tolerance of each solver. With half=False the cells are among those of the experiment itself.
     """
 
     def ensembles(config: C) -> Iterator[Ensemble[S]]:
@@ -31,9 +31,9 @@ def few_networks(experiment: Experiment[C, S], *, half: bool) -> Experiment[C, S
 
 
 def halved(setting: Any) -> Any:
-    """A setting with half of each solver's tolerance, which are its fields of that name in whatever part.
+    """A setting with every field ``tolerance``, at any depth, halved.
 
-    That of a NetworkConfig stays: it is of revealed weights, not of a solver.
+    The tolerance of a NetworkConfig stays: it belongs to revealed weights, not to a solver.
     """
     if not is_dataclass(setting) or isinstance(setting, (type, NetworkConfig)):
         return setting
@@ -44,9 +44,9 @@ def halved(setting: Any) -> Any:
 
 
 def solver_errors(claims: Sequence[Claim], plain: xr.Dataset, fine: xr.Dataset) -> dict[str, list[float]]:
-    """By how much half the tolerance moves each statistic of each claim; NaN where it has no value.
+    """The change of each statistic of each claim when the tolerance is halved; NaN if a statistic has no value.
 
-    plain and fine: the datasets of ``few_networks`` without and with half the tolerance.
+    plain, fine: the datasets of ``few_networks`` with the tolerance and with half of it.
     """
     return {
         claim.id: [

@@ -1,8 +1,8 @@
 """Statistics of independent networks and their intervals: bootstrap, simultaneous bands, exponents.
 
 A statistic holds if its whole interval lies in the allowed range, fails if its whole interval lies outside, and is
-undecided in between: more noise can only make a claim undecided, never pass it. Intervals have level 99.9 %, because
-dozens of claims are decided at once.
+otherwise undecided. So more noise can make a claim undecided, but never lets it pass. Intervals have level 99.9 %,
+because dozens of claims are decided at once.
 """
 
 import math
@@ -15,11 +15,12 @@ from typing import Literal
 import numpy as np
 from scipy.special import stdtrit
 
+from ..shapes import require_shape
 from .measures import MeanOf, Measure, of_groups
 
 LEVEL = 0.999
 MIN_SEEDS = 5
-"""Fewer independent networks than this give no interval, hence no verdict."""
+"""With fewer independent networks there is no interval, hence no verdict."""
 
 _draw = ContextVar("draw", default=0)
 
@@ -28,10 +29,10 @@ Verdict = Literal["holds", "fails", "undecided"]
 
 @dataclass(frozen=True)
 class Statistic:
-    """A number with its interval at ``LEVEL``, and the range that the claim allows it.
+    """A number with its interval at ``LEVEL``, and the range that the claim allows.
 
-    worst_of: of how many numbers it is the worst. low = high: the number has no spread of its own. solver: by how much
-    the interval was widened on both sides for the solver's error, NaN where that is not known.
+    worst_of: the number is the worst of so many. low = high: it has no interval. solver: the interval was widened
+    on both sides by this much for the solver's error; NaN if the error is not known.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Statistic:
     solver: float = 0.0
 
     def widened(self, error: float) -> "Statistic":
-        """With the solver's error inside its interval."""
+        """The statistic with its interval widened on both sides by the solver's error."""
         known = error if math.isfinite(error) else 0.0
         return replace(self, low=self.low - known, high=self.high + known, solver=error)
 
@@ -58,7 +59,7 @@ class Statistic:
 
     @property
     def title(self) -> str:
-        """The name, with what it is the worst of."""
+        """The name, with the number of values that it is the worst of."""
         return self.name if self.worst_of == 1 else f"{self.name}, the worst of {self.worst_of}"
 
     @property
@@ -87,20 +88,20 @@ def words(allowed: tuple[float, float]) -> str:
     if low == high:
         return f"{low} to within {number((allowed[1] - allowed[0]) / 2, 1)}"
     if math.isinf(allowed[0]):
-        return f"≤ {high}"
+        return f"≤ {high}" if math.isfinite(allowed[1]) else "any number"
     if math.isinf(allowed[1]):
         return f"≥ {low}"
     return f"within ±{high}" if allowed[0] == -allowed[1] else f"{low} to {high}"
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number for people: so many digits, with a minus sign."""
+    """A number for people, to the given number of significant digits, with a real minus sign."""
     return f"{value:.{digits}g}".replace("-", "−")
 
 
 @contextmanager
 def resampling(draw: int) -> Iterator[None]:
-    """In the block, bootstraps use the random numbers of this draw."""
+    """Inside the ``with`` block, bootstraps use the random numbers of this draw."""
     token = _draw.set(draw)
     try:
         yield
@@ -114,12 +115,12 @@ def interval(
     *,
     resamples: int = 400,
 ) -> tuple[float, float, float]:
-    """Estimate and interval of a statistic of independent groups, each (seeds, …), resampled over its seeds.
+    """Estimate and bootstrap interval of a statistic of independent groups, each (seeds, …), resampled over the seeds.
 
-    estimate ± t·se, with se the bootstrap's standard error, corrected by √(S/(S−1)), and t the Student quantile with
-    S − 1 degrees of freedom, S the seeds of the smallest group. With the paper's ten seeds, percentiles of a bootstrap
-    cannot reach 99.9 %. Use it on a scale where the statistic is about normal: logarithms of ratios, exponents, means.
-    Returns (estimate, −∞, ∞) if a group has fewer than ``MIN_SEEDS`` seeds.
+    The interval is estimate ± t·se: se is the bootstrap's standard error times √(S/(S−1)), t the Student quantile with
+    S − 1 degrees of freedom, and S the number of seeds of the smallest group. (With the paper's ten seeds, percentiles
+    of a bootstrap cannot reach 99.9 %.) Use it on a scale on which the statistic is about normal: logarithms of ratios,
+    exponents, means. Returns (estimate, −∞, ∞) if a group has fewer than ``MIN_SEEDS`` seeds.
     """
     estimate = statistic(groups)
     seeds = min(len(group) for group in groups)
@@ -133,7 +134,7 @@ def interval(
 
 
 def _resampled(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Indices drawn with replacement, not all the same: one network again and again has no spread to take a log of."""
+    """Indices drawn with replacement, but not all the same: copies of one network have spread 0, and no logarithm."""
     while True:
         indices = rng.integers(size, size=size)
         if (indices != indices[0]).any():
@@ -145,11 +146,14 @@ def simultaneous_band(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean curve and half-width of a band that covers the expected curve everywhere at once.
 
-    samples (S, M): S independent curves on M points; minus (S', M): others, whose mean is subtracted. The half-width is
-    q·se, with q the ``LEVEL`` quantile of the maximum over the points of a multivariate t with the samples' own
-    correlations and S − 1 degrees of freedom; with ``minus``, Welch's, the fewest of all points. The half-width is
-    infinite for fewer than ``MIN_SEEDS`` curves.
+    samples (S, M): S independent curves on M points; minus (S', M): other curves, whose mean is subtracted. The
+    half-width is q·se. q is the ``LEVEL`` quantile of the maximum over the points of a multivariate t with the
+    correlations of the samples and S − 1 degrees of freedom; with ``minus``, the smallest of Welch's degrees of
+    freedom. The half-width is infinite for fewer than ``MIN_SEEDS`` curves. Raises ValueError, with both shapes, for
+    another number of points.
     """
+    if minus is not None:
+        require_shape("a curve", samples.shape[1:], "one of those that are subtracted", minus.shape[1:])
     groups = [samples] if minus is None else [samples, minus]
     mean = samples.mean(axis=0) - (0 if minus is None else minus.mean(axis=0))
     if min(map(len, groups)) < MIN_SEEDS:
@@ -178,7 +182,7 @@ def exponent(widths: Sequence[int], values: Sequence[float], seeds: Sequence[int
 
 
 def _slope(widths: Sequence[int], seeds: Sequence[int]) -> np.ndarray:
-    """The slope of that fit as a linear function of the ln value."""
+    """The slope of the fit of ``exponent``, as weights of the ln value."""
     x = np.log(widths)
     centred = x - np.average(x, weights=seeds)
     weights: np.ndarray = seeds * centred / (seeds * centred**2).sum()
@@ -194,10 +198,10 @@ def fall(
     *,
     variable: str = "n",
 ) -> Statistic:
-    """The ratio of a positive measure between the narrowest and the widest group, its interval taken on its log.
+    """A positive measure of the narrowest group over that of the widest; the interval is taken on the logarithm.
 
-    groups: for each width (or other ``variable``), ascending, samples of independent networks, (seeds, …). Raises
-    ValueError for another number of groups than of widths.
+    groups: independent networks, (seeds, …), for each width (or other ``variable``) in ascending order. Raises
+    ValueError unless there are as many groups as widths.
     """
     _require_as_many(widths, groups)
     if len(widths) < 2:
@@ -241,7 +245,7 @@ def ratio(
     log: Callable[[Sequence[np.ndarray]], float],
     allowed: tuple[float, float],
 ) -> Statistic:
-    """A positive number, its interval taken on its logarithm."""
+    """A positive number whose interval is taken on the logarithm."""
     estimate, low, high = interval(groups, log)
     if math.isinf(high):  # too few seeds
         return Statistic(name, math.exp(estimate), low, high, allowed)
@@ -249,7 +253,7 @@ def ratio(
 
 
 def exactly(name: str, value: float, allowed: tuple[float, float], *, worst_of: int = 1) -> Statistic:
-    """A number that is compared as it is: its uncertainty is in what it is compared with, or there is none."""
+    """A number without an interval: it has no uncertainty, or the allowed range accounts for it."""
     return Statistic(name, value, value, value, allowed, worst_of)
 
 
@@ -270,5 +274,5 @@ def mean(name: str, values: np.ndarray, allowed: tuple[float, float]) -> Statist
 
 
 def undecided(name: str, allowed: tuple[float, float]) -> Statistic:
-    """A comparison of widths where there are not two of them."""
+    """A statistic without a value, such as a comparison of widths with fewer than two of them."""
     return Statistic(name, math.nan, -math.inf, math.inf, allowed)

@@ -1,4 +1,4 @@
-"""The results store: one verified netCDF file per cell; an interrupted run resumes, nothing half-written is read."""
+"""The results store: one verified netCDF file for each cell. Interrupted runs resume; no partial file is ever read."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-# No two processes write one temporary file, and every other is read from memory: there is nothing to lock, and network
-# file systems refuse to. HDF5 looks at this when it is loaded.
+# HDF5 need not lock files: no two processes write the same temporary file, and stored files are read from memory.
+# Network file systems may refuse locks. HDF5 reads this variable when it is loaded.
 os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
 import netCDF4
 import numpy as np
@@ -28,7 +28,7 @@ from .lease import lease
 
 
 class Stored(Protocol):
-    """A cell, as the store knows it: a dataclass instance whose fields are its identity, with a place and a name."""
+    """A cell for the store: a dataclass instance whose fields are its identity, with a folder and a label."""
 
     @property
     def folder(self) -> str: ...
@@ -41,21 +41,21 @@ Cell = TypeVar("Cell", bound=Stored)
 
 _log = logging.getLogger("replication")
 
-# The digest is the last line of the file it covers, not a file of its own: one rename then publishes both, so no crash
-# and no second writer can pair the digest of one version with the data of another. HDF5 ignores what follows its end of
-# file, so other programs open these files as they are.
+# The digest is the last line of the file that it covers. One rename then publishes both, so that no crash and no second
+# writer can pair the digest of one version with the data of another. HDF5 ignores everything after its own end of file,
+# so that other programs can open these files.
 _TRAILER = b"\nsha256 %s\n"
 _TRAILER_LENGTH = len(_TRAILER % (b"0" * 64))
 
 _COMPRESS_FROM = 4096  # bytes; below this the chunk index costs more than compression saves
-_STALE_AFTER = 3600.0  # seconds; by age and not by process id, which means nothing on another machine of a shared store
-_LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)  # of fsync: data did not reach the disk; else it cannot say
+_STALE_AFTER = 3600.0  # seconds; age is used because process ids of other machines mean nothing here
+_LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)  # errors of fsync that mean that data did not reach the disk
 NOT_IDENTITY = {"identity": False}
-"""Metadata of a dataclass field that bears on no number of its cell, such as where data lie on this machine."""
+"""Metadata of a dataclass field that changes no number of its cell, such as the path of data on this machine."""
 
 
 class CorruptFileError(OSError):
-    """A stored file is not what was written, or not where it was."""
+    """A stored file has changed or belongs to another cell."""
 
 
 class UnwritableStoreError(OSError):
@@ -69,47 +69,47 @@ class Store:
         self.root = Path(root)
 
     def path(self, cell: Stored) -> Path:
-        """The file of a cell, root/folder/label-key.nc. Raises ValueError for a folder that is not made of names."""
+        """The file of a cell, root/folder/label-key.nc. Raises ValueError for a folder with unusual characters."""
         if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", cell.folder):
             raise ValueError(f"{cell.folder!r}: names of letters, digits, '.', '_' and '-' are needed")
         label = re.sub(r"[^\w.=+-]+", "-", cell.label, flags=re.ASCII).strip("-.")[:80]
         return self.root / cell.folder / ("-".join(filter(None, (label, key(cell)))) + ".nc")
 
     def load(self, cell: Stored) -> xr.Dataset | None:
-        """The dataset of a cell, in memory, or None if there is none; a corrupt file is logged and set aside: none.
+        """The dataset of a cell, in memory, or None if there is none. A corrupt file is logged and set aside.
 
-        Corrupt is what does not match its digest, is of another cell, has no variables or no provenance, or is no file.
-        Raises OSError for what the disk does not let us read.
+        A file is corrupt if it does not match its digest, belongs to another cell, has no variables or no provenance,
+        or is not a regular file. Raises OSError if the disk cannot be read.
         """
         data = _sound_bytes(self.path(cell), cell)
         return None if data is None else _decode(data)
 
     def save(self, cell: Stored, dataset: xr.Dataset, provenance: Mapping[str, Any]) -> Path:
-        """Store a cell's dataset, replacing any earlier one in a single step, and return its file.
+        """Store a cell's dataset, replacing an earlier one in a single step, and return its file.
 
         The attributes `cell` and `provenance` are added to a copy of the dataset.
-        Raises TypeError for a cell field or an attribute that JSON cannot hold, OSError if the disk refuses.
+        Raises TypeError for a cell field or an attribute that JSON cannot hold, OSError if it cannot be written.
         """
         path = self.path(cell)
         write_dataset(path, dataset.assign_attrs({"cell": _identity(cell), "provenance": dict(provenance)}))
         return path
 
     def missing(self, cells: Iterable[Cell]) -> list[Cell]:
-        """The cells, in order, that have no sound file yet; corrupt ones are logged and set aside."""
+        """The cells, in order, that have no sound file yet. Corrupt files are logged and set aside."""
         return [cell for cell in cells if _sound_bytes(self.path(cell), cell) is None]
 
     def lease(self, cell: Stored) -> AbstractContextManager[bool]:
-        """Whether this process is the one to compute a cell now: False while another, of any machine, is at it."""
+        """Take the lease of a cell: False if another process, on any machine, is computing it now."""
         return lease(self.path(cell))
 
     def check_writable(self) -> None:
-        """Create the root, prove that it can be written to, and clear the temporary files of processes that died.
+        """Create the root, test that it can be written to, and remove the temporary files of processes that died.
 
-        Raises UnwritableStoreError, one line naming the folder: call it before computing anything.
+        Raises UnwritableStoreError, one line with the folder. Call it before computing anything.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            # A trial write, because permission bits say nothing to root, on a full disk, or on a read-only file system.
+            # A trial write: permission bits do not help for root, a full disk or a read-only file system.
             trial = self.root / f".trial.{uuid.uuid4().hex}.tmp"
             try:
                 trial.write_bytes(b"trial")
@@ -127,23 +127,23 @@ class Store:
 
 
 def key(cell: Stored) -> str:
-    """16 hexadecimal digits that identify a cell: a hash of every field of it but those marked ``NOT_IDENTITY``.
+    """16 hexadecimal digits that identify a cell: a hash of all its fields except those marked ``NOT_IDENTITY``.
 
-    Cells that compare equal have equal keys (1 and 1.0 are the same width), and no name of a class counts.
+    Equal cells have equal keys (1 and 1.0 are the same width). Names of classes do not count.
     Raises TypeError for a cell that is not a dataclass instance, or a field that JSON cannot hold exactly.
     """
     return hashlib.sha256(_canonical(_identity(cell)).encode()).hexdigest()[:16]
 
 
 def write_dataset(path: Path | str, dataset: xr.Dataset) -> None:
-    """Write a dataset and its digest to one netCDF file, atomically; the same dataset gives the same bytes.
+    """Write a dataset and its digest to one netCDF file, atomically. The same dataset gives the same bytes.
 
-    Attributes may be anything JSON holds: strings stay as they are, the rest is stored as JSON, and `read_dataset`
-    restores it. Raises TypeError for an attribute that JSON cannot hold, and for dates; OSError if the disk refuses.
+    An attribute may be anything that JSON can hold. Strings are stored as they are, everything else as JSON, which
+    `read_dataset` restores. Raises TypeError for other attributes and for dates, OSError if the file cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Encodings are remains of the file a dataset came from; kept, they would give equal datasets different bytes.
+    # Encodings stem from the file that a dataset was read from. They would give equal datasets different bytes.
     plain = dataset.drop_encoding().copy(deep=False)
     plain.attrs = _encode_attributes(plain.attrs)
     for variable in plain.variables.values():
@@ -151,7 +151,7 @@ def write_dataset(path: Path | str, dataset: xr.Dataset) -> None:
     with _replacing(path) as temporary:
         try:
             plain.to_netcdf(temporary, engine="netcdf4", encoding={n: _encoding(v) for n, v in plain.variables.items()})
-        except RuntimeError as error:  # "NetCDF: HDF error", whatever it was: the disk itself says more
+        except RuntimeError as error:  # "NetCDF: HDF error" for any cause; the disk's own error says more
             temporary.write_bytes(bytes(plain.nbytes + 2**16))
             raise OSError(errno.EIO, str(error)) from None
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
@@ -160,18 +160,18 @@ def write_dataset(path: Path | str, dataset: xr.Dataset) -> None:
 
 
 def write_file(path: Path | str, content: str | bytes) -> None:
-    """Write a file, text in UTF-8, with a rename at the end: whole or not at all."""
+    """Write a file atomically, by a rename at the end; text is UTF-8."""
     with _replacing(Path(path)) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def read_dataset(path: Path | str) -> xr.Dataset:
-    """Read a file of `write_dataset` into memory; raises CorruptFileError unless it is one, with the right digest."""
+    """Read a file of `write_dataset` into memory. Raises CorruptFileError if it is none or its digest is wrong."""
     return _decode(_verified(Path(path)))
 
 
 def _verified(path: Path) -> bytes:
-    if not path.is_file():  # a pipe would be waited for; a link that leads nowhere is nothing
+    if not path.is_file():  # opening a pipe would wait for ever; a dangling link does not exist
         if path.exists():
             raise CorruptFileError(f"{path} is not a file")
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
@@ -183,8 +183,8 @@ def _verified(path: Path) -> bytes:
 
 
 def _decode(data: bytes) -> xr.Dataset:
-    # From memory, so that what is decoded is what was verified, and no file stays open. Times are left alone: xarray
-    # would take a variable with units "seconds" for a time delta.
+    # From memory: the verified bytes are the decoded ones, and no file stays open. Times are not decoded: xarray would
+    # take a variable with units "seconds" for a time delta.
     source = xr.backends.NetCDF4DataStore(netCDF4.Dataset("in memory", memory=data))  # type: ignore[no-untyped-call]
     dataset = xr.load_dataset(source, decode_times=False, mask_and_scale=False).drop_encoding()
     dataset.attrs = _decode_attributes(dataset.attrs)
@@ -215,7 +215,7 @@ def _sound_bytes(path: Path, cell: Stored) -> bytes | None:
     aside = next(p for n in itertools.count(1) if not os.path.lexists(p := path.with_name(f"{path.name}.corrupt-{n}")))
     try:
         path.rename(aside)
-        # Another process may have replaced the corrupt file by a sound one since we read it: then that goes back.
+        # Another process may have replaced the corrupt file by a sound one since we read it: then put that back.
         data = _of_cell(aside, cell)
         aside.replace(path)
         return data
@@ -228,14 +228,14 @@ def _sound_bytes(path: Path, cell: Stored) -> bytes | None:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A new name in the folder of `path` to write to, which takes the place of `path` if the block succeeds."""
+    """A temporary name in the folder of `path`; the file takes the place of `path` if the block succeeds."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
         _synchronize(temporary)
         temporary.replace(path)
         _synchronize(path.parent)
-    except OSError as error:  # of a disk that is full, it does not say where
+    except OSError as error:  # on a full disk the error does not name the file
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
@@ -248,7 +248,7 @@ def _synchronize(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    except OSError as error:  # some file systems cannot, of folders above all
+    except OSError as error:  # some file systems cannot do this, above all for folders
         if error.errno in _LOST:
             raise
 
@@ -261,13 +261,13 @@ def _encoding(variable: xr.Variable) -> dict[str, Any]:
         return compressed | {"dtype": "S1"}  # strings of variable length cannot be compressed
     if variable.dtype.kind not in "biufc":
         return {}
-    # xarray marks NaN as missing in every float variable by default; here NaN is a number like the others.
+    # By default xarray marks NaN as missing in every float variable. Here NaN is a value like the others.
     fill = {"_FillValue": None}
     return fill | compressed
 
 
 def _encode_attributes(attributes: Mapping[Any, Any]) -> dict[str, str]:
-    # Sorted, for equal bytes. A string stays as it is for other programs to read, unless it would be read back as JSON.
+    # Sorted, for equal bytes. A string is stored as it is, for other programs, unless it would be read back as JSON.
     return {
         name: value if isinstance(value, str) and not _is_json(value) else json.dumps(value, default=_from_numpy)
         for name, value in sorted(attributes.items())
@@ -308,7 +308,7 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON would give it back; refuses what JSON would change silently (keys that are not strings)."""
+    """The value as JSON would return it. Raises TypeError if JSON would change it silently (keys that are numbers)."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _fields(value)
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):

@@ -1,4 +1,4 @@
-"""Weights & Biases as a mirror of the results: the netCDF files are the record, this shows it to people."""
+"""Weights & Biases as a mirror of the results. The netCDF files are the record; this shows it to people."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class TrackingError(RuntimeError):
 
 
 def check(mode: str, project: str, tags: Sequence[str]) -> None:
-    """Raise TrackingError, one line, for a value or a variable of the environment that Weights & Biases would refuse.
+    """Raise TrackingError, one line, for a value or an environment variable that Weights & Biases would refuse.
 
-    It reads every variable that begins with WANDB_. Call it before computing anything.
+    All variables that begin with WANDB_ are checked. Call it before computing anything.
     """
     if mode == "disabled":
         return
@@ -53,7 +53,7 @@ def _refused(what: str) -> Iterator[None]:
 
 
 class Run:
-    """What is recorded of one invocation; with tracking disabled, the same calls do nothing."""
+    """The record of one invocation. With tracking disabled, the same calls do nothing."""
 
     def __init__(self, wandb_run: Any = None) -> None:
         self._run = wandb_run
@@ -63,16 +63,16 @@ class Run:
         """Record values at times t = learning rate × steps: rows of (t, {name: value})."""
         if self._run is not None:
             for t, values in rows:
-                for name in values.keys() - self._metrics:  # not "*", which would draw the figures against t, too
+                for name in values.keys() - self._metrics:  # not "*", which would also plot the figures against t
                     self._run.define_metric(name, step_metric="t")
                     self._metrics.add(name)
                 self._run.log({"t": float(t)} | {name: float(value) for name, value in values.items()})
 
     def cell(self, label: str, dataset: xr.Dataset, done: int, total: int, memory: float) -> None:
-        """Record that a cell is finished: how many are, the memory so far in GiB, and its curves over its training.
+        """Record a finished cell: the number of finished cells, the memory so far in GiB, and its curves in training.
 
-        `cost/<label>` and the like are the variables of the cell that depend on time, averaged over all else, against
-        `training`: the part of it that is done, from 0 to 1.
+        `cost/<label>` and the like are the variables of the cell that depend on time, averaged over everything else,
+        against `training`, the finished part of the training, from 0 to 1.
         """
         if self._run is not None:
             self._run.log({"cells_done": done, "cells": total, "memory_GiB": memory})
@@ -91,7 +91,7 @@ class Run:
             self._run.log({f"figures/{name}": wandb.Image(str(path))})
 
     def claims(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Record claims, each with an `id`, a `verdict` and more, as a table; verdicts, counted, in the summary."""
+        """Record claims, each with an `id`, a `verdict` and more, as a table, and their verdicts in the summary."""
         if self._run is not None:
             import wandb
 
@@ -111,7 +111,7 @@ class Run:
 
 
 def curves(dataset: xr.Dataset) -> Iterator[tuple[float, dict[str, float]]]:
-    """What of a cell depends on time, averaged over all else: rows of (part of the training, {variable: mean})."""
+    """Variables of a cell that depend on time, averaged over everything else: rows (part of training, {name: mean})."""
     for dimension in ("t", "time"):
         names = [name for name, values in dataset.items() if dimension in values.dims and values.dtype.kind == "f"]
         means = {str(name): dataset[name].mean(set(dataset[name].dims) - {dimension}).values for name in names}
@@ -132,12 +132,12 @@ def run(
     entity: str | None = None,
     tags: Sequence[str] = (),
 ) -> Iterator[Run]:
-    """One Weights & Biases run, always finished; it never prompts and writes only under `directory`.
+    """One Weights & Biases run, which is always finished. It never prompts, and writes under `directory` only.
 
-    `experiment` is the run's group. An exception in the block marks the run as failed, and is raised on. Offline, the
-    record is under `directory`/wandb, for `wandb sync`; tables are found by absolute path, so sync before moving it.
-    Raises TrackingError, one line, if the run cannot start (`online` without a login or a network),
-    ValueError for an unknown mode.
+    experiment: the group of the run. An exception in the block marks the run as failed and is raised again. An offline
+    record is under `directory`/wandb, for `wandb sync`. It names its tables by absolute path: sync it before moving it.
+    Raises TrackingError, one line, if the run cannot start (`online` without a login or a network), ValueError for an
+    unknown mode.
     """
     if mode not in get_args(Mode):
         raise ValueError(f"mode={mode!r}: one of {', '.join(get_args(Mode))} is needed")
@@ -166,12 +166,12 @@ def run(
             except wandb.Error as error:
                 raise TrackingError(f"Weights & Biases: {error}") from error
             except BaseException:
-                with suppress(Exception):  # what ended the run is what has to be told
+                with suppress(Exception):  # the first exception is the one to report
                     wandb_run.finish(exit_code=1)
                 raise
             wandb_run.finish()
         finally:
-            # The service process keeps the folders it was started with: the next run needs its own.
+            # The service process keeps the folders of its start: the next run needs a process of its own.
             wandb.teardown()
 
 
@@ -182,8 +182,8 @@ def _start(mode: Mode, **arguments: Any) -> Any:
         silent=True,
         console="off",
         symlink=False,
-        # The host, its paths, its load and its packages are nobody's business and slow; the results' provenance
-        # holds what matters of them.
+        # Do not record the host, its paths, its load and its packages: that is private, and slow. The provenance of the
+        # results holds the part that matters.
         host="",
         disable_git=True,
         save_code=False,
@@ -191,7 +191,7 @@ def _start(mode: Mode, **arguments: Any) -> Any:
         x_disable_stats=True,
         x_save_requirements=False,
         init_timeout=ONLINE_TIMEOUT,
-        finish_timeout=ONLINE_TIMEOUT,  # what was not sent by then stays on disk, for `wandb sync`
+        finish_timeout=ONLINE_TIMEOUT,  # the rest stays on disk, for `wandb sync`
     )
     try:
         if mode == "online" and not wandb.login(prompt=False, verify=False):
@@ -199,13 +199,13 @@ def _start(mode: Mode, **arguments: Any) -> Any:
         return wandb.init(mode=mode, settings=settings, **arguments)
     except TrackingError:
         raise
-    except Exception as error:  # whatever it is, the caller needs one line on how to go on without
+    except Exception as error:  # for any error the caller needs one line
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise TrackingError(f"tracking.mode={mode}: Weights & Biases did not start: {reason}") from error
 
 
 def _folders(directory: Path) -> dict[str, str]:
-    """The variables that decide where wandb writes: by default also to the home and the working directory."""
+    """The variables that decide where wandb writes; its defaults include the home and the working directory."""
     return {
         "WANDB_DIR": str(directory),
         "WANDB_DATA_DIR": str(directory / "wandb" / "data"),

@@ -1,1 +1,3 @@
-"""What ``scripts/benchmark.py`` measures: a module per subject, each with functions that give the rows of a table."""
+"""The benchmarks of ``scripts/benchmark.py``: one module for each subject, whose functions yield rows of a table."""
+
+import process  # noqa: F401 (this checkout's library comes first)

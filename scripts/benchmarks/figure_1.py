@@ -1,4 +1,4 @@
-"""The network and the data of Figure 1, on which most is measured."""
+"""The network and the data of Figure 1, which most benchmarks use."""
 
 from torch import Tensor
 
@@ -10,7 +10,7 @@ from replication.training import Solver
 from replication.weights import DenseWeight
 
 NO_CHANGE = 1e-12
-"""An update at this scale costs what any other does, and leaves the weights as they are."""
+"""The scale of an update that takes the usual time but does not change the weights."""
 T, TOLERANCE = 200.0, 5e-3
 
 
@@ -27,6 +27,6 @@ def tensors(network: Network) -> list[Tensor]:
 
 
 def train(solver: Solver, network: Network, x: Tensor, cost: LeastSquares) -> tuple[int, Tensor]:
-    """(steps, f at the end)."""
+    """Train, and return (steps, f at the end)."""
     outputs = [state.f for state in solver.states(network, x, cost)]
     return len(outputs) - 1, outputs[-1]

@@ -1,4 +1,4 @@
-"""How works are timed side by side, and what peak memory a process comes to."""
+"""Timing of alternatives side by side, and the peak memory of a process."""
 
 import resource
 import subprocess
@@ -17,11 +17,11 @@ Work = Callable[[], object]
 
 SCRIPT = Path(__file__).parents[1] / "benchmark.py"
 NOTHING = "–"
-"""In a cell without a number."""
+"""The text of a cell without a number."""
 
 
 def race(works: Mapping[str, Work], repeats: int, prepare: Work = lambda: None) -> dict[str, float]:
-    """Median seconds of each work, done in turn within each repeat; ``prepare`` comes before each, uncounted."""
+    """Median seconds of each work. They take turns in each repeat; ``prepare`` runs before each and is not counted."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats + 1):
         for name, work in works.items():
@@ -34,13 +34,13 @@ def race(works: Mapping[str, Work], repeats: int, prepare: Work = lambda: None) 
 
 @cache
 def peak_of(task: str, n: int, n_inputs: int) -> float:
-    """Bytes: the peak memory of a child process that does the task."""
+    """The peak memory, in bytes, of a child process that does the task."""
     options = ["--threads", str(torch.get_num_threads()), "--peak", task, str(n), str(n_inputs)]
     return float(subprocess.run([sys.executable, str(SCRIPT), *options], check=True, capture_output=True).stdout)
 
 
 def peak_so_far() -> float:
-    """Bytes: the peak memory of this process."""
+    """The peak memory of this process in bytes."""
     try:  # Linux's ru_maxrss outlives exec: a child's is at least its parent's
         return 1024 * float(Path("/proc/self/status").read_text(encoding="utf-8").split("VmHWM:")[1].split()[0])
     except (OSError, IndexError):

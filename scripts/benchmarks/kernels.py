@@ -1,4 +1,4 @@
-"""The finite NTK and the limiting one, each beside another implementation."""
+"""The finite NTK and its limit, each beside another implementation."""
 
 import json
 import math
@@ -83,7 +83,7 @@ while line := sys.stdin.readline():
 
 
 class Peer:
-    """A process in which neural-tangents evaluates its kernel on demand; it answers nothing where it is not at hand."""
+    """A process in which neural-tangents evaluates its kernel on demand; without it there are no numbers."""
 
     def __init__(self) -> None:
         python = os.environ.get("NTK_PEER", sys.executable)
@@ -98,7 +98,7 @@ class Peer:
             self.process.stdin.flush()
 
     def seconds(self) -> float:
-        """Of one evaluation; NaN where there is none."""
+        """Seconds of one evaluation, or NaN without neural-tangents."""
         self.say("time")
         if self.process is None or self.process.stdout is None:
             return math.nan

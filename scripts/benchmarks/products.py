@@ -1,4 +1,4 @@
-"""Products with an n × n matrix, and the gradient step that is made of them."""
+"""Products with an n × n matrix, and the gradient step that consists of them."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -15,7 +15,7 @@ from .harness import Row, Work, race
 
 
 def ways(matrix: Tensor, n_inputs: int) -> dict[str, dict[str, Work]]:
-    """Product with a square matrix W → way of forming it → the work. V is (N, n), and also at hand by columns."""
+    """Product with a square matrix W → way to compute it → the work. V is (N, n), stored by rows and by columns."""
     n = len(matrix)
     weight = DenseWeight(matrix)
     v = torch.randn(n_inputs, n)

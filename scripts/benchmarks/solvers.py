@@ -18,7 +18,7 @@ from .figure_1 import NO_CHANGE
 from .harness import NOTHING, Row, Work, race
 
 GOAL = 4000
-"""Up to which t Figure 3 goes."""
+"""The end t of Figure 3."""
 
 
 def ensemble(n: int, n_inputs: int, repeats: int) -> Iterator[Row]:

@@ -17,7 +17,7 @@ from replication.weights import DenseWeight, WeightDraw
 from . import harness
 from .harness import NOTHING, Row, race
 
-SETTLED = 10_000  # narrower networks take the time of so many calls
+SETTLED = 10_000  # below this width the number of calls dominates the time
 _revealed: dict[int, Row] = {}
 """The rows of ``revealed`` so far, by width."""
 
@@ -43,6 +43,6 @@ def revealed(n: int, n_inputs: int, repeats: int) -> Iterator[Row]:
 
 
 def initial_kernel(n: int, n_inputs: int, weight: WeightDraw) -> Tensor:
-    """The NTK of Figure 1's network, drawn anew, on N inputs."""
+    """Draw the network of Figure 1 and compute its NTK on N inputs."""
     network = Network.init([2, n, n, n, 1], generator=generator("revealed", n), weight=weight)
     return tangent_kernel(network, gaussian(n_inputs, 2, generator("fig1", "sample", 0)))

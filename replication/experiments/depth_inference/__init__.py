@@ -1,8 +1,8 @@
 """Which depth, pixel scaling and nonlinearity do the three eigenvalues of the paper's §6.3 come from?
 
-The paper states λ_1, λ_2, λ_3 of Θ⁽ᴸ⁾/N for 512 MNIST digits, from one network of width 10000, but neither L nor the
-scaling of the pixels. For every hypothesis: the eigenvalues of Θ_∞/N over many batches of digits, and how those of one
-finite network differ from them on the same batch.
+The paper states λ_1, λ_2, λ_3 of Θ⁽ᴸ⁾/N for 512 MNIST digits, from one network of width 10000. It states neither L nor
+the scaling of the pixels. For every hypothesis this experiment computes the eigenvalues of Θ_∞/N over many batches of
+digits, and their difference from those of a finite network on the same batch.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,16 +25,16 @@ from .nonlinearity import NONLINEARITIES
 from .statistics import COMPONENTS, OBSERVED, ROUNDING, networks_of, reference_index
 
 BLOCK_SIZE = 5
-"""Batches to a cell."""
+"""Number of batches in a cell."""
 HELD_OUT = 1_000_000
-"""Seeds from here on are those of the batches and networks that are held out."""
+"""Held-out batches and networks have seeds from here on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hypothesis:
-    """Batches under one scaling and nonlinearity, at every depth.
+    """Batches with one scaling and nonlinearity, at every depth.
 
-    width: of the networks, one on each batch; none for the limit, with the power iteration's steps.
+    width: width of the networks, one for each batch; None for the limit, which has the steps of the power iteration.
     """
 
     scaling: str
@@ -48,7 +48,7 @@ class Hypothesis:
 
     @property
     def work(self) -> float:
-        """Relative cost of a batch: the recursion, or draws, products and Gram matrices."""
+        """Relative cost of a batch: the recursion of the limit, or draws, products and Gram matrices of a network."""
         n, pairs = self.n_samples, self.n_samples**2
         if self.width is None:
             return max(self.depths) * pairs * 70.0
@@ -56,7 +56,7 @@ class Hypothesis:
 
 
 class DepthInference(Experiment[Config, Hypothesis]):
-    """Eigenvalues of limit kernels (kind limit) and of networks' kernels (kind network) for every hypothesis."""
+    """Eigenvalues of limit kernels (kind limit) and of the networks' kernels (kind network) for every hypothesis."""
 
     name = "depth_inference"
     version = 1
@@ -97,14 +97,14 @@ class DepthInference(Experiment[Config, Hypothesis]):
             )
 
     def least_nbytes(self, cell: Cell[Hypothesis], width: int) -> int:
-        """The hidden matrices of the deepest network."""
+        """The bytes of the hidden matrices of the deepest network."""
         return (max(cell.setting.depths) - 2) * width**2 * (4 if cell.setting.dtype == "float32" else 8)
 
     def measure(self, cell: Cell[Hypothesis], seed: int, device: str, progress: Progress) -> xr.Dataset:
         """The three largest eigenvalues of Θ/N on the batch of a seed.
 
-        eigenvalues (depth, component); for the limit, where all depths are one recursion, also stopped: those that a
-        power iteration of ``power_steps`` steps a component finds.
+        eigenvalues (depth, component). The limit, whose recursion gives all depths at once, also has stopped: the
+        eigenvalues from a power iteration with ``power_steps`` steps for each component.
         """
         setting = cell.setting
         sigma = NONLINEARITIES[setting.nonlinearity]
@@ -135,20 +135,21 @@ class DepthInference(Experiment[Config, Hypothesis]):
         return xr.Dataset(arrays, coords={"depth": list(setting.depths)})
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """Every hypothesis's eigenvalues, and the paper's: what the figures and the claims read.
+        """The eigenvalues of every hypothesis and of the paper, for figures and claims.
 
-        limit (batch, depth, scaling, nonlinearity, component): λ_i of Θ_∞/N; network (seed, …): of one network on each
-        of the first batches; reference_limit (reference_batch, depth, component) and reference_network (reference_seed,
-        width, depth, component): more of both at the reference's scaling and nonlinearity; held_out and held_out_limit
-        (sample, depth, component), likewise; stopped (reference_batch, component): of the early-stopped power iteration
-        at the reference; observed and rounding (component): the paper's numbers, half a unit of their last digits.
+        limit (batch, depth, scaling, nonlinearity, component): λ_i of Θ_∞/N; network (seed, …): λ_i of a network
+        on each of the first batches; reference_limit (reference_batch, depth, component) and reference_network
+        (reference_seed, width, depth, component): more of both at the reference's scaling and nonlinearity; held_out
+        and held_out_limit (sample, depth, component): the same for held-out batches; stopped (reference_batch,
+        component): λ_i from the early-stopped power iteration at the reference; observed and rounding (component): the
+        paper's numbers, and half a unit of their last digits.
         """
         reference, held_out = _reference(config), range(HELD_OUT, HELD_OUT + config.held_out.seeds)
         batches, seeds = range(config.reference_batches), range(config.reference_networks.seeds)
         widths, depths = sorted(config.reference_networks.widths), sorted(config.depths)
 
         def of(width: int | None, wanted: Iterable[int], hypothesis: tuple[str, str] = reference) -> xr.Dataset:
-            """The batches of these seeds, in their order."""
+            """The batches of these seeds, in the given order."""
             scaling, sigma = hypothesis
             if width is None:
                 chosen = select(parts["limit"], "limit", limit_scaling=scaling, limit_nonlinearity=sigma)
@@ -159,12 +160,12 @@ class DepthInference(Experiment[Config, Hypothesis]):
             return chosen.isel(network=[order[seed] for seed in wanted])
 
         def values(width: int | None, wanted: Iterable[int], hypothesis: tuple[str, str] = reference) -> np.ndarray:
-            """(seeds, depth, component)."""
+            """Eigenvalues under one hypothesis, (seeds, depth, component)."""
             eigenvalues: np.ndarray = of(width, wanted, hypothesis).eigenvalues.values.astype(np.float32)
             return eigenvalues
 
         def every(width: int | None, wanted: range) -> np.ndarray:
-            """(seeds, depth, scaling, nonlinearity, component)."""
+            """Eigenvalues under every hypothesis, (seeds, depth, scaling, nonlinearity, component)."""
             grid = [[values(width, wanted, (k, m)) for m in config.nonlinearities] for k in config.scalings]
             return np.moveaxis(np.array(grid), (0, 1), (2, 3))
 
@@ -203,7 +204,7 @@ class DepthInference(Experiment[Config, Hypothesis]):
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-        """Bias and spread of ln λ_i of one network against its width, at the reference."""
+        """Bias and spread of ln λ_i of networks against their width, at the reference."""
         depth, _, _ = reference_index(dataset)
         for width, deviations in networks_of(dataset).items():
             values = zip(deviations[:, depth].mean(axis=0), deviations[:, depth].std(axis=0), strict=True)
@@ -216,14 +217,14 @@ def _reference(config: Config) -> tuple[str, str]:
 
 
 def _largest(matrix: np.ndarray) -> np.ndarray:
-    """The largest eigenvalues, descending: by Lanczos iteration, which takes a tenth of the time of all 512."""
+    """The largest eigenvalues, descending, by Lanczos iteration: a tenth of the time for all 512."""
     eigenvalues = eigsh(matrix, COMPONENTS, v0=np.ones(len(matrix)), tol=1e-10, return_eigenvectors=False)
     descending: np.ndarray = np.sort(eigenvalues)[::-1]
     return descending
 
 
 def stopped_power_iteration(matrix: torch.Tensor, steps: int, stream: torch.Generator) -> np.ndarray:
-    """Rayleigh quotients after so many steps of power iteration for each component, orthogonal to those before."""
+    """Rayleigh quotients after a number of steps of power iteration; each component is orthogonal to earlier ones."""
     basis = torch.zeros(0, len(matrix), dtype=torch.float64)
     quotients = []
     for start in torch.randn(COMPONENTS, len(matrix), generator=stream, dtype=torch.float64):

@@ -1,4 +1,4 @@
-"""The claims of the depth inference (paper §6.3), their criteria and their negative controls."""
+"""The claims on the depth inference (paper §6.3), their criteria and their negative controls."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -25,11 +25,11 @@ from .statistics import (
 )
 
 ODDS = 1000.0
-"""Odds that decide between two hypotheses."""
+"""The odds above which one of two hypotheses is preferred."""
 Z = 2.0
-"""Standard deviations up to which an eigenvalue is unremarkable."""
+"""An eigenvalue within so many standard deviations is not unusual."""
 STOP = 0.25
-"""Part of the way from the mean of ln λ₃ to the paper's up to which an early stop does not explain it."""
+"""An early stop does not explain λ₃ if it changes ln λ₃ by less than this part of the distance to the paper's value."""
 
 
 def _odds_statistic(name: str, dataset: xr.Dataset, samples: Samples, axis: int, index: int) -> Statistic:
@@ -78,7 +78,7 @@ def _check_third(dataset: xr.Dataset) -> list[Statistic]:
     stopped = np.log(dataset.stopped.values[:, -1].astype(float))
 
     def z(groups: Sequence[np.ndarray]) -> float:
-        """Standard deviations between the paper's ln λ_3 and its mean, with the spread of the digits alone."""
+        """Distance of the paper's ln λ_3 from its mean, in standard deviations over digits."""
         law = paper_law(dataset, groups, samples.widths, math.inf)
         return float((observed - law.mean[-1]) / math.sqrt(law.covariance[-1, -1]))
 
@@ -123,7 +123,7 @@ def _check_width(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _typical(**hypothesis: str | int) -> Callable[[xr.Dataset], xr.Dataset]:
-    """The paper's eigenvalues replaced by the typical ones of another hypothesis."""
+    """Replace the paper's eigenvalues by typical ones of another hypothesis."""
 
     def control(dataset: xr.Dataset) -> xr.Dataset:
         eigenvalues = dataset.limit.sel({**dataset.attrs["reference"], **hypothesis})
@@ -153,19 +153,19 @@ def _narrow_network(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _stopped_at_the_paper(dataset: xr.Dataset) -> xr.Dataset:
-    """A power iteration that stops, on average, at the paper's λ₃: with the differences between batches as they are."""
+    """A power iteration that stops on average at the paper's λ₃. Differences between batches stay the same."""
     stopped = dataset.stopped.values.astype(float)
     stopped[:, -1] *= dataset.observed.values[-1] / np.exp(np.log(stopped[:, -1]).mean())
     return dataset.assign(stopped=(dataset.stopped.dims, stopped))
 
 
 def _wrong_depths(dataset: xr.Dataset) -> xr.Dataset:
-    """The held-out networks' depths exchanged with their neighbours'."""
+    """Exchange the depths of held-out networks with neighbouring depths."""
     return dataset.assign(held_out=dataset.held_out.copy(data=np.roll(dataset.held_out.values, 1, axis=1)))
 
 
 def _one_width_as_all(dataset: xr.Dataset) -> xr.Dataset:
-    """The networks of the narrowest width stand for every width."""
+    """Use the networks of the narrowest width at every width."""
     size = min(dataset.sizes["reference_seed"], dataset.sizes["sample"])
     narrow = dataset.reference_network.isel(width=[0] * dataset.sizes["width"]).values
     dims = ("sample", "depth", "component")
@@ -179,16 +179,15 @@ def _one_width_as_all(dataset: xr.Dataset) -> xr.Dataset:
 _FIGURE = "depth_inference"
 _PLACE = "§6.3"
 _PRECURSOR = "not stated; the first author's precursor scripts have"
-_PRIOR = "the hypotheses being equally likely beforehand"
 
 CLAIMS = (
     Claim(
         id="depth_inference.depth",
         place=_PLACE,
-        statement="The paper's three eigenvalues are those of a network of depth L = 5 (four hidden layers).",
+        statement="The paper's three eigenvalues come from a network of depth L = 5 (four hidden layers).",
         paper=f"{_PRECURSOR} L = 5",
-        measure=f"{_PRIOR}, the odds of L = 5 against the most likely other depth are above {ODDS:g}: for ReLU and "
-        "pixels in [0, 1], and whatever scaling and nonlinearity are",
+        measure="the logarithm of the odds of L = 5 against the most likely other depth, if all hypotheses are "
+        "equally likely beforehand: for ReLU and pixels in [0, 1], and over all scalings and nonlinearities",
         figure=_FIGURE,
         check=_check_depth,
         controls=(
@@ -199,10 +198,10 @@ CLAIMS = (
     Claim(
         id="depth_inference.scaling",
         place=_PLACE,
-        statement="The pixels were scaled to [0, 1], and neither centred, standardized nor normalized.",
+        statement="The pixels were scaled to [0, 1]; they were not centred, standardized or normalized.",
         paper=f"{_PRECURSOR} pixels in [0, 1]",
-        measure=f"{_PRIOR}, the odds of that scaling against the most likely other one, whatever depth and "
-        f"nonlinearity are, are above {ODDS:g}",
+        measure="the logarithm of the odds of this scaling against the most likely other one, over all depths and "
+        "nonlinearities, if all hypotheses are equally likely beforehand",
         figure=_FIGURE,
         check=_check_scaling,
         controls=(Control("typical eigenvalues of another scaling in place of the paper's", _other_scaling),),
@@ -210,9 +209,11 @@ CLAIMS = (
     Claim(
         id="depth_inference.nonlinearity",
         place=_PLACE,
-        statement="The nonlinearity was the ReLU, as stated, and not the shifted ReLU of the precursor scripts.",
+        statement="The nonlinearity was the ReLU, as the paper says, and not the shifted ReLU of the precursor "
+        "scripts.",
         paper="ReLU; the first author's precursor scripts have a shifted leaky ReLU",
-        measure=f"{_PRIOR}, the odds of ReLU, whatever depth and scaling are, are above {ODDS:g}",
+        measure="the logarithm of the odds of ReLU, over all depths and scalings, if all hypotheses are equally "
+        "likely beforehand",
         figure=_FIGURE,
         check=_check_nonlinearity,
         controls=(Control("typical eigenvalues of the shifted ReLU in place of the paper's", _other_nonlinearity),),
@@ -220,10 +221,10 @@ CLAIMS = (
     Claim(
         id="depth_inference.compatible",
         place=_PLACE,
-        statement="All three eigenvalues together are what L = 5, ReLU, pixels in [0, 1] and β = 0.1 give.",
+        statement="The three eigenvalues together agree with L = 5, ReLU, pixels in [0, 1] and β = 0.1.",
         paper="λ₁ = 0.0457, λ₂ = 0.00108, λ₃ = 0.00078",
-        measure=f"they lie within the {LEVEL:.1%} ellipsoid of the predictive law of ln λ (another batch of digits, "
-        "one network of width 10000, rounding)",
+        measure="the squared distance d² of ln λ from the mean of its predictive law (another batch of digits, one "
+        f"network of width 10000, rounding), over the {LEVEL:.1%} quantile of d²",
         figure="depth_inference_eigenvalues",
         check=_check_compatible,
         controls=(
@@ -234,13 +235,13 @@ CLAIMS = (
     Claim(
         id="depth_inference.third_eigenvalue",
         place=_PLACE,
-        statement="That the paper's third eigenvalue is below its mean at L = 5 is not unusual for a batch of 512 "
-        "digits; that one network estimated the kernel adds less spread than the digits have, and an early stop of "
-        "the power iteration does not explain it.",
+        statement="The paper's third eigenvalue is below its mean at L = 5, but this is not unusual for a batch of "
+        "512 digits. The network that estimated the kernel adds less spread than the digits, and an early stop of the "
+        "power iteration does not explain the difference.",
         paper="λ₃ = 0.00078",
         measure="the distance of ln λ₃ from its mean, in standard deviations over batches of digits; the variance of "
-        "ln λ₃ over networks of width 10000 on one batch over that over batches; the mean change of ln λ₃ by the stop "
-        "over the paper's distance from the mean",
+        "ln λ₃ over networks of width 10000 on one batch, over its variance over batches; the mean change of ln λ₃ by "
+        "an early stop, over the paper's distance from the mean",
         figure="depth_inference_eigenvalues",
         check=_check_third,
         controls=(
@@ -248,7 +249,7 @@ CLAIMS = (
             Control("a network of width 100 in place of one of width 10000", _narrow_network),
             Control("a power iteration that stops at the paper's λ₃ on average", _stopped_at_the_paper),
         ),
-        note="what suffices to explain λ₃, not what caused it",
+        note="these causes suffice to explain λ₃; whether they did cause it is not known",
         history=(
             "also with the network's spread in z, which only makes it smaller; the change by the early stop was "
             "compared with ±2 %, which no control left",
@@ -257,27 +258,26 @@ CLAIMS = (
     Claim(
         id="depth_inference.recovers",
         place=_PLACE,
-        statement="Given the eigenvalues of one network of known depth on a batch that was held out, the procedure "
-        "recovers that depth.",
+        statement="From the eigenvalues of one network of known depth, on a batch that was held out, the procedure "
+        "recovers the depth.",
         paper="not discussed",
-        measure=f"for each depth the mean log odds of the true one against the most likely other one are above "
-        f"ln {ODDS:g}, and d² is 3 on average, as it should be, to within a factor 2",
+        measure="for each depth, the mean logarithm of the odds of the true depth against the most likely other one; "
+        "the mean of d², which is expected to be 3",
         figure="depth_inference_checks",
         check=_check_recovers,
         controls=(Control("the networks' depths exchanged", _wrong_depths),),
-        note="a test of the method, with networks narrower than the paper's",
+        note="this tests the method, on networks narrower than the paper's",
     ),
     Claim(
         id="depth_inference.width",
         place=_PLACE,
-        statement="What one network of width n adds to the limit's eigenvalues shrinks as theory has it, so that it "
-        "can be scaled to the paper's width.",
+        statement="The difference between the eigenvalues of one network and those of the limit shrinks with the "
+        "width as theory predicts, so that it can be scaled to the paper's width.",
         paper="the NTK of one network of width 10000 approximates the limit (no number)",
-        measure="over the widths measured, the standard deviation of ln λ falls with an exponent in [−0.65, −0.35], "
-        "and its bias with one in [−1.35, −0.65]",
+        measure="the exponents in n of the standard deviation of ln λ over networks, and of its bias",
         figure="depth_inference_checks",
         check=_check_width,
         controls=(Control("one width compared with itself", _one_width_as_all),),
-        note="over all depths at once; below n = 400 the deepest networks are not yet in that regime",
+        note="all depths together; below n = 400 the deepest networks do not yet follow these exponents",
     ),
 )

@@ -1,4 +1,4 @@
-"""The config of the depth inference, and what each of its values may be."""
+"""The config of the depth inference, and the checks of its values."""
 
 import math
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from ...study.settings import BaseConfig, SeedsAtWidths, require, require_distin
 from .nonlinearity import NONLINEARITIES
 
 SOURCE_SIZE = 5000
-"""Digits from which the batches are drawn."""
+"""Number of digits from which batches are drawn."""
 
 
 @dataclass(kw_only=True)
 class Hypothesis:
-    """Depth L, pixel scaling and nonlinearity of the paper's network, of which §6.3 states the last only."""
+    """Depth L, pixel scaling and nonlinearity of the paper's network. §6.3 states the nonlinearity only."""
 
     depth: int
     scaling: str
@@ -22,7 +22,7 @@ class Hypothesis:
 
 @dataclass(kw_only=True)
 class Networks:
-    """Networks of one width, each on a batch of its own."""
+    """Networks of one width, each on its own batch."""
 
     width: int
     seeds: int
@@ -32,10 +32,10 @@ class Networks:
 class Config(BaseConfig):
     """Depth inference: every depth × scaling × nonlinearity on the same batches.
 
-    width: of the paper's network; reference: the hypothesis that the claims are about; batches: of n_samples digits
-    each, for the limit; networks: one on each of the first batches. reference_batches, reference_networks: more of
-    both at the reference's scaling and nonlinearity; held_out: batches and networks that the estimates do not use,
-    whose depth is to be recovered; power_steps: of the early-stopped power iteration.
+    width: the width of the paper's network; reference: the hypothesis of the claims; batches: number of batches of
+    n_samples digits for the limit; networks: one on each of the first batches. reference_batches, reference_networks:
+    more of both at the reference's scaling and nonlinearity; held_out: batches and networks that the estimates do not
+    use and whose depth is recovered; power_steps: number of steps of the early-stopped power iteration.
     """
 
     depths: list[int]
@@ -81,7 +81,7 @@ class Config(BaseConfig):
             require(distinct, f"{key}.width", width, "must not be one of reference_networks.widths")
         for prefix in ("", "reference_"):
             key, seeds = f"{prefix}networks.seeds", getattr(self, f"{prefix}networks").seeds
-            # The predictive law of three eigenvalues has networks − 3 degrees of freedom.
+            # The predictive law of three eigenvalues has (number of networks − 3) degrees of freedom.
             require(seeds >= 5, key, seeds, "must be ≥ 5")
             key, batches = f"{prefix}batches", getattr(self, f"{prefix}batches")
             require(batches >= seeds, key, batches, f"must be ≥ {prefix}networks.seeds: each has a batch of its own")

@@ -1,7 +1,7 @@
-"""The law of ln λ_1, ln λ_2, ln λ_3 under a hypothesis, and how well given eigenvalues agree with it.
+"""The law of ln λ_1, ln λ_2, ln λ_3 under a hypothesis, and the agreement of given eigenvalues with it.
 
-Two independent sources of spread add up: which digits are in the batch, and which network of width n estimates the
-kernel. Both are measured on the logarithms, where they are about normal.
+Two independent sources of spread add up: the random digits of the batch, and the random network of width n that
+estimates the kernel. Both are measured on the logarithms, which are about normal.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from scipy.special import logsumexp
 
 COMPONENTS = 3
 OBSERVED = (0.0457, 0.00108, 0.00078)
-"""λ_1, λ_2, λ_3 as the paper states them (§6.3)."""
+"""λ_1, λ_2, λ_3 in the paper (§6.3)."""
 ROUNDING = (5e-5, 5e-6, 5e-6)
 """Half a unit of their last digits."""
 
 
 @dataclass(frozen=True)
 class Law:
-    """The predictive law of ln λ, one for each of the leading dimensions: mean (…, 3), covariance (…, 3, 3).
+    """The predictive law of ln λ, one for each entry of the leading dimensions: mean (…, 3), covariance (…, 3, 3).
 
-    networks: from which the smaller part of the covariance is estimated; the law is Student's t, as if all of it were.
+    networks: their number. They give the smaller part of the covariance; the law is Student's t, as if they gave all.
     """
 
     mean: np.ndarray
@@ -40,10 +40,10 @@ class Law:
         return distance2
 
     def log_density(self, logs: np.ndarray) -> np.ndarray:
-        """Logarithm of the density at ln λ, but for a constant that all hypotheses share.
+        """Logarithm of the density at ln λ, up to a constant that all hypotheses share.
 
-        −½ ln|C| − (m/2) ln(1 + d²/(m − 1)), m networks: the predictive density of a normal law of unknown mean and
-        covariance. Its tails are powers, so that a large distance is not taken for more than a sample of m can show.
+        −½ ln|C| − (m/2) ln(1 + d²/(m − 1)) for m networks: the predictive density of a normal law of unknown mean and
+        covariance. Its tails are powers, so that a large distance counts only as much as a sample of m can show.
         """
         m = self.networks
         determinant = np.linalg.slogdet(self.covariance)[1]
@@ -51,12 +51,12 @@ class Law:
         return density
 
     def critical(self, level: float) -> float:
-        """The d² that a draw from the law exceeds with probability 1 − level (Hotelling)."""
+        """The d² that a draw from the law exceeds with probability 1 − level (Hotelling's law)."""
         m, p = self.networks, COMPONENTS
         return float(stats.f.ppf(level, p, m - p) * p * (m - 1) / (m - p))
 
     def p_value(self, logs: np.ndarray) -> np.ndarray:
-        """Probability of a larger d² than that of ln λ."""
+        """The probability that a draw from the law has a larger d² than ln λ."""
         m, p = self.networks, COMPONENTS
         probability: np.ndarray = stats.f.sf(self.distance2(logs) * (m - p) / (p * (m - 1)), p, m - p)
         return probability
@@ -70,14 +70,14 @@ def law(
     rounding: np.ndarray | None = None,
     sampled: float | None = None,
 ) -> Law:
-    """The law of ln λ of one network of a width on a new batch.
+    """The law of ln λ of one network of a given width on a new batch.
 
-    mean = E[ln λ_∞] + a/n, covariance = C_digits + C/n + rounding²/3 (relative half-widths, (3,)).
+    mean = E[ln λ_∞] + a/n, covariance = C_digits + C/n + rounding²/3 (rounding: relative half-widths, (3,)).
 
     limits: ln λ_∞ of each batch, (batches, …, 3); deviations: ln λ_n − ln λ_∞ on the same batch, (seeds, widths, …, 3).
-    sampled: the fraction f of the source's digits that are in a batch, if the new batch is from elsewhere: C_digits is
-    then the batches' covariance × (1 + f)/(1 − f), since batches of one source share digits and the source is itself a
-    sample. Else the new batch is of the same source.
+    sampled: the fraction f of the source's digits that are in a batch, if the new batch comes from another source.
+    C_digits is then the covariance of the batches × (1 + f)/(1 − f), because batches of one source share digits and the
+    source itself is a sample. Without it, the new batch comes from the same source.
     """
     bias, spread = finite_width(deviations, widths)
     factor = 1 + 1 / len(limits) if sampled is None else (1 + sampled) / (1 - sampled)
@@ -88,7 +88,7 @@ def law(
 
 
 def finite_width(deviations: np.ndarray, widths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """a and C of E[ln λ_n − ln λ_∞] = a/n, Cov = C/n, by least squares over the widths: (…, 3) and (…, 3, 3)."""
+    """a and C in E[ln λ_n − ln λ_∞] = a/n and Cov = C/n, by least squares over the widths: (…, 3) and (…, 3, 3)."""
     seeds, n = len(deviations), widths.reshape(-1, *[1] * (deviations.ndim - 2)).astype(float)
     bias = deviations.sum(axis=(0, 1)) / (seeds * (1 / widths).sum())
     residuals = (deviations - bias / n) * np.sqrt(n)
@@ -104,17 +104,17 @@ def covariances(samples: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Samples:
-    """What laws are estimated from.
+    """The samples from which laws are estimated.
 
     groups: ln λ_∞ of each batch, (batches, …, 3), and ln λ_n − ln λ_∞ of each network on its own batch, (seeds, widths,
-    …, 3), with … all hypotheses or the depths alone; widths: of the networks.
+    …, 3), where … stands for all hypotheses or for the depths; widths: the widths of the networks.
     """
 
     groups: tuple[np.ndarray, np.ndarray]
     widths: np.ndarray
 
     def at_depth(self, index: int) -> Samples:
-        """Those of one depth, of samples at the reference's scaling and nonlinearity."""
+        """The samples of one depth, if these are samples at the reference's scaling and nonlinearity."""
         limits, deviations = self.groups
         return Samples((limits[:, index], deviations[:, :, index]), self.widths)
 
@@ -138,14 +138,14 @@ def _logs(eigenvalues: xr.DataArray) -> np.ndarray:
 
 
 def reference_index(dataset: xr.Dataset) -> tuple[int, int, int]:
-    """Place of the reference along depth, scaling and nonlinearity."""
+    """Indices of the reference along depth, scaling and nonlinearity."""
     reference = dataset.attrs["reference"]
     depth, scaling, sigma = (list(dataset[name].values).index(reference[name]) for name in reference)
     return depth, scaling, sigma
 
 
 def log_odds(densities: np.ndarray, axis: int, index: int) -> float:
-    """ln of the odds of one value of a property against the most likely other one, all else equally likely a priori."""
+    """ln of the odds of one value of a property against the most likely other one, with equal prior probabilities."""
     others = tuple(i for i in range(densities.ndim) if i != axis)
     evidence = logsumexp(densities, axis=others) if others else densities
     rivals = np.delete(evidence, index)
@@ -153,7 +153,7 @@ def log_odds(densities: np.ndarray, axis: int, index: int) -> float:
 
 
 def paper_law(dataset: xr.Dataset, groups: Sequence[np.ndarray], widths: np.ndarray, width: float = 0) -> Law:
-    """The law of what the paper states, from ``Samples``; width: of its network, by default as the paper has it."""
+    """The law of the paper's eigenvalues, from ``Samples``. width: that of the network, by default the paper's."""
     rounding = dataset.rounding.values / dataset.observed.values
     sampled = dataset.attrs["n_samples"] / dataset.attrs["source_size"]
     limits, deviations = groups
@@ -161,13 +161,13 @@ def paper_law(dataset: xr.Dataset, groups: Sequence[np.ndarray], widths: np.ndar
 
 
 def held_out_law(dataset: xr.Dataset) -> Law:
-    """The law of the held-out networks' eigenvalues, at every depth of the reference."""
+    """The law of the held-out networks' eigenvalues at every depth, at the reference's scaling and nonlinearity."""
     samples = reference_samples(dataset)
     return law(*samples.groups, samples.widths, dataset.attrs["held_out_width"])
 
 
 def recovered(dataset: xr.Dataset) -> np.ndarray:
-    """ln odds of the true depth of each held-out network against the most likely other one: (sample, depth)."""
+    """ln odds of the true depth of each held-out network against the most likely other depth: (sample, depth)."""
     densities = held_out_law(dataset).log_density(_logs(dataset.held_out)[:, :, None])  # (sample, true depth, depth)
     depths = range(densities.shape[-1])
     return np.array([[log_odds(row[true], 0, true) for true in depths] for row in densities])
@@ -187,6 +187,6 @@ def spread(deviations: np.ndarray) -> float:
 
 
 def rms_bias(deviations: np.ndarray) -> float:
-    """E[ln λ_n − ln λ_∞], rms over depths and components, what chance adds to its square taken off on average."""
+    """E[ln λ_n − ln λ_∞], rms over depths and components, less the mean contribution of noise to its square."""
     square = np.square(deviations.mean(axis=0)) - deviations.var(axis=0, ddof=1) / len(deviations)
     return float(np.sqrt(max(square.mean(), 1e-12)))

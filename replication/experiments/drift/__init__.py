@@ -1,9 +1,9 @@
 """Beyond Theorem 2 (paper §4.2): the drift Θ_t − Θ_0 of each network, of order 1/n, predicted without training it.
 
-Networks of every width and σ are predicted by the second Picard iterate (``replication.drift``), then trained by
-gradient flow on the same object: what the prediction leaves is of order 1/n of the drift. Pairs of networks with
-opposite f_0 give the mean drift; ReLU networks what kinks do to the prediction; those of Figure 1 its inflation. At
-initialization, many small networks have a mean NTK that differs from the limit by c/n, with c derived.
+For networks of every width and σ the drift is predicted by the second Picard iterate (``replication.drift``); then the
+same network is trained by gradient flow. The error of the prediction is of order 1/n of the drift. Pairs of networks
+with opposite f_0 give the mean drift, ReLU networks the effect of kinks, and the networks of Figure 1 their inflation.
+At initialization, the mean NTK of many small networks differs from the limit by c/n, where c is derived.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,15 +21,17 @@ from .measure import Checked, Inflated, OnCircle, Trained, WithKinks
 from .settings import DENSE, Config
 
 BLOCK_SIZE, FEW, WIDE, TOGETHER = 20, 5, 5000, 256
-"""Networks of a cell, of one where each takes longer; 1 above ``WIDE``; up to ``TOGETHER`` they are one ensemble."""
+"""A cell holds BLOCK_SIZE networks, FEW of the kinds that take longer, and 1 above the width WIDE. Up to the width
+TOGETHER the networks of a cell are one ensemble."""
 
 Setting = Trained | Checked | OnCircle | WithKinks | Inflated | bias.Sample | bias.Derived
 KINDS = ("network", "pair", "check", "curve", "kinked", "figure1", "block", "derived")
-"""Networks; pairs of opposite f_0; two solvers; along the circle; ReLU; Figure 1's; many at t = 0; their theory."""
+"""network: prediction and training; pair: opposite f_0; check: two solvers; curve: along the circle; kinked: ReLU;
+figure1: the networks of Figure 1; block: many networks at t = 0; derived: the theory for these."""
 
 
 class PredictedDrift(Experiment[Config, Setting]):
-    """The drift of Θ predicted and measured, against width and σ."""
+    """The drift of Θ, predicted and measured, for every width and σ."""
 
     name = "drift"
     version = 1
@@ -91,7 +93,7 @@ class PredictedDrift(Experiment[Config, Setting]):
             yield Ensemble(labels={"nonlinearity": sigma}, setting=theory, seeds=(0,), work=0.1, kind="derived")
 
     def measure(self, cell: Cell[Setting], seed: int, device: str, progress: Progress) -> xr.Dataset:
-        """What ``measure`` and ``bias`` say of the kind of the cell."""
+        """The measurement in ``measure`` or ``bias`` for the kind of the cell."""
         setting = cell.setting
         match setting:
             case Trained():
@@ -111,7 +113,7 @@ class PredictedDrift(Experiment[Config, Setting]):
                 return bias.derived(setting)
 
     def compute(self, cell: Cell[Setting], device: str = "cpu", progress: Progress = silent) -> xr.Dataset:
-        """The networks of a cell one by one, or, where they are narrow, as one tensor program."""
+        """The networks of a cell: one tensor program if they are narrow, otherwise one by one."""
         setting = cell.setting
         if not (isinstance(setting, Trained) and setting.width <= TOGETHER):
             return super().compute(cell, device, progress)
@@ -121,7 +123,7 @@ class PredictedDrift(Experiment[Config, Setting]):
             raise DivergenceError(f"{cell.label}: {error}", error.t) from error
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """Every kind of network along a dimension of its own."""
+        """Each kind of network has its own dimension."""
         joined = xr.merge([parts[kind] for kind in KINDS if kind in parts], combine_attrs="drop", join="exact")
         return joined.assign_attrs(
             widths=sorted(config.widths),
@@ -139,7 +141,7 @@ class PredictedDrift(Experiment[Config, Setting]):
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-        """The drift, and what the prediction leaves of it, against n."""
+        """The drift, and the part of it that is not predicted, against n."""
         for width in dataset.attrs["widths"]:
             row = {}
             for sigma in dataset.attrs["nonlinearities"]:
@@ -161,7 +163,7 @@ def _trained(config: Config, sigma: str, width: int) -> Trained:
 
 
 def _work(width: int) -> float:
-    """Relative cost of a network, about its seconds."""
+    """Relative cost of a network, roughly in seconds."""
     if width <= TOGETHER:
         return 0.01 + 5e-7 * width**2
     return 0.1 + 5e-7 * width**2 if width <= DENSE else 3e-4 * width

@@ -1,17 +1,17 @@
 """E[Θ_n] − Θ_∞ = c/n + O(n⁻²) at initialization, L = 3: c derived, and measured on many small networks.
 
-With all parameters above the first hidden layer averaged out, E[Θ_n | α⁽¹⁾] = F(Ŝ) + β² + Ŝ₁₂ Ḟ(Ŝ) + Σ⁽¹⁾ (D̂ Ḟ(Ŝ) +
-(2/n) Ê·∇Ḟ(Ŝ)), with F(S) = E[σ(u)σ(v)], Ḟ(S) = E[σ̇(u)σ̇(v)] for (u, v) ∼ N(0, S), and means over the first hidden layer:
-Ŝ of the products σσ', plus β², D̂ of σ̇σ̇', Ê of σ̇σ̇' times (σ², σσ', σ'²). The last term is there because the backward
-pass uses the weights of the forward one: E[W² g(u, v)] = E[g] + E[∂²g/∂W²]. Expanded about the limit,
+The mean over all parameters above the first hidden layer is E[Θ_n | α⁽¹⁾] = F(Ŝ) + β² + Ŝ₁₂ Ḟ(Ŝ) + Σ⁽¹⁾ (D̂ Ḟ(Ŝ) +
+(2/n) Ê·∇Ḟ(Ŝ)). Here F(S) = E[σ(u)σ(v)] and Ḟ(S) = E[σ̇(u)σ̇(v)] for (u, v) ∼ N(0, S). Three means are over the first
+hidden layer: Ŝ of the products σσ', plus β²; D̂ of σ̇σ̇'; Ê of σ̇σ̇' times (σ², σσ', σ'²). The last term arises because
+both passes use the same weights: E[W² g(u, v)] = E[g] + E[∂²g/∂W²]. An expansion about the limit gives
 
     c = ½ C:∇²(F + S₁₂ Ḟ) + Σ⁽¹⁾ (½ Σ̇⁽²⁾ C:∇²Ḟ + D·∇Ḟ + 2 E·∇Ḟ),
 
-with C the covariance of the three products of one neuron, D theirs with σ̇σ̇', and E = E[Ê]. It needs σ and σ̇ only, so
-that it holds for ReLU as well, whose diagonal has c = 0. For L = 2 nothing is averaged but Ŝ and D̂ themselves: c = 0.
-Misof, Kessel and Gerken (arXiv 2508.11522) derive such corrections by diagrams, and that the diagonal of
-scale-invariant σ has none. New here: a formula by quadratures for any σ, kinks included, off the diagonal too, and a
-measurement of it to a few percent.
+where C is the covariance of the three products of one neuron, D their covariance with σ̇σ̇', and E = E[Ê]. The formula
+needs σ and σ̇ only, so that it holds for ReLU too; on ReLU's diagonal c = 0. For L = 2 the mean over the last layer is
+linear in Ŝ and D̂, so that c = 0. Misof, Kessel and Gerken (arXiv 2508.11522) derive such corrections by diagrams; they
+show that the diagonal has none for scale-invariant σ. New here are a formula by quadrature for any σ, kinks included,
+also off the diagonal, and its measurement to a few percent.
 """
 
 import math
@@ -28,14 +28,15 @@ from torch import Tensor
 from ...gaussian import GaussianPairs
 from ...limit import Limit, limit
 from ...network import Network
-from ...nonlinearities import Nonlinearity, nonlinearity
+from ...nonlinearities import nonlinearity
+from ...sigma import Nonlinearity
 from ...tangent import Tangent
 from ...weights import DenseWeight
 
 POINTS = ((1.0, 0.3), (0.2, -0.9), (-0.7, -0.8))
-"""The inputs: three, so that the kernel has six entries."""
+"""The three inputs; the kernel has six entries."""
 PARTS = ("c", "independent")
-"""c, and what it would be if the backward pass had weights of its own: without the term of E."""
+"""c, and c for a backward pass with independent weights, which lacks the term of E."""
 # Of the differences that ∇ and ∇² are taken with, of order 4.
 _STEP = 4e-3
 _CENTER = (0.0, 0.0, 1.0, 0.0, 0.0)
@@ -45,7 +46,7 @@ _CURVATURE = (-1 / 12, 4 / 3, -5 / 2, 4 / 3, -1 / 12)
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Networks of a block: their width, how many, σ and β."""
+    """A block of networks: width, number, σ and β."""
 
     width: int
     networks: int
@@ -55,20 +56,20 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Derived:
-    """Nothing but theory: σ and β."""
+    """The theory for σ and β."""
 
     nonlinearity: str
     beta: float
 
 
 def pairs_of_points() -> tuple[Tensor, list[tuple[int, int]]]:
-    """The points, (3, 2), and the pairs i ≤ j of them."""
+    """The points, (3, 2), and their pairs i ≤ j."""
     x = torch.tensor(POINTS, dtype=torch.float64)
     return x, [(i, j) for i in range(len(x)) for j in range(i, len(x))]
 
 
 def derived(setting: Derived) -> xr.Dataset:
-    """constant (entry, part): c of each pair of points, see ``PARTS``; on_diagonal (entry)."""
+    """constant (entry, part): c for each pair of points, with ``PARTS``; on_diagonal (entry): whether i = j."""
     x, pairs = pairs_of_points()
     sigma = nonlinearity(setting.nonlinearity)
     kernels = limit(x, depth=2, nonlinearity=setting.nonlinearity, beta=setting.beta)
@@ -92,7 +93,7 @@ def _covariance(kernel: Tensor, pair: tuple[int, int]) -> Tensor:
 
 
 def _constant(sigma: Nonlinearity, s1: Tensor, s2: Tensor) -> tuple[float, float]:
-    """c, and c without the term of E, at a pair of inputs: covariances (S₁₁, S₁₂, S₂₂), or (S₁₁,) for one input."""
+    """c, and c without the term with E, at a pair of inputs: covariances (S₁₁, S₁₂, S₂₂), or (S₁₁,) for one input."""
     same = len(s1) == 1
     u, v, weight = gaussian_rule(*(s1.expand(3) if same else s1))
     slope = sigma.derivative(u) * sigma.derivative(v)
@@ -101,7 +102,7 @@ def _constant(sigma: Nonlinearity, s1: Tensor, s2: Tensor) -> tuple[float, float
     centred = products - mean[:, None]
     covariance = (centred * weight) @ centred.mT
     with_slope, weighted = centred @ (slope * weight), products @ (slope * weight)
-    middle = 0 if same else 1  # of S₁₂
+    middle = 0 if same else 1  # the position of S₁₂
 
     def smooth(s: Tensor) -> tuple[Tensor, Tensor]:
         value, derivative = sigma.expectations(GaussianPairs.from_covariance(s[..., 0], s[..., middle], s[..., -1]))
@@ -116,14 +117,14 @@ def _constant(sigma: Nonlinearity, s1: Tensor, s2: Tensor) -> tuple[float, float
 
 
 def _derivatives(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tensor, Tensor]:
-    """∇, (k,), and ∇², (k, k), of a function of (…, k), by differences of order 4, all of them in one call."""
+    """∇, (k,), and ∇², (k, k), of a function of (…, k), by differences of order 4; the function is called once."""
     size = len(at)
     grid = torch.cartesian_prod(*[torch.arange(-2, 3)] * size).reshape(-1, size)
     values = function(at + _STEP * grid.to(at.dtype))
     center, slope, curvature = (torch.tensor(w, dtype=at.dtype) for w in (_CENTER, _SLOPE, _CURVATURE))
 
     def along(*directions: int) -> Tensor:
-        """The derivative in these directions: the stencils of each coordinate, multiplied."""
+        """The derivative in these directions, by the product of the stencils of all coordinates."""
         orders = [directions.count(i) for i in range(size)]
         weights = [(center, slope, curvature)[order][grid[:, i] + 2] for i, order in enumerate(orders)]
         return torch.stack(weights).prod(dim=0) @ values / _STEP ** len(directions)
@@ -133,7 +134,7 @@ def _derivatives(function: Callable[[Tensor], Tensor], at: Tensor) -> tuple[Tens
 
 
 def gaussian_rule(k11: Tensor, k12: Tensor, k22: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Nodes u, v and weights for (u, v) ∼ N(0, K), in polar coordinates, split in angle where u or v changes sign."""
+    """Nodes u, v and weights for (u, v) ∼ N(0, K), in polar coordinates, split at the angles where u or v is 0."""
     a = k11.sqrt()
     r, b = k12 / a, (k22 - k12.square() / k11).clamp(min=0).sqrt()
     zero = math.atan2(-float(r), float(b)) if b > 0 else math.pi / 2  # v = 0 there
@@ -155,11 +156,11 @@ def gaussian_rule(k11: Tensor, k12: Tensor, k22: Tensor) -> tuple[Tensor, Tensor
 
 
 def measured(sample: Sample, stream: torch.Generator) -> xr.Dataset:
-    """n (E[Θ_n] − Θ_∞) of each pair of points, by the mean of many networks: bias (entry).
+    """n (E[Θ_n] − Θ_∞) for each pair of points, from the mean over many networks: bias (entry).
 
-    Corrected by variates of mean exactly 0, with the coefficients of least squares: Ŝ and D̂ less their limits;
-    α̃⁽²⁾·α̃⁽²⁾'/n less Ŝ; the parts of σσ' and σ̇σ̇' in the second layer that are odd in α̃⁽²⁾; Θ less its mean over the
-    last layer.
+    Control variates, whose means are exactly 0, reduce the noise, with coefficients by least squares: Ŝ and D̂ minus
+    their limits; α̃⁽²⁾·α̃⁽²⁾'/n − Ŝ; the parts of σσ' and σ̇σ̇' in the second layer that are odd in α̃⁽²⁾; Θ minus its
+    mean over the last layer.
     """
     n, size, beta = sample.width, sample.networks, sample.beta
     x, pairs = pairs_of_points()
@@ -181,7 +182,7 @@ def measured(sample: Sample, stream: torch.Generator) -> xr.Dataset:
     preactivation = weights[1].apply(alpha_1) / math.sqrt(n) + beta * network.biases[1]
     odd = [mean(rows) - mean(f(-preactivation)) for rows, f in ((alpha_2, sigma), (slope_2, sigma.derivative))]
     s_hat = mean(alpha_1) + beta**2
-    # δ⁽²⁾·δ⁽²⁾' and δ⁽¹⁾·δ⁽¹⁾' with the squares of the last weights replaced by their mean, 1.
+    # δ⁽²⁾·δ⁽²⁾' and δ⁽¹⁾·δ⁽¹⁾', where the mean, 1, replaces the squares of the last weights.
     back = (slope_2[:, i] * slope_2[:, j]) @ weights[1].values.square() / n**2
     last = (back * slope_1[:, i] * slope_1[:, j]).sum(dim=-1) * (x @ x.mT / 2 + beta**2)[i, j]
     averaged = mean(alpha_2) + beta**2 + s_hat * mean(slope_2) + last

@@ -10,11 +10,11 @@ from ...study.experiment import select
 from ...study.statistics import Statistic, interval, undecided
 
 SLOPE, ZERO = (0.92, 1.08), (-0.015, 0.015)
-"""Measured on derived bias; n × the mean bias of ReLU's diagonal."""
+"""Allowed slope of the measured bias on the derived one; allowed n × mean bias on ReLU's diagonal."""
 
 
 def biases(dataset: xr.Dataset, sigma: str) -> list[np.ndarray]:
-    """n (E[Θ_n] − Θ_∞) at the two widths, by blocks of networks: (blocks, entries) each."""
+    """n (E[Θ_n] − Θ_∞) at the two widths, for each block of networks: (blocks, entries) each."""
     groups = [select(dataset, "block", block_nonlinearity=sigma, block_width=width) for width in dataset.attrs["bias"]]
     return [blocks.bias.values for blocks in groups]
 
@@ -28,7 +28,7 @@ def extrapolated(groups: Sequence[np.ndarray], widths: Sequence[int]) -> np.ndar
 
 
 def constants(dataset: xr.Dataset, sigma: str) -> np.ndarray:
-    """c, as derived: (entries,)."""
+    """The derived c: (entries,)."""
     values: np.ndarray = select(dataset, "derived", derived_nonlinearity=sigma).constant.sel(part="c").values[0]
     return values
 
@@ -59,7 +59,7 @@ def _independent(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _first_as_relu(dataset: xr.Dataset) -> xr.Dataset:
-    """Blocks of the first nonlinearity in the place of ReLU's."""
+    """The blocks of the first nonlinearity in place of those of ReLU."""
     if not dataset.attrs["bias"]:
         return dataset
     values = dataset.bias.copy(deep=True)
@@ -76,11 +76,11 @@ def _first_as_relu(dataset: xr.Dataset) -> xr.Dataset:
 INITIAL_BIAS = Claim(
     id="initial.bias",
     place="Theorem 1",
-    statement="At initialization the mean NTK of networks of width n differs from the limit by c/n, with c derived "
-    "for any σ (L = 3); for ReLU the diagonal has none.",
+    statement="At initialization the mean NTK of networks of width n differs from the limit by c/n, where c is "
+    "derived for any σ (L = 3). For ReLU, c is 0 on the diagonal.",
     paper="the NTK converges in probability (no rate)",
-    measure="n (E[Θ_n] − Θ_∞), from two widths extrapolated to n = ∞, regressed on c over pairs of inputs: the "
-    "slope for each σ; and its mean over ReLU's diagonal",
+    measure="n (E[Θ_n] − Θ_∞), extrapolated from two widths to n = ∞ and regressed on c over pairs of inputs: the "
+    "slope for each σ, and the mean over the diagonal for ReLU",
     figure="initial_bias",
     check=_check_bias,
     controls=(

@@ -12,20 +12,20 @@ from ...study.statistics import Statistic, geometric, interval, mean, rate, rati
 from .bias_claim import INITIAL_BIAS
 
 ORDER, UNCHANGED = (-1.25, -0.75), (-0.35, 0.35)
-"""Exponents in n of what is left, relative to the drift: of the next order, and of the same one."""
+"""Exponents in n of the part not predicted, relative to the drift: for an error of the next order, and of the same."""
 ACCURACY = {1000: 1e-2, 10_000: 1e-3}
-"""Width → what may be left of the drift."""
+"""Width → the largest allowed part of the drift that is not predicted."""
 FALLEN = math.exp(-3)
-"""C(t)/C(0) at which the training counts as far advanced."""
+"""Training counts as late if C(t)/C(0) is below this."""
 SOLVERS = {"coarse": 1e-4, "solver": 5e-4}
-"""How far the reference may be, relative to the drift, from itself with two nodes less and from the adaptive solver."""
+"""Allowed distance of the reference, relative to the drift, from itself with two fewer nodes, and from the solver."""
 WIDE = 2e-4
-"""What may be left of the drift at the largest width of drift.wide."""
+"""The largest allowed part of the drift that is not predicted, at the largest width of drift.wide."""
 PARTIAL = {"without_k3": "without K₃", "without_k4": "without K₄", "first": "along θ₁ alone"}
 
 
 def remains(dataset: xr.Dataset, sigma: str, prediction: str = "second") -> list[np.ndarray]:
-    """What a prediction leaves of the drift, relative to it, in the networks of each width: (seeds,) each."""
+    """The part of the drift that is not predicted, relative to the drift, for each width: (seeds,) each."""
     groups = [select(dataset, nonlinearity=sigma, width=width) for width in dataset.attrs["widths"]]
     return [networks.left.sel(prediction=prediction).values for networks in groups]
 
@@ -43,7 +43,7 @@ def _check_order(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _instead(dataset: xr.Dataset, name: str, of: Sequence[str] = ("second",)) -> xr.Dataset:
-    """What one prediction leaves in the place of what others leave."""
+    """Replace the errors of other predictions by those of one prediction."""
     values = dataset.left.copy(deep=True)
     for other in of:
         values.loc[{"prediction": other}] = dataset.left.sel(prediction=name)
@@ -58,7 +58,7 @@ _ALL_TERMS = Control("all terms where one should be missing", lambda data: _inst
 
 
 def _size(name: str, values: np.ndarray, allowed: tuple[float, float]) -> Statistic:
-    """The geometric mean over networks."""
+    """The geometric mean of values over networks, with its interval."""
     return ratio(name, [values], lambda groups: math.log(geometric(groups[0])), allowed)
 
 
@@ -85,17 +85,17 @@ def _predicted_for_reference(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def diagonals(dataset: xr.Dataset, sigma: str, width: int) -> xr.DataArray:
-    """n × the mean of the diagonal of each term of the drift, of each pair of networks: (pairs, term)."""
+    """n × the mean of the diagonal, for each pair of networks and each term of the drift: (pairs, term)."""
     terms: xr.DataArray = select(dataset, "pair", pair_nonlinearity=sigma, pair_width=width).diagonal
     return terms
 
 
 MEAN = {"erf": (-0.9, 0.9), "tanh": (-0.9, 0.9), "softplus": (1.5, math.inf)}
-"""n × the mean drift of the diagonal."""
+"""Allowed n × mean drift of the diagonal."""
 SHARES = {"linear": (-math.inf, -0.4), "quartic": (0.6, math.inf)}
-"""n × what K₃ and K₄ contribute to it."""
+"""n × the contributions of K₃ and K₄ to the mean drift."""
 MISSED = 0.1
-"""n × what the prediction may miss of it."""
+"""n × the allowed error of the predicted mean drift."""
 
 
 def _check_mean(dataset: xr.Dataset) -> list[Statistic]:
@@ -116,7 +116,7 @@ def _check_mean(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _without_term(dataset: xr.Dataset, changed: Sequence[str], *names: str) -> xr.Dataset:
-    """Terms as if they were 0; ``changed``: what loses them too, the drift of the networks or the predicted one."""
+    """Set terms to 0. ``changed``: the quantities that also lose them, the measured drift or the predicted one."""
     if not dataset.attrs["pairs"]:
         return dataset
     terms = dataset.diagonal.copy(deep=True)
@@ -129,7 +129,7 @@ def _without_term(dataset: xr.Dataset, changed: Sequence[str], *names: str) -> x
 
 
 def _inflating(dataset: xr.Dataset) -> xr.Dataset:
-    """A drift that inflates every kernel by what K₄ contributes, as if K₃ did not know f_0."""
+    """A drift that inflates every kernel by the contribution of K₄, as if K₃ and f_0 were uncorrelated."""
     if not dataset.attrs["pairs"]:
         return dataset
     terms = dataset.diagonal.copy(deep=True)
@@ -138,11 +138,11 @@ def _inflating(dataset: xr.Dataset) -> xr.Dataset:
 
 
 INFLATION, NOT_PREDICTED = 0.25, (0.1, 0.5)
-"""Relative error of the predicted mean inflation of Figure 1; what the prediction leaves of the matrix."""
+"""Allowed relative error of the predicted mean inflation of Figure 1; allowed range of the error of the matrix."""
 
 
 def inflations(dataset: xr.Dataset, width: int, origin: str) -> np.ndarray:
-    """Growth of the diagonal in training of the networks of Figure 1, less 1: (seeds,)."""
+    """Growth of the diagonal in training, minus 1, of the networks of Figure 1: (seeds,)."""
     networks = select(dataset, "figure1", figure1_width=width)
     values: np.ndarray = networks.inflation.sel(origin=origin).values - 1
     return values
@@ -170,7 +170,7 @@ def _along_theta_1(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def kinked(dataset: xr.Dataset, formula: str) -> list[np.ndarray]:
-    """What a formula leaves of the drift, relative to it, in the ReLU networks of each width: (seeds,) each."""
+    """The part of the drift that a formula does not predict, relative to it, for ReLU at each width: (seeds,) each."""
     groups = [select(dataset, "kinked", kinked_width=width) for width in dataset.attrs["kinked"]]
     return [networks.kinked_left.sel(formula=formula).values for networks in groups]
 
@@ -187,7 +187,7 @@ def _check_relu(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _smooth(dataset: xr.Dataset) -> xr.Dataset:
-    """Networks of the first smooth σ in the place of the ReLU ones, as many as there are of each width."""
+    """Replace the ReLU networks of each width by as many networks of the first smooth σ."""
     if not dataset.attrs["kinked"]:
         return dataset
     values = dataset.kinked_left.copy(deep=True)
@@ -211,12 +211,13 @@ CLAIMS = (
     Claim(
         id="drift.order",
         place="Theorem 2",
-        statement="With a smooth σ, the drift Θ_t − Θ_0 of a network, of order 1/n, is predicted to that order without "
-        "training it and without a fitted constant, and each of its three terms is needed.",
-        paper="the drift vanishes; what it is to leading order is not discussed",
-        measure="the exponent in n of what the second Picard iterate leaves, relative to the drift (geometric mean "
-        "over networks), for each σ; and of what is left, over all σ, without what K₃ or K₄ contributes, and along θ₁ "
-        "alone",
+        statement="With a smooth σ the drift Θ_t − Θ_0 of a network is of order 1/n. It is predicted to this order "
+        "without training the network and without a fitted constant, and each of the three terms of the prediction is "
+        "needed.",
+        paper="the drift vanishes; its leading order is not discussed",
+        measure="the part of the drift that the second Picard iterate does not predict, over the drift (geometric "
+        "mean over networks): its exponent in n for each σ. Over all σ, the same without the contribution of K₃, "
+        "without that of K₄, and along θ₁ alone",
         figure="drift",
         check=_check_order,
         controls=(*_WITHOUT, _ALL_TERMS),
@@ -225,12 +226,12 @@ CLAIMS = (
     Claim(
         id="drift.accuracy",
         place="Theorem 2",
-        statement="The prediction is accurate when training is far advanced: to a percent of the drift at n = 1000, to "
-        "a thousandth at n = 10000.",
+        statement="The prediction is still accurate late in training: the error is a percent of the drift at n = "
+        "1000, and a thousandth at n = 10000.",
         paper="not discussed",
-        measure="what is left ÷ drift (geometric mean over networks) at two widths, and C(t)/C(0) there, for each σ; "
-        "for the first σ, how far the flow that the prediction is compared with is, ÷ drift, from the same one with "
-        "two nodes in time less, and from the adaptive solver's",
+        measure="the part that is not predicted ÷ drift (geometric mean over networks) at two widths, and C(t)/C(0) "
+        "there, for each σ. For the first σ, the distance of the reference flow from the same flow with two fewer "
+        "nodes in time, and from the adaptive solver, ÷ drift",
         figure="drift",
         check=_check_accuracy,
         controls=(
@@ -243,11 +244,12 @@ CLAIMS = (
     Claim(
         id="drift.mean",
         place="Theorem 2; §6.1",
-        statement="The mean drift of the diagonal is predicted too. K₃, which knows f_0, makes it smaller, and K₄ "
-        "larger: the mean is an inflation for softplus, and for erf and tanh the two largely cancel.",
+        statement="The mean drift of the diagonal is predicted, too. K₃, which is correlated with f_0, makes it "
+        "smaller, and K₄ makes it larger. For softplus the mean kernel grows; for erf and tanh the two contributions "
+        "largely cancel.",
         paper="the kernel inflates (ReLU, §6.1)",
-        measure="over pairs of networks with opposite f_0, n times the mean over the diagonal of the drift, of the "
-        "drift less the predicted one, and of what K₃ and K₄ contribute, for each σ",
+        measure="over pairs of networks with opposite f_0, n times the mean over the diagonal: of the drift, of the "
+        "drift minus its prediction, and of the contributions of K₃ and K₄, for each σ",
         figure="drift_mean",
         check=_check_mean,
         controls=(
@@ -264,24 +266,25 @@ CLAIMS = (
     Claim(
         id="drift.figure1",
         place="§6.1, Figure 1",
-        statement="The mean inflation of Figure 1, of ReLU networks, is predicted without training, while a good part "
-        "of the matrix is not.",
+        statement="The mean inflation of the ReLU networks of Figure 1 is predicted without training, but much of the "
+        "change of the matrix is not.",
         paper="the kernel inflates (no number)",
-        measure="predicted ÷ measured mean inflation of the diagonal, less 1, at each width; what the prediction "
-        "leaves of the matrix ÷ drift at the narrowest (geometric mean over networks)",
+        measure="predicted over measured mean inflation of the diagonal, minus 1, at each width; the part of the "
+        "matrix that is not predicted ÷ drift at the narrowest width (geometric mean over networks)",
         figure="drift_relu",
         check=_check_figure1,
         controls=(Control("along θ₁ alone", _along_theta_1),),
-        note="beyond the paper: the prediction is made for a smooth σ",
+        note="beyond the paper; the prediction is derived for a smooth σ",
     ),
     Claim(
         id="drift.relu",
         place="Theorem 2; footnote 1",
-        statement="For ReLU the prediction with derivatives almost everywhere does not improve with the width: neurons "
-        "that switch are not in it, and of them are of order √n (theorem2.switches). The Picard iterate sees most.",
-        paper="the theorem wants a bounded second derivative",
-        measure="the exponent in n of what the former leaves ÷ drift (geometric mean over networks), and what both "
-        "leave at the largest width",
+        statement="For ReLU the prediction by derivatives almost everywhere does not improve with the width: it "
+        "ignores neurons that switch, of which there are order √n (theorem2.switches). The Picard iterate captures "
+        "most of the drift.",
+        paper="the theorem requires a bounded second derivative",
+        measure="the exponent in n of the part that the derivatives do not predict ÷ drift (geometric mean over "
+        "networks), and the part that each of the two does not predict at the largest width",
         figure="drift_relu",
         check=_check_relu,
         controls=(Control("networks of a smooth σ", _smooth),),
@@ -290,9 +293,9 @@ CLAIMS = (
     Claim(
         id="drift.wide",
         place="Theorem 2",
-        statement="At n = 100000 hardly anything is left of the drift.",
+        statement="At n = 100000 hardly any of the drift is left unpredicted.",
         paper="not discussed",
-        measure="what is left ÷ drift (geometric mean over networks) at the largest width",
+        measure="the part that is not predicted ÷ drift (geometric mean over networks) at the largest width",
         figure="drift",
         check=_check_wide,
         controls=_WITHOUT,

@@ -1,4 +1,4 @@
-"""What is measured on one network whose drift is predicted, and which is then trained."""
+"""Measurements on networks whose drift is predicted before they are trained."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -24,11 +24,11 @@ from ...weights import DeferredWeight, DenseWeight
 from .settings import DENSE, TrainingConfig
 
 PREDICTIONS = ("second", "without_k3", "without_k4", "first")
-"""P; without what K₃ contributes, P − A; without what K₄ contributes, A; the first Picard iterate, A + B₁."""
+"""P; P − A, which lacks the contribution of K₃; A, which lacks that of K₄; A + B₁, the first Picard iterate."""
 TERMS = ("flow", "second", "linear", "quadratic", "bent")
 """Θ_t − Θ_0, P, A, B₁ and B₂."""
 DIAGONAL = 16
-"""Points of the circle on which Figure 1's inflation is a mean."""
+"""Number of points of the circle over which the inflation of Figure 1 is averaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """The same, trained by two solvers; tolerance: of the adaptive one."""
+    """Networks trained by two solvers; tolerance: that of the adaptive one."""
 
     trained: Trained
     tolerance: float
@@ -50,7 +50,7 @@ class Checked:
 
 @dataclass(frozen=True, kw_only=True)
 class OnCircle:
-    """The same, seen along the circle."""
+    """Networks whose kernel is evaluated along the circle."""
 
     trained: Trained
     intervals: int
@@ -58,7 +58,7 @@ class OnCircle:
 
 @dataclass(frozen=True, kw_only=True)
 class WithKinks:
-    """The same, for a σ with kinks; see ``settings.Kinked``."""
+    """Networks with a σ that has kinks; see ``settings.Kinked``."""
 
     trained: Trained
     tolerance: float
@@ -67,7 +67,7 @@ class WithKinks:
 
 @dataclass(frozen=True, kw_only=True)
 class Inflated:
-    """Networks of Figure 1, of one width."""
+    """Networks of one width, trained as in Figure 1."""
 
     width: int
     network: NetworkConfig
@@ -78,14 +78,14 @@ class Inflated:
 
 
 def points(cell: Cell[Any], n: int) -> Tensor:
-    """n training points and as many probes, alternating around the circle: (2 n, 2), the training points first."""
+    """n training points and n probes, which alternate around the circle: (2 n, 2), training points first."""
     angles = torch.arange(2 * n, dtype=torch.float64) * math.pi / n
     angles += 0.3 * torch.rand(2 * n, generator=cell.stream("points", n), dtype=torch.float64)
     return circle(torch.cat([angles[::2], angles[1::2]]))
 
 
 class Problem:
-    """Networks of an ensemble, or one, at initialization, with data, the cost of f* = x_1, and points to see Θ on."""
+    """One network or an ensemble at initialization, with data, the cost of f* = x_1, and points at which Θ is taken."""
 
     def __init__(self, cell: Cell[Any], trained: Trained, seeds: Sequence[int], device: str):
         setting, n = trained.training, trained.training.n_samples
@@ -113,7 +113,7 @@ class Problem:
 
     @contextmanager
     def trained(self, nodes: int | None = None) -> Iterator[None]:
-        """In the block the networks are trained; afterwards they are what they were."""
+        """Inside the ``with`` block the networks are trained; afterwards they are as before."""
         nodes = nodes or self.setting.flow_nodes
         moves = picard_flow(self.network, self.x, self.cost, self.setting.t, nodes=nodes)
         with moved(self.network, moves):
@@ -128,7 +128,7 @@ class Problem:
 
 
 def left(drift: Tensor, prediction: Tensor) -> Tensor:
-    """‖Θ_t − Θ_0 − prediction‖_F/‖Θ_t − Θ_0‖_F, of each network."""
+    """‖Θ_t − Θ_0 − prediction‖_F/‖Θ_t − Θ_0‖_F, for each network."""
     return _norm(drift - prediction) / _norm(drift)
 
 
@@ -138,16 +138,16 @@ def _norm(matrix: Tensor) -> Tensor:
 
 
 def _of_each(*values: Tensor) -> np.ndarray:
-    """Numbers of each network, (networks, …), or of a single one, as (1, …)."""
+    """Numbers of all networks, (networks, …); for a single network (1, …)."""
     stacked = torch.stack(values, dim=-1).cpu().numpy()
     return stacked.reshape(-1, len(values)) if len(values) > 1 else stacked.reshape(-1)
 
 
 def trained_networks(cell: Cell[Any], trained: Trained, seeds: Sequence[int], device: str) -> xr.Dataset:
-    """Predict, then train.
+    """Predict the drift, then train.
 
-    drift: ‖Θ_t − Θ_0‖_F/‖Θ_0‖_F on training points and probes; left (prediction): what each of ``PREDICTIONS`` leaves
-    of it; cost: C(t)/C(0); rank, truncation: of revealed weights. All (network, …).
+    drift: ‖Θ_t − Θ_0‖_F/‖Θ_0‖_F on training points and probes; left (prediction): the part of the drift that each of
+    ``PREDICTIONS`` does not predict; cost: C(t)/C(0); rank, truncation: of revealed weights. All (network, …).
     """
     problem = Problem(cell, trained, seeds, device)
     predicted = problem.predicted(problem.at)
@@ -169,9 +169,9 @@ def trained_networks(cell: Cell[Any], trained: Trained, seeds: Sequence[int], de
 
 
 def pairs_of_networks(cell: Cell[Any], trained: Trained, seeds: Sequence[int], device: str) -> xr.Dataset:
-    """Pairs of networks that differ in the sign of the last layer, hence of f_0.
+    """Pairs of networks whose last layers have opposite signs, and hence f_0.
 
-    diagonal (pair, term): n times the mean over the diagonal and over both of each of ``TERMS``.
+    diagonal (pair, term): n times each of ``TERMS``, averaged over the diagonal and over both networks.
     """
     both = []
     for sign in (1, -1):
@@ -191,9 +191,10 @@ def pairs_of_networks(cell: Cell[Any], trained: Trained, seeds: Sequence[int], d
 
 
 def checked_network(cell: Cell[Any], checked: Checked, seed: int, device: str) -> xr.Dataset:
-    """How far the flow is from the same one with two nodes less, and from the adaptive solver's.
+    """The distance of the flow from the same flow with two fewer nodes, and from the adaptive solver.
 
-    coarse, solver, second: ‖Θ_t − Θ_t'‖_F/‖Θ_t − Θ_0‖_F, with Θ_t' by fewer nodes, by the adaptive solver, predicted.
+    coarse, solver, second: ‖Θ_t − Θ_t'‖_F/‖Θ_t − Θ_0‖_F, where Θ_t' comes from fewer nodes, the adaptive solver, or the
+    prediction.
     """
     problem = Problem(cell, checked.trained, [seed], device)
     predicted = problem.predicted(problem.at)
@@ -209,7 +210,7 @@ def checked_network(cell: Cell[Any], checked: Checked, seed: int, device: str) -
 
 
 def curve_of_network(cell: Cell[Any], curve: OnCircle, seed: int, device: str) -> xr.Dataset:
-    """Θ_t(x_0, x(γ)) − Θ_0(x_0, x(γ)) along the circle, trained and predicted: change (term, angle)."""
+    """Θ_t(x_0, x(γ)) − Θ_0(x_0, x(γ)) along the circle, measured and predicted: change (term, angle)."""
     problem = Problem(cell, curve.trained, [seed], device)
     angles = angle_grid(curve.intervals)
     at = circle(angles).to(device)
@@ -223,11 +224,11 @@ def curve_of_network(cell: Cell[Any], curve: OnCircle, seed: int, device: str) -
 
 
 def network_with_kinks(cell: Cell[Any], kinked: WithKinks, seed: int, device: str) -> xr.Dataset:
-    """Two predictions for a σ with kinks, beside the adaptive solver.
+    """Two predictions for a σ with kinks, compared with the adaptive solver.
 
-    kinked_left (formula): what the terms with derivatives almost everywhere leave of the drift, and what P leaves;
-    kinked_drift: ‖Θ_t − Θ_0‖_F/‖Θ_0‖_F; switched: part of all pairs of hidden neuron and training point
-    whose σ̇ changes.
+    kinked_left (formula): the part of the drift that the derivatives almost everywhere do not predict, and the part
+    that P does not predict; kinked_drift: ‖Θ_t − Θ_0‖_F/‖Θ_0‖_F; switched: the share of pairs (hidden neuron, training
+    point) whose σ̇ changes.
     """
     problem = Problem(cell, kinked.trained, [seed], device)
     second = problem.predicted(problem.at)
@@ -250,10 +251,10 @@ def network_with_kinks(cell: Cell[Any], kinked: WithKinks, seed: int, device: st
 
 
 def inflated_network(cell: Cell[Any], inflated: Inflated, seed: int, device: str) -> xr.Dataset:
-    """Figure 1's inflation, predicted without training, and measured.
+    """The inflation of Figure 1, predicted without training, and measured.
 
-    inflation (origin): mean over the circle of Θ_t(x, x)/Θ_0(x, x): trained; by P; by θ₁ alone. matrix_left: what P
-    leaves of Θ_t − Θ_0 on the circle, as ``left``; steps: of the adaptive solver.
+    inflation (origin): mean over the circle of Θ_t(x, x)/Θ_0(x, x): measured; by P; by θ₁ alone. matrix_left: the part
+    of Θ_t − Θ_0 on the circle that P does not predict, as ``left``; steps: number of steps of the adaptive solver.
     """
     x = gaussian(inflated.n_samples, 2, cell.stream("sample")).to(device)
     cost = LeastSquares(x[:, :1] * x[:, 1:])

@@ -1,4 +1,4 @@
-"""What the experiment on the drift of the NTK can be asked for."""
+"""The config of the experiment on the drift of the NTK, and the checks of its values."""
 
 import math
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from ...study.settings import (
 )
 
 DENSE = 1000
-"""Networks up to this width are tensors; the config says how wider ones hold weights."""
+"""Networks up to this width have dense weights; the config chooses for wider ones."""
 
 
 @dataclass(kw_only=True)
 class TrainingConfig:
     """Training by least squares to time t on n_samples points of the circle, with as many probes.
 
-    nodes: in time, of the prediction; flow_nodes: of the flow that it is compared with.
+    nodes: nodes in time of the prediction; flow_nodes: of the flow with which it is compared.
     """
 
     n_samples: int
@@ -40,7 +40,7 @@ class TrainingConfig:
 
 @dataclass(kw_only=True)
 class Check:
-    """Networks of the first nonlinearity that the adaptive solver trains too, with tolerances × 1/n, as f is used."""
+    """Networks of the first nonlinearity that the adaptive solver also trains, with tolerance/n."""
 
     widths: list[int]
     seeds: int
@@ -49,7 +49,7 @@ class Check:
 
 @dataclass(kw_only=True)
 class Curve:
-    """One network, seen along the circle in so many intervals; width 0 for none."""
+    """One network whose kernel is evaluated along the circle in a number of intervals; width 0: none."""
 
     width: int
     intervals: int
@@ -57,7 +57,7 @@ class Curve:
 
 @dataclass(kw_only=True)
 class Kinked(SeedsAtWidths):
-    """ReLU networks, trained by the adaptive solver with a tolerance; scale: of the differences almost everywhere."""
+    """ReLU networks, trained by the adaptive solver with a tolerance; scale: ε of the derivatives almost everywhere."""
 
     tolerance: float
     scale: float
@@ -65,7 +65,7 @@ class Kinked(SeedsAtWidths):
 
 @dataclass(kw_only=True)
 class Figure1:
-    """The networks and the training of Figure 1 (paper §6.1); tolerance: of the adaptive solver."""
+    """The networks and the training of Figure 1 (paper §6.1); tolerance: that of the adaptive solver."""
 
     network: NetworkConfig
     widths: list[int]
@@ -86,7 +86,7 @@ class Figure1:
 
 @dataclass(kw_only=True)
 class Bias:
-    """Many networks at initialization, of two widths: blocks of so many of each; without widths, none."""
+    """Many networks at initialization, of two widths: a number of blocks, and of networks in each. No widths: none."""
 
     widths: list[int]
     blocks: int
@@ -106,9 +106,9 @@ class Bias:
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Networks of every width and nonlinearity, predicted and trained; pairs (of opposite f_0) for means over networks.
+    """Networks of every width and nonlinearity, predicted and trained; pairs of opposite f_0 for means over networks.
 
-    seeds: networks of each width. Ensembles without widths are left out, and their claims with them.
+    seeds: number of networks of each width. Ensembles without widths are left out, and so are their claims.
     """
 
     network: WideNetworkConfig

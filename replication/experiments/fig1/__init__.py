@@ -1,7 +1,7 @@
 """Figure 1 (paper §6.1): the NTK of finite networks at initialization and after training, along the unit circle.
 
-Θ⁽ᴸ⁾(x_0, x(γ)) with x_0 = (1, 0) and x(γ) = (cos γ, sin γ), at t = 0 and after least-squares training to t = 200 on
-f*(x) = x_1 x_2 at N(0, I_2) inputs, for independent initializations at each width.
+The kernel is Θ⁽ᴸ⁾(x_0, x(γ)) with x_0 = (1, 0) and x(γ) = (cos γ, sin γ), at t = 0 and at t = 200. Networks of each
+width are initialized independently and trained by least squares on f*(x) = x_1 x_2 at N(0, I_2) inputs.
 """
 
 import math
@@ -26,14 +26,14 @@ from .claims import CLAIMS
 from .config import Config, TrainingConfig
 
 TIMES = 41
-"""Points of the grid of times at which the cost is recorded."""
+"""Number of times at which the cost is recorded."""
 BLOCK_SIZE, INITIAL_SIZE, BLOCK_WIDTH = 10, 30, 2000
-"""Networks up to this width are computed and stored this many at a time; more where they are not trained."""
+"""Networks up to this width are computed and stored this many at a time, and more if they are not trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Networks of one width, 0 for the limit; training: None for t = 0 only; mean_field: in that scaling."""
+    """Networks of one width; 0 is the limit. training: None for t = 0 only; mean_field: in mean-field scaling."""
 
     width: int
     network: NetworkConfig
@@ -43,7 +43,7 @@ class Setting:
 
     @property
     def work(self) -> float:
-        """Relative cost of a network: draws, products with n × n matrices, and overheads."""
+        """Relative cost of a network: drawing, products with n × n matrices, and a fixed overhead."""
         passes = 1000.0 * self.width**2
         if self.training is not None:
             flow_steps = 50 if self.mean_field else 10
@@ -53,7 +53,7 @@ class Setting:
 
 
 class Figure1(Experiment[Config, Setting]):
-    """The NTK along the circle before and after training, for every width and what the paper leaves open."""
+    """The NTK along the circle before and after training, for every width and every choice left open by the paper."""
 
     name = "fig1"
     version = 1
@@ -79,10 +79,10 @@ class Figure1(Experiment[Config, Setting]):
     def measure(self, cell: Cell[Setting], seed: int, device: str, progress: Progress) -> xr.Dataset:
         """Θ along the circle before and after training a network.
 
-        theta (network, time, angle): Θ(x_0, x(γ)); theta_rotated (network, turn, angle): Θ before training along the
-        circle turned by quarters, Θ(x(φ), x(φ + γ)), whose law is that of φ = 0 because the weights are Gaussian; cost
-        (network, t); steps (network). In the mean-field scaling the whole output is × n^{−1/2} and time × n; Θ is given
-        per unit of that time, × n. The limit: theta_inf (depth, angle) at depth L and, for a control, L + 1.
+        theta (network, time, angle): Θ(x_0, x(γ)); theta_rotated (network, turn, angle): Θ(x(φ), x(φ + γ)) before
+        training, for φ = 0 and quarter turns, which all have the same law because the weights are Gaussian; cost
+        (network, t); steps (network). In mean-field scaling the output is × n^{−1/2} and the time × n; Θ is given per
+        unit of that time, × n. The limit: theta_inf (depth, angle) at depth L and, for a control, L + 1.
         """
         setting = cell.setting
         angles = angle_grid(setting.intervals)
@@ -116,7 +116,7 @@ class Figure1(Experiment[Config, Setting]):
         )
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """The networks' kernels along one dimension, with the limit: what the figures and the claims read."""
+        """The kernels of all networks along one dimension, and the limit, for figures and claims."""
         end = config.training.t
         limit = parts["limit"].isel(limit=0, drop=True)
         networks = parts["network"].assign(theta_inf=limit.theta_inf).assign_coords(depth=limit.depth)
@@ -131,7 +131,7 @@ class Figure1(Experiment[Config, Setting]):
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-        """Mean training cost of each drawn width against time, then the mean NTK's inflation at its end."""
+        """Mean training cost of each drawn width against time, and at the end the inflation of the mean NTK."""
         main = {width: select(dataset, variant="main", width=width) for width in dataset.attrs["widths"]}
         for i, t in enumerate(dataset.t.values):
             yield float(t), {f"cost/n={width}": float(group.cost[:, i].mean()) for width, group in main.items()}
@@ -156,7 +156,7 @@ def _seeds(config: Config) -> dict[tuple[str, int], set[int]]:
 
 
 def _training(config: Config, variant: str) -> TrainingConfig | None:
-    """Alternatives change what they name; the mean-field control always flows, with steps that fit its longer time."""
+    """Alternatives change the settings that they name. The mean-field control always uses gradient flow."""
     if variant == "initial":
         return None
     if variant == "mean_field":
@@ -176,7 +176,7 @@ def _limit(network: NetworkConfig, angles: torch.Tensor) -> xr.Dataset:
 
 def _along_circle(network: Network, angles: torch.Tensor, turns: int) -> np.ndarray:
     """Θ(x(φ), x(φ + γ)) for φ = 0, π/2, …: (turns, angles)."""
-    # The first and the last angle are the same point: one of them is enough.
+    # The first and the last angle are the same point: leave one of them out.
     kernel = tangent_kernel(network, circle(angles[:-1])).cpu().numpy()
     if not np.isfinite(kernel).all():
         raise DivergenceError("the NTK is not finite", math.nan)

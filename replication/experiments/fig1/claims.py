@@ -13,19 +13,19 @@ from ...study.statistics import Statistic, fall, interval, mean, rate, simultane
 from .statistics import change, changes, common, initial_kernels, roughness, spread
 
 INFLATION = 1.1
-"""Growth of Θ(x_0, x_0) that counts as inflation: a one-sided margin above 1."""
+"""The least growth of Θ(x_0, x_0) that counts as inflation."""
 FALL = 1.5
-"""sd(n) ÷ sd(n') that counts as a fall, where √(n'/n) is expected: of sd, the ten networks drawn say no more."""
+"""The least sd(n) ÷ sd(n') that counts as a decrease; √(n'/n) is expected, but ten networks give no narrower range."""
 SMOOTHER = 4 / 3
-"""Factor to within which the roughness falls by √(n'/n)."""
+"""The roughness decreases by √(n'/n) up to this factor."""
 BAND = 0.15
-"""Equivalence band of a mean kernel, relative to Θ_∞ at each angle: less than half of what a layer more changes."""
+"""Equivalence band of a mean kernel, relative to Θ_∞ at each angle: less than half of the effect of one more layer."""
 RATE = (-1.25, -0.75)
-"""Exponent of the change in training: about the 1/n of smooth σ, as far as half-way to n^{−1/2}."""
+"""Exponents of the change in training: around −1, as for smooth σ, and up to half-way to −1/2."""
 COMMON, OWN = (-1.15, -0.85), (-0.97, -0.6)
-"""Exponents of the common part of the change, about −1, and of the networks' own parts: neither −1 nor −1/2."""
+"""Allowed exponents in n of the change: of its common part, about −1, and of the networks' own parts, above −1."""
 ALIKE = (1 / 2, 2)
-"""Ratio of two inflations that counts as alike; between the widths drawn it is 20."""
+"""Range of the ratio of two inflations that count as alike; between the drawn widths the ratio is 20."""
 
 
 def _check_variance(dataset: xr.Dataset) -> list[Statistic]:
@@ -34,7 +34,7 @@ def _check_variance(dataset: xr.Dataset) -> list[Statistic]:
     counted = [initial_kernels(dataset, width) for width in trend]
     return [
         fall("sd", spread, widths, drawn, (FALL, math.inf)),
-        rate("sd", spread, trend, counted, (-0.6, -0.4)),  # −1/2, and neither 0 nor −1
+        rate("sd", spread, trend, counted, (-0.6, -0.4)),  # about −1/2: excludes 0 and −1
     ]
 
 
@@ -58,7 +58,7 @@ def _roughness(dataset: xr.Dataset) -> Measure:
 def _distance(
     name: str, kernels: np.ndarray, limit: np.ndarray, reference: np.ndarray, minus: np.ndarray | None = None
 ) -> Statistic:
-    """sup_γ|E Θ − reference| / Θ_∞, from a band that covers E Θ at all γ at once; ``minus`` as there."""
+    """sup_γ|E Θ − reference| / Θ_∞, from a simultaneous band for E Θ; ``minus`` as in that band's function."""
     mean, half_width = simultaneous_band(kernels.mean(axis=1), None if minus is None else minus.mean(axis=1))
     distance, half_width = np.abs(mean - reference) / limit, half_width / limit
     low, high = np.maximum(distance - half_width, 0).max(), (distance + half_width).max()
@@ -128,7 +128,7 @@ def _growth(group: xr.Dataset) -> np.ndarray:
 
 
 def _one_width_as_all(dataset: xr.Dataset) -> xr.Dataset:
-    """Networks of the narrowest drawn width stand for every width, those at t = 0 only if there are any."""
+    """Use networks of the narrowest drawn width at every width; at t = 0, untrained ones if there are any."""
     narrow = select(dataset, variant="initial", width=dataset.attrs["widths"][0])
     if narrow.sizes["network"] == 0:
         narrow = select(dataset, variant="main", width=dataset.attrs["widths"][0])
@@ -148,13 +148,13 @@ def _widest_as_alternatives(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _slower(dataset: xr.Dataset) -> xr.Dataset:
-    """Θ_t − Θ_0 times √n: a change that falls like n^{−1/2} where it falls like 1/n."""
+    """Θ_t − Θ_0 times √n: a change like 1/n becomes one like n^{−1/2}."""
     before = dataset.theta.isel(time=0, drop=True)
     return dataset.assign(theta=(dataset.theta - before) * np.sqrt(dataset.width / dataset.attrs["widths"][0]) + before)
 
 
 def _averaged(dataset: xr.Dataset) -> xr.Dataset:
-    """Own parts of the change that fall by a further n^{−2/3}, faster than the mean change."""
+    """The own parts of the change × n^{−2/3}: they then fall faster than the mean change."""
     theta = dataset.theta.values.astype(float)
     for width in np.unique(dataset.width.values):
         networks = np.flatnonzero((dataset.width.values == width) & (dataset.variant.values == "main"))
@@ -166,14 +166,14 @@ def _averaged(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _faster(dataset: xr.Dataset) -> xr.Dataset:
-    """Θ_0 − Θ_∞ divided by √n: a deviation that falls like 1/n where it falls like n^{−1/2}."""
+    """Θ_0 − Θ_∞ divided by √n: a deviation like n^{−1/2} becomes one like 1/n."""
     limit = dataset.theta_inf[0]
     deviation = (dataset.theta_rotated - limit) / np.sqrt(dataset.width / dataset.attrs["widths"][0])
     return dataset.assign(theta_rotated=deviation + limit)
 
 
 def _narrow_deeper(dataset: xr.Dataset) -> xr.Dataset:
-    """Narrow networks with the mean of one layer more."""
+    """Narrow networks whose mean is that of one more layer."""
     limit, deeper = dataset.theta_inf
     narrow = dataset.width == dataset.attrs["widths"][0]
     return dataset.assign(theta_rotated=dataset.theta_rotated + narrow * (deeper - limit))
@@ -190,7 +190,7 @@ def _deeper_limit(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _smoothed_with_width(dataset: xr.Dataset) -> xr.Dataset:
-    """Kernels blurred along γ the more the wider the network: what "smoother" would mean beyond less variance."""
+    """Kernels that are blurred along γ, more for wider networks: they would be smoother beyond having less variance."""
     deviation = (dataset.theta_rotated - dataset.theta_inf[0]).transpose(*dataset.theta_rotated.dims)
     values, widths = deviation.values, dataset.width.values
     for width in np.unique(widths):
@@ -221,8 +221,8 @@ CLAIMS = (
         place="§6.1, Figure 1",
         statement="At initialization the NTK varies less between wider networks.",
         paper="less variance for the wider network (no number)",
-        measure="the standard deviation over networks (rms over γ) at the narrowest ÷ that at the widest width, which "
-        "√(n'/n) is expected of, and its exponent in n",
+        measure="the standard deviation over networks (rms over γ) at the narrowest ÷ that at the widest width, for "
+        "which √(n'/n) is expected, and its exponent in n",
         figure="fig1_widths",
         check=_check_variance,
         controls=(_SELF, _FASTER),
@@ -232,8 +232,8 @@ CLAIMS = (
         place="§6.1, Figure 1",
         statement="The NTK of a single wide network is a smoother function of γ.",
         paper="smoother for the wider network (no number)",
-        measure="the roughness (rms slope of Θ − Θ_∞) at the narrowest ÷ that at the widest width: √(n'/n), to within "
-        f"a factor {SMOOTHER:.2f}",
+        measure="the roughness (rms slope of Θ − Θ_∞) at the narrowest ÷ that at the widest width; √(n'/n) is "
+        f"expected, and a factor {SMOOTHER:.2f} either way is allowed",
         figure="fig1_widths",
         check=_check_smoother,
         controls=(_SELF, _FASTER),
@@ -241,7 +241,7 @@ CLAIMS = (
     Claim(
         id="fig1.smoothness_is_variance",
         place="§6.1, Figure 1",
-        statement="“Smoother” says nothing beyond “less variance”: roughness ÷ sd does not depend on n.",
+        statement="“Smoother” means no more than “less variance”: roughness ÷ standard deviation does not depend on n.",
         paper="not discussed",
         measure="the exponent in n of roughness ÷ sd",
         figure="fig1_widths",
@@ -252,11 +252,11 @@ CLAIMS = (
     Claim(
         id="fig1.mean",
         place="§6.1, Figure 1",
-        statement="At initialization the mean kernels of both widths are close to each other, and to the limit, at "
+        statement="At initialization the mean kernels of both widths are close to each other and to the limit at "
         "every angle.",
         paper="the means are very close (no number)",
-        measure="a simultaneous band for the mean kernel less the limit, ÷ the limit at the same γ, at each width, and "
-        "one for the difference between the means of the narrowest and the widest",
+        measure="the largest distance of the mean kernel from the limit, ÷ the limit at the same γ, by a simultaneous "
+        "band, at each width; likewise the distance between the means of the narrowest and the widest networks",
         figure="fig1",
         check=_check_mean,
         controls=(
@@ -267,7 +267,7 @@ CLAIMS = (
     Claim(
         id="fig1.inflation",
         place="§6.1, Figure 1",
-        statement="Training inflates the NTK of a narrow network.",
+        statement="Training inflates the NTK of a narrow network: Θ_t(x_0, x_0) becomes larger than Θ_0(x_0, x_0).",
         paper="the kernel inflates (no number)",
         measure="E[Θ_t(x_0, x_0)/Θ_0(x_0, x_0)] at the narrowest width",
         figure="fig1",
@@ -277,11 +277,11 @@ CLAIMS = (
     Claim(
         id="fig1.inflation_width",
         place="§6.1, Figure 1",
-        statement="The NTK of a wide network changes much less during training: the change falls like 1/n rather than "
-        "n^{−1/2}, on a sample of this size and at these widths.",
+        statement="The NTK of a wide network changes much less during training. With this sample size and at these "
+        "widths the change falls like 1/n rather than n^{−1/2}.",
         paper="almost fixed at n = 10000 (no number)",
-        measure="the relative change sup_γ|Θ_t − Θ_0|/sup_γ|Θ_0|, mean over networks: at the narrowest ÷ at the widest "
-        "width, and its exponent in n",
+        measure="the relative change sup_γ|Θ_t − Θ_0|/sup_γ|Θ_0|, mean over networks: its value at the narrowest ÷ "
+        "that at the widest width, and its exponent in n",
         figure="fig1_widths",
         check=_check_inflation_width,
         controls=(
@@ -292,27 +292,28 @@ CLAIMS = (
     Claim(
         id="fig1.two_parts",
         place="§6.1; Theorem 2",
-        statement="What training changes of a ReLU network's NTK has a part that all networks have in common, which "
-        "falls like 1/n, and a part of each network's own, which falls more slowly.",
+        statement="The change of a ReLU network's NTK in training has two parts. One is common to all networks and "
+        "falls like 1/n; the other differs between networks and falls more slowly.",
         paper="not discussed",
-        measure="of Θ_t − Θ_0 along the circle, the exponents in n of the mean over networks and of the standard "
-        "deviation over networks, rms over γ",
+        measure="for Θ_t − Θ_0 along the circle (rms over γ), the exponents in n of its mean over networks, and of "
+        "its standard deviation over networks",
         figure="fig1_widths",
         check=_check_two_parts,
         controls=(
             Control("a change that falls like n^{−1/2}", _slower),
             Control("own parts that fall faster, as if many neurons averaged them out", _averaged),
         ),
-        note="our own addition: the larger part decides the exponent that is seen. In Figure 1 it is the common one",
+        note="our own addition: the larger part determines the exponent of the whole change; in Figure 1 it is the "
+        "common part",
     ),
     Claim(
         id="fig1.open_choices",
         place="§6.1",
-        statement="What the paper leaves open changes the inflation of a narrow network by less than a factor of two, "
-        "each by itself: the loss factor, fixed or fresh inputs, the sample size, rescaled hidden weights.",
+        statement="Each choice that the paper leaves open (the loss factor, fixed or fresh inputs, the sample size, "
+        "rescaled hidden weights) changes the inflation of a narrow network by less than a factor of two.",
         paper="not discussed",
-        measure="E[Θ_t(x_0, x_0)/Θ_0(x_0, x_0)] − 1 under each alternative ÷ that of the same networks trained as in "
-        "Figure 1, at the narrowest width",
+        measure="E[Θ_t(x_0, x_0)/Θ_0(x_0, x_0)] − 1 under each alternative ÷ the same for the networks of Figure 1, "
+        "at the narrowest width",
         figure="fig1_choices",
         check=_check_open_choices,
         controls=(Control("alternatives that inflate as little as the widest networks", _widest_as_alternatives),),

@@ -1,4 +1,4 @@
-"""The config of Figure 1, and what each of its values may be."""
+"""The config of Figure 1, and the checks of its values."""
 
 import math
 from dataclasses import dataclass, replace
@@ -20,12 +20,12 @@ BUILT_IN = ("main", "initial", "mean_field")
 
 @dataclass(kw_only=True)
 class TrainingConfig:
-    """How the networks are trained, to time t = learning rate × steps.
+    """The training of the networks, to time t = learning rate × steps.
 
-    solver: gradient_flow (with tolerance) or gradient_descent (with learning_rate); n_samples inputs: a sample of its
-    own for each network, for a sample_seed one for all of them, or, with fresh_inputs, a new batch for each network at
-    each step; loss_factor times the mean square error (½ in the paper's §5); normalize_hidden: the precursor scripts'
-    rescaling, off in the paper.
+    solver: gradient_flow (with tolerance) or gradient_descent (with learning_rate); n_samples: number of inputs. Each
+    network has its own sample; with a sample_seed all networks share one; with fresh_inputs each network gets a new
+    batch at each step. The cost is loss_factor times the mean square error (½ in the paper's §5); normalize_hidden: the
+    rescaling of the precursor scripts, off in the paper.
     """
 
     solver: str
@@ -55,25 +55,25 @@ class TrainingConfig:
 
     @property
     def steps(self) -> int:
-        """Steps of gradient descent."""
+        """The number of steps of gradient descent."""
         return max(1, round(self.t / self.learning_rate))
 
 
 @dataclass(kw_only=True)
 class MeanField(SeedsAtWidths):
-    """The negative control, trained by gradient flow with a tolerance of its own."""
+    """The negative control, trained by gradient flow with its own tolerance."""
 
     tolerance: float
 
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Figure 1: ``widths`` × ``seeds`` are drawn; the rest are networks for the statistics.
+    """Figure 1: ``widths`` × ``seeds`` are the networks in the figure; all others are for the statistics.
 
-    narrow_seeds, wide_seeds: networks of the narrowest and of the widest width; trend: cheap widths for the exponents;
-    initial: more networks for what is seen at t = 0; alternatives: name → changes of ``training``, one for each choice
-    that the paper leaves open, for alternative_seeds networks of the narrowest width; mean_field: the negative control,
-    in mean-field scaling; intervals: of the grid of angles.
+    narrow_seeds, wide_seeds: numbers of networks of the narrowest and of the widest width; trend: cheap widths for the
+    exponents; initial: more networks at t = 0; alternatives: name → changes of ``training``, one for each choice that
+    the paper leaves open, for alternative_seeds networks of the narrowest width; mean_field: the negative control, in
+    mean-field scaling; intervals: number of intervals of the grid of angles.
     """
 
     network: NetworkConfig
@@ -95,7 +95,7 @@ class Config(BaseConfig):
         require_distinct("seeds", self.seeds, 0)
         for key in ("trend", "initial", "mean_field"):
             ensemble = getattr(self, key)
-            if ensemble.widths:  # none: the claims that need them stay undecided
+            if ensemble.widths:  # without widths, the claims that need them stay undecided
                 require_distinct(f"{key}.widths", ensemble.widths, 1)
             require(ensemble.seeds >= 1, f"{key}.seeds", ensemble.seeds, "must be ≥ 1")
         for key in ("narrow_seeds", "wide_seeds", "alternative_seeds"):

@@ -1,4 +1,4 @@
-"""The statistics that Figure 1's claims decide on and its figures show."""
+"""The statistics of Figure 1, for its claims and figures."""
 
 import math
 
@@ -10,9 +10,9 @@ from ...study.measures import MeanOf, Measure, SizeOfMean, VarianceOf
 
 
 def initial_kernels(dataset: xr.Dataset, width: int) -> np.ndarray:
-    """Θ at t = 0 along the circle and its quarter turns, one law by symmetry: (seeds, turns, angles).
+    """Θ at t = 0 along the circle, from each of the turned points x(φ): (seeds, turns, angles).
 
-    Of the ensemble measured at t = 0 only, where there is one of this width, else of the trained networks.
+    They belong to the ensemble that is measured at t = 0 only, if it has this width, otherwise to the trained networks.
     """
     networks = select(dataset, variant="initial", width=width)
     if networks.sizes["network"] == 0:
@@ -22,14 +22,14 @@ def initial_kernels(dataset: xr.Dataset, width: int) -> np.ndarray:
 
 
 spread = VarianceOf(math.sqrt)
-"""sd over seeds, rms over γ and the turns; NaN for one seed."""
+"""sd over seeds, rms over γ and turns; NaN for a single seed."""
 
 common = SizeOfMean()
-"""The size of a mean over seeds, rms over γ."""
+"""The size of the mean over seeds, rms over γ."""
 
 
 def roughness(limit: np.ndarray, angles: np.ndarray) -> Measure:
-    """rms over seeds, turns and γ of ∂_γ(Θ − Θ_∞), by differences between neighbouring angles."""
+    """rms over seeds, turns and γ of ∂_γ(Θ − Θ_∞), from differences between neighbouring angles."""
 
     def squares(kernels: np.ndarray) -> np.ndarray:
         slopes = np.diff(kernels - limit, axis=-1) / np.diff(angles)
@@ -40,7 +40,7 @@ def roughness(limit: np.ndarray, angles: np.ndarray) -> Measure:
 
 
 def change(dataset: xr.Dataset, width: int, variant: str = "main") -> np.ndarray:
-    """sup_γ|Θ_t − Θ_0| / sup_γ|Θ_0| of each network, (seeds,)."""
+    """sup_γ|Θ_t − Θ_0| / sup_γ|Θ_0| for each network, (seeds,)."""
     theta = select(dataset, variant=variant, width=width).theta.values.astype(float)
     before, after = theta[:, 0], theta[:, -1]
     relative: np.ndarray = np.abs(after - before).max(axis=1) / np.abs(before).max(axis=1)
@@ -48,7 +48,7 @@ def change(dataset: xr.Dataset, width: int, variant: str = "main") -> np.ndarray
 
 
 def changes(dataset: xr.Dataset, width: int) -> np.ndarray:
-    """Θ_t − Θ_0 along the circle, of each network, (seeds, angles)."""
+    """Θ_t − Θ_0 along the circle for each network, (seeds, angles)."""
     theta = select(dataset, variant="main", width=width).theta.values.astype(float)
     difference: np.ndarray = theta[:, -1] - theta[:, 0]
     return difference

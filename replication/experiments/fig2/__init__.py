@@ -1,8 +1,8 @@
 """Figure 2 (paper §6.2): functions of trained networks on the unit circle, against the Gaussian law of the limit.
 
-Least squares on four points x(γ) = (cos γ, sin γ), to t = 1000. Beside f_t, each network has its linearization in the
-limit, A f_0 + m with the A and m of Θ_∞, whose law is known exactly, given the last hidden layer: a control variate,
-which takes most of the noise out of what an ensemble says of the mean, the spread and the shape of the law of f_t.
+Networks are trained by least squares on four points x(γ) = (cos γ, sin γ), to t = 1000. Beside f_t, each network has a
+control variate: A f_0 + m with the A and m of Θ_∞. Given the last hidden layer its law is known exactly. It removes
+most of the noise from an ensemble's mean, spread and shape of the law of f_t.
 """
 
 import math
@@ -30,18 +30,18 @@ from .claims import CLAIMS
 from .config import Config, DataConfig, TrainingConfig
 
 BATCHED, BLOCK_SIZES = 128, (100, 10)
-"""Networks up to this width are one tensor program; networks of a cell, up to this width and above it."""
+"""Networks up to this width are one tensor program; numbers of networks in a cell, up to this width and above."""
 EARLY = 0.01
-"""The part of the training time at which training is looked at too."""
+"""An intermediate time, as a part of the training time, at which f is also recorded."""
 THINNING = 2
-"""Of the angles at which the drawn networks are evaluated, the statistics take every so many."""
+"""The statistics use every so many of the angles at which the drawn networks are evaluated."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Networks of one width, 0 for the limit; training: None for t = 0 only.
+    """Networks of one width; 0 is the limit. training: None for t = 0 only.
 
-    t: the time of training, which the limit's law is asked for too.
+    t: the time of training, at which the law of the limit is computed, too.
     """
 
     width: int
@@ -53,7 +53,7 @@ class Setting:
 
     @property
     def work(self) -> float:
-        """Relative cost of a network: draws, products with n × n matrices, and overheads."""
+        """Relative cost of a network: drawing, products with n × n matrices, and a fixed overhead."""
         passes = 500.0 if self.training is None else 3000.0
         if self.training is not None and self.training.solver == "gradient_descent":
             passes += 20.0 * self.training.steps
@@ -61,7 +61,7 @@ class Setting:
 
 
 class Figure2(Experiment[Config, Setting]):
-    """Functions of trained networks (network), estimates of the limit from one network each (estimate), the limit."""
+    """Trained networks (network), estimates of the limit from one wide network each (estimate), and the limit."""
 
     name = "fig2"
     version = 2
@@ -106,12 +106,12 @@ class Figure2(Experiment[Config, Setting]):
         return self._measure(cell, (seed,), device)
 
     def compute(self, cell: Cell[Setting], device: str = "cpu", progress: Progress = silent) -> xr.Dataset:
-        """Train the networks of a cell, narrow ones as one tensor program, or estimate the limit from each.
+        """Train the networks of a cell (narrow ones as one ensemble), or estimate the limit from each network.
 
         f (network, angle): f_t at the end; linear (network, angle): A f_0 + m; variance (network, angle): the
         conditional variance of linear given the last hidden layer, diag(A q Aᵀ), q = α α'/n + β²; at_data (network,
-        stage, datum): f_t on the data at t = 0, early, and the end. Estimates: mean, sd (estimate, angle) of the law of
-        f_∞ with the network's own Θ and q in the place of Θ_∞ and Σ. The limit: see ``_limit``.
+        stage, datum): f_t on the data at t = 0, at an early time, and at the end. Estimates: mean, sd (estimate, angle)
+        of the law of f_∞ with the network's own Θ and q instead of Θ_∞ and Σ. The limit: see ``_limit``.
         """
         batched = cell.kind == "network" and cell.setting.width <= BATCHED
         if not batched or len(cell.seeds) == 1:
@@ -137,9 +137,9 @@ class Figure2(Experiment[Config, Setting]):
         return _estimate(problem, network) if cell.kind == "estimate" else train(problem, network, setting.training)
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """All networks along one dimension, the estimates along another, the drawn functions, and the limit.
+        """All networks along one dimension, all estimates along another, the functions for the figure, and the limit.
 
-        curve (drawn, curve_angle): f_t of the networks that are drawn, on a finer grid than that of the statistics.
+        curve (drawn, curve_angle): f_t of the networks in the figure, on a finer grid than that of the statistics.
         """
         limit = parts["limit"].isel(limit=0, drop=True).drop_vars("limit_seed", errors="ignore")
         networks = parts["network"]
@@ -167,7 +167,7 @@ class Figure2(Experiment[Config, Setting]):
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-        """Mean cost of the networks of each width, ½‖f_t − f*‖²_{p^in}, against time."""
+        """The cost ½‖f_t − f*‖²_{p^in}, averaged over the networks of each width, against time."""
         costs = np.square(dataset.at_data - dataset.target).mean(dim="datum") / 2
         main = {
             width: ((dataset.width == width) & (dataset.variant == "main")).values for width in dataset.attrs["widths"]
@@ -177,7 +177,7 @@ class Figure2(Experiment[Config, Setting]):
 
 
 class Problem:
-    """The data and a grid of the circle, with the limit's law of f_t there at t = ∞ and other times."""
+    """The data and a grid on the circle, with the law of f_t in the limit, at t = ∞ and other times."""
 
     def __init__(self, network: NetworkConfig, data: DataConfig, intervals: int):
         self.n = len(data.angles)
@@ -188,7 +188,7 @@ class Problem:
         self.network = network
 
     def flow(self, extra_layers: int = 0) -> LeastSquaresFlow:
-        """The least-squares flow with Θ_∞, of the network's depth or a larger one."""
+        """The least-squares flow with Θ_∞ of the network's depth, plus extra layers."""
         return LeastSquaresFlow(self._limit(theta_inf, extra_layers)[:, : self.n], self.target)
 
     def sigma(self, extra_layers: int = 0) -> Tensor:
@@ -196,7 +196,7 @@ class Problem:
         return self._limit(sigma_inf, extra_layers)
 
     def posterior(self) -> Law:
-        """The law of Bayesian inference: the Gaussian process of covariance Σ, given the targets."""
+        """The law of Bayesian inference: the Gaussian process with covariance Σ, conditioned on the targets."""
         sigma = self.sigma()
         return LeastSquaresFlow(sigma[:, : self.n], self.target).law(math.inf, sigma)
 
@@ -237,12 +237,12 @@ def train(problem: Problem, network: Network, training: TrainingConfig | None) -
         "variance": (("network", "angle"), variance),
         "at_data": (("network", "stage", "datum"), stages.movedim(0, -2)),
     }
-    shift = 1 - (f.ndim - 1)  # one network alone has no dimension of its own
+    shift = 1 - (f.ndim - 1)  # a single network has no dimension for networks
     return xr.Dataset({name: (dims[shift:], v.numpy().astype(np.float32)) for name, (dims, v) in variables.items()})
 
 
 def _estimate(problem: Problem, network: Network) -> xr.Dataset:
-    """The law of f_∞ from one network's kernels, as the paper estimates it."""
+    """The law of f_∞ with one network's kernels, as the paper estimates it."""
     device = network.weights[0].device
     theta = tangent_kernel(network, problem.points.to(device)).cpu()
     last = network.forward(problem.points.to(device)).activations[-1].double().cpu()
@@ -254,12 +254,12 @@ def _estimate(problem: Problem, network: Network) -> xr.Dataset:
 
 
 def _limit(problem: Problem, setting: Setting) -> xr.Dataset:
-    """The limit's laws along the circle.
+    """Laws of the limit along the circle.
 
-    law_mean, law_sd (law, angle): of f_∞ in the limit (limit), and for controls before training (prior), of Bayesian
-    inference (posterior), and of one layer more (deeper); stage_mean, stage_sd (stage, angle): of f_t in the limit;
-    decay (law, datum, start): e^{−tΘ/N} early, by which f_t − f* on the data comes from f_0 − f*, where there is one;
-    extension (angle, datum): κ_xᵀK̃⁻¹, by which what is left on the data at time t is left on the circle.
+    law_mean, law_sd (law, angle): f_∞ in the limit (limit), and for controls: before training (prior), by Bayesian
+    inference (posterior), and with one more layer (deeper); stage_mean, stage_sd (stage, angle): f_t in the limit;
+    decay (law, datum, start): e^{−tΘ/N} at the early time, which maps f_0 − f* to f_t − f* on the data, for laws that
+    have it; extension (angle, datum): κ_xᵀK̃⁻¹, which extends the remaining error on the data to the circle.
     """
     flow, sigma = problem.flow(), problem.sigma()
     deeper, deeper_sigma = problem.flow(1), problem.sigma(1)

@@ -1,133 +1,41 @@
-"""The claims of Figure 2 (paper §6.2), their criteria and their negative controls.
-
-Statistics of f_t are taken as those of its linearization A f_0 + m, known exactly given each network's last hidden
-layer (a normal law of mean m and that network's ``variance``), plus a difference over the same networks.
-"""
+"""The claims of Figure 2 (paper §6.2), their criteria and their negative controls."""
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from scipy import stats
-from scipy.special import ndtr
 
 from ...study.claims import Claim, Control
 from ...study.experiment import select
-from ...study.statistics import Statistic, interval, mean, rate, ratio, simultaneous_band, undecided
+from ...study.statistics import Statistic, interval, mean, rate, ratio, undecided
+from .statistics import (
+    conditional_kurtosis,
+    coverage,
+    end_law,
+    excess_kurtosis,
+    kurtosis_groups,
+    law,
+    log_spread,
+    mean_bias,
+    percentile_error,
+    samples,
+    skewness,
+)
 
-TENTH = float(stats.norm.ppf(0.9))
-"""The 10th and the 90th percentile are this many standard deviations from the mean."""
 MARGIN = 0.03
-"""Largest deviation of a mean that counts as close: the targets span 0.7, and Bayesian inference is 0.056 away."""
+"""Means within this distance count as close: the targets span 0.7, and Bayesian inference is 0.056 away."""
 SPREAD_BAND, COVERAGE_BAND = (0.93, 1.07), (0.76, 0.84)
 NARROW_SPREAD, NARROW_COVERAGE = (0.9, 1.1), (0.77, 0.83)
-"""The law of Bayesian inference covers 0.75 of the circle at n = 50."""
+"""Allowed coverage of the narrow networks. With the law of Bayesian inference it would be 0.75 at n = 50."""
 FALL_BAND = (0.9, 1.1)
-"""How far the sd on the data, early in training, may be from the limit's; with a layer more that is a fifth away."""
+"""Allowed deviation of the sd on the data from the limit's, early in training; with one more layer it is a fifth."""
 SHAPE = 0.3
 """Largest skewness and excess kurtosis that count as Gaussian."""
 NEGLIGIBLE = 0.02
-"""What counts as nothing, as a part of the limit's spread."""
+"""A number below this part of the limit's spread counts as 0."""
 ESTIMATE = 0.2
-"""Largest error of an estimated percentile that counts as good, as a part of the limit's largest spread."""
-
-
-@dataclass(frozen=True)
-class Law:
-    """The limit's mean and standard deviation on the circle, (angle,)."""
-
-    mean: np.ndarray
-    sd: np.ndarray
-
-    @property
-    def loose(self) -> np.ndarray:
-        """Where the sd exceeds a tenth of its largest, which is away from the data: (angle,)."""
-        where: np.ndarray = self.sd > 0.1 * self.sd.max()
-        return where
-
-
-def law(dataset: xr.Dataset, name: str = "limit") -> Law:
-    """The law of f_∞ in the limit, or another of ``dataset.law``."""
-    chosen = dataset.sel(law=name)
-    return Law(chosen.law_mean.values, chosen.law_sd.values)
-
-
-def end_law(dataset: xr.Dataset) -> Law:
-    """The law of f_t in the limit at the end of training."""
-    return Law(dataset.stage_mean.values[-1], dataset.stage_sd.values[-1])
-
-
-def samples(networks: xr.Dataset) -> np.ndarray:
-    """f, linear and variance of each network: (seeds, 3, angle)."""
-    return np.stack([networks[name].values.astype(float) for name in ("f", "linear", "variance")], axis=1)
-
-
-def log_spread(sample: np.ndarray, end: Law, reference: Law) -> float:
-    """ln of the ratio of the networks' sd of f to a reference's, both rms over γ.
-
-    sd(f)/sd(linear), on the same networks, times √E[variance]/sd.
-    """
-    f, linear, variance = np.moveaxis(sample, 1, 0)
-    paired = f.var(axis=0, ddof=1).mean() / linear.var(axis=0, ddof=1).mean()
-    return 0.5 * math.log(paired * variance.mean() / np.square(reference.sd).mean())
-
-
-def coverage(sample: np.ndarray, end: Law, reference: Law) -> np.ndarray:
-    """The part of the circle, where the reference is loose, on which f is between its 10th and 90th percentiles.
-
-    Of each network, (seeds,): what its f is inside more than its linear, plus what linear is inside in expectation.
-    """
-    f, linear, variance = np.moveaxis(sample[:, :, reference.loose], 1, 0)
-    centre, sd = reference.mean[reference.loose], reference.sd[reference.loose]
-    low, high = centre - TENTH * sd, centre + TENTH * sd
-    inside, inside_linear = ((low < values) & (values < high) for values in (f, linear))
-    own, root = end.mean[reference.loose], np.sqrt(variance)
-    expected = ndtr((high - own) / root) - ndtr((low - own) / root)
-    covered: np.ndarray = (inside.astype(float) - inside_linear + expected).mean(axis=1)
-    return covered
-
-
-def conditional_kurtosis(variance: np.ndarray) -> float:
-    """Excess kurtosis of linear, 3 Var(v)/E[v]² with v its conditional variance, (seeds, angle); mean over γ."""
-    return float((3 * variance.var(axis=0, ddof=1) / np.square(variance.mean(axis=0))).mean())
-
-
-def excess_kurtosis(sample: np.ndarray) -> float:
-    """Excess kurtosis of f, mean over γ."""
-    f, linear, variance = np.moveaxis(sample, 1, 0)
-    difference = stats.kurtosis(f, axis=0) - stats.kurtosis(linear, axis=0)
-    return float(difference.mean()) + conditional_kurtosis(variance)
-
-
-def skewness(sample: np.ndarray) -> float:
-    """Skewness of f, mean over γ; that of linear is 0."""
-    f, linear, _ = np.moveaxis(sample, 1, 0)
-    return float((stats.skew(f, axis=0) - stats.skew(linear, axis=0)).mean())
-
-
-def percentile_error(dataset: xr.Dataset, width: int) -> np.ndarray:
-    """Largest error over γ of an estimated 10th, 50th or 90th percentile ÷ the limit's largest sd: (estimates,)."""
-    reference = law(dataset)
-    chosen = dataset.isel(estimate=np.flatnonzero(dataset.estimate_width == width))
-    errors = []
-    for quantile in (-TENTH, 0.0, TENTH):
-        estimated = chosen.estimate_mean.values.astype(float) + quantile * chosen.estimate_sd.values
-        errors.append(np.abs(estimated - reference.mean - quantile * reference.sd).max(axis=1))
-    worst: np.ndarray = np.max(errors, axis=0) / reference.sd.max()
-    return worst
-
-
-def kurtosis_groups(dataset: xr.Dataset) -> tuple[list[int], list[np.ndarray]]:
-    """Widths, ascending, and the conditional variances of their networks where the limit is loose."""
-    loose = law(dataset).loose
-    widths = sorted({*dataset.attrs["widths"], *dataset.attrs["initial"]})
-    groups = []
-    for width in widths:
-        variant = "main" if width in dataset.attrs["widths"] else "initial"
-        groups.append(select(dataset, variant=variant, width=width).variance.values.astype(float)[:, loose])
-    return widths, groups
+"""An estimated percentile is good if its error is below this part of the limit's largest spread."""
 
 
 def _spread(dataset: xr.Dataset, width: int, allowed: tuple[float, float]) -> Statistic:
@@ -139,13 +47,6 @@ def _spread(dataset: xr.Dataset, width: int, allowed: tuple[float, float]) -> St
 def _coverage(dataset: xr.Dataset, width: int, allowed: tuple[float, float]) -> Statistic:
     covered = coverage(samples(select(dataset, variant="main", width=width)), end_law(dataset), law(dataset))
     return mean(f"coverage (n={width})", covered, allowed)
-
-
-def mean_bias(dataset: xr.Dataset, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """E f minus the limit's mean, with the half-width of its simultaneous band: (angle,) each."""
-    f, linear, _ = np.moveaxis(samples(select(dataset, variant="main", width=width)), 1, 0)
-    estimate, half_width = simultaneous_band(f - linear)
-    return estimate + end_law(dataset).mean - law(dataset).mean, half_width
 
 
 def _check_mean(dataset: xr.Dataset) -> list[Statistic]:
@@ -216,7 +117,7 @@ def _check_estimate(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _reference(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
-    """Another law in the place of the limit's, networks unchanged."""
+    """Replace the law of the limit by another law; the networks stay the same."""
 
     def data(dataset: xr.Dataset) -> xr.Dataset:
         order = [name if label == "limit" else label for label in dataset.law.values]
@@ -226,7 +127,7 @@ def _reference(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
 
 
 def _stage(index: int) -> Callable[[xr.Dataset], xr.Dataset]:
-    """An earlier time in the place of the end of training."""
+    """Replace the end of training by an earlier time."""
 
     def data(dataset: xr.Dataset) -> xr.Dataset:
         order = [*range(dataset.sizes["stage"] - 1), index]
@@ -236,7 +137,7 @@ def _stage(index: int) -> Callable[[xr.Dataset], xr.Dataset]:
 
 
 def _narrow_as_all(dataset: xr.Dataset) -> xr.Dataset:
-    """The networks of the narrowest of the widths, relabelled as all the others."""
+    """Use the networks of the narrowest width at every width."""
     narrow = select(dataset, variant="main", width=dataset.attrs["widths"][0])
     size = narrow.sizes["network"]
     parts = []
@@ -247,7 +148,7 @@ def _narrow_as_all(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _quadratic(dataset: xr.Dataset) -> xr.Dataset:
-    """A part of f_t that is quadratic in f_0, as if training were not linear in the limit."""
+    """Add a part to f_t that is quadratic in f_0, as if training were not linear in the limit."""
     end = end_law(dataset)
     z = (dataset.f - end.mean) / np.maximum(end.sd, 1e-9)
     return dataset.assign(f=dataset.f + 0.25 * (z**2 - 1) * end.sd)
@@ -268,8 +169,8 @@ CLAIMS = (
         place="§6.2, Figure 2",
         statement="The mean of the trained function is close to that of the limit.",
         paper="close (no number)",
-        measure="the largest |E f − mean of the limit| over γ, by a simultaneous band, for the widest networks; the "
-        "targets span 0.7",
+        measure="the largest |E f − mean of the limit| over γ, by a simultaneous band, for the widest networks (the "
+        "targets span 0.7)",
         figure="fig2_statistics",
         check=_check_mean,
         controls=(_POSTERIOR,),
@@ -277,9 +178,9 @@ CLAIMS = (
     Claim(
         id="fig2.spread",
         place="§6.2, Figure 2",
-        statement="Its variance is close to that of the limit.",
+        statement="The variance of the trained function is close to that of the limit.",
         paper="close (no number)",
-        measure="sd ÷ sd of the limit (rms over γ), for the widest networks",
+        measure="standard deviation ÷ that of the limit (rms over γ), for the widest networks",
         figure="fig2_statistics",
         check=_check_spread,
         controls=(_DEEPER,),
@@ -287,10 +188,11 @@ CLAIMS = (
     Claim(
         id="fig2.coverage",
         place="§6.2, Figure 2",
-        statement="Four in five trained functions lie between the 10th and the 90th percentile of the limit.",
+        statement="On average over the circle, four in five trained functions lie between the 10th and the 90th "
+        "percentile of the limit.",
         paper="drawn (no number)",
-        measure="the expected part of the circle between them for the widest networks, where the limit's sd is at "
-        "least a tenth of its largest",
+        measure="the expected share of the circle on which the widest networks lie between the two percentiles; "
+        "angles count if the limit's standard deviation there is at least a tenth of its largest",
         figure="fig2",
         check=_check_coverage,
         controls=(_DEEPER, _PRIOR),
@@ -314,8 +216,9 @@ CLAIMS = (
         place="§5; §6.2, Figure 2",
         statement="On the data the variance of the trained function vanishes, at the rate of the limit.",
         paper="the variance vanishes on the data",
-        measure="sd on the data (rms) at the end ÷ the limit's largest sd, at each width; sd on the data at a "
-        "hundredth of the time ÷ that of the limit's flow from the same f_0, for the widest networks",
+        measure="the standard deviation on the data (rms) at the end ÷ the largest one of the limit, at each width; "
+        "the standard deviation on the data at a hundredth of the time ÷ that of the limit's flow from the same f_0, "
+        "for the widest networks",
         figure="fig2",
         check=_check_vanishes,
         controls=(_EARLY, _DEEPER),
@@ -324,11 +227,11 @@ CLAIMS = (
     Claim(
         id="fig2.converged",
         place="§6.2",
-        statement="At the end of training the networks are near convergence, so that t → ∞ is the limit to compare "
-        "with.",
+        statement="At the end of training the networks are nearly converged, so that they can be compared with the "
+        "limit at t = ∞.",
         paper="t = 1000 is close to convergence",
-        measure="what is left of the way to t = ∞ ÷ the limit's largest sd, in the limit's law and, by "
-        "κᵀK̃⁻¹(f* − f_t), in the networks",
+        measure="the remaining change until t = ∞ ÷ the limit's largest standard deviation: of the limit's law, and "
+        "of the networks, by κᵀK̃⁻¹(f* − f_t)",
         figure="fig2",
         check=_check_converged,
         controls=(_EARLY,),
@@ -336,10 +239,10 @@ CLAIMS = (
     Claim(
         id="fig2.estimate",
         place="§6.2",
-        statement="One wide network estimates the limit's percentiles well enough.",
+        statement="One wide network gives a good estimate of the limit's percentiles.",
         paper="n = 10000 (no number)",
-        measure="the largest error over γ of an estimated 10th, 50th or 90th percentile ÷ the limit's largest sd, on "
-        "average over the estimates",
+        measure="the largest error over γ of an estimated 10th, 50th or 90th percentile ÷ the limit's largest "
+        "standard deviation, mean over the estimates",
         figure="fig2",
         check=_check_estimate,
         controls=(Control("estimates from narrow networks", _narrow_estimates),),
@@ -347,10 +250,10 @@ CLAIMS = (
     Claim(
         id="fig2.narrow",
         place="§6.2, Figure 2",
-        statement="Already the narrow networks are distributed about as the limit says.",
+        statement="Even narrow networks follow the law of the limit approximately.",
         paper="a good indication (no number)",
-        measure="the expected part of the circle between the limit's 10th and 90th percentile; sd ÷ sd of the limit "
-        "(rms over γ), at the narrowest width",
+        measure="the expected share of the circle between the limit's 10th and 90th percentile, and the standard "
+        "deviation ÷ that of the limit (rms over γ), at the narrowest width",
         figure="fig2",
         check=_check_narrow,
         controls=(_PRIOR, _POSTERIOR),

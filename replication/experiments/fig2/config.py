@@ -1,4 +1,4 @@
-"""The config of Figure 2, and what each of its values may be."""
+"""The config of Figure 2, and the checks of its values."""
 
 import math
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class DataConfig:
 
 @dataclass(kw_only=True)
 class TrainingConfig:
-    """How the networks are trained, to time t = learning rate × steps.
+    """The training of the networks, to time t = learning rate × steps.
 
     solver: gradient_flow (with tolerance) or gradient_descent (with learning_rate).
     """
@@ -44,17 +44,18 @@ class TrainingConfig:
 
     @property
     def steps(self) -> int:
-        """Steps of gradient descent."""
+        """The number of steps of gradient descent."""
         return max(1, round(self.t / self.learning_rate))
 
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Figure 2: the first ``drawn`` networks of each width are drawn, all of them count in the statistics.
+    """Figure 2: the figure shows the first ``drawn`` networks of each width; the statistics use all of them.
 
-    seeds: networks of each width; initial: more widths, at t = 0 only, for the trend of the kurtosis; estimate: wide
-    networks, each of which gives an estimate of the limit; narrow_estimate: narrow ones, the negative control of that;
-    intervals: of the grid of angles on which they are drawn, of which the statistics take every second.
+    seeds: number of networks of each width; initial: more widths, at t = 0 only, for the trend of the kurtosis;
+    estimate: wide networks, each of which gives an estimate of the limit; narrow_estimate: narrow networks as the
+    negative control for it; intervals: number of intervals of the grid of angles; the statistics use every second
+    angle.
     """
 
     network: NetworkConfig
@@ -74,7 +75,7 @@ class Config(BaseConfig):
         require(self.drawn >= 1, "drawn", self.drawn, "must be ≥ 1")
         for key in ("initial", "estimate", "narrow_estimate"):
             ensemble = getattr(self, key)
-            if ensemble.widths:  # none: the claims that need them stay undecided
+            if ensemble.widths:  # without widths, the claims that need them stay undecided
                 require_distinct(f"{key}.widths", ensemble.widths, 1)
             require(ensemble.seeds >= 1, f"{key}.seeds", ensemble.seeds, "must be ≥ 1")
         valid = self.intervals >= 8 and self.intervals % 2 == 0

@@ -1,8 +1,9 @@
 """Figure 3 (paper §6.3): convergence along the second kernel principal component of a batch of MNIST digits.
 
-Networks are trained from f_θ(0) towards f_θ(0) + 0.5 f⁽²⁾, and f_θ(t) − f* = g_t + h_t is followed, along f⁽²⁾ and
-orthogonal to it. f⁽²⁾ is that of the limit kernel Θ_∞⁽ᴸ⁾, by diagonalization, so that a network depends on no other;
-the paper takes it from one wide network, by power iteration, and so do the principal components that are drawn.
+Networks are trained from f_θ(0) towards f* = f_θ(0) + 0.5 f⁽²⁾. The error f_θ(t) − f* = g_t + h_t is recorded, with g_t
+along f⁽²⁾ and h_t orthogonal to it. Here f⁽²⁾ is a component of the limit kernel Θ_∞⁽ᴸ⁾, computed by diagonalization,
+so that no network depends on another. The paper computes it for one wide network, by power iteration; the figure draws
+principal components that are computed in that way.
 """
 
 import math
@@ -25,11 +26,11 @@ from .settings import Config, Descents, Initial, Setting, Spectrum, Trained
 from .statistics import drawn
 
 BLOCK_SIZE, BLOCK_WIDTH = 5, 500
-"""Networks up to this width are computed and stored this many at a time."""
+"""A cell holds BLOCK_SIZE networks, and 1 if they are wider than BLOCK_WIDTH."""
 
 
 def _work(setting: Setting) -> float:
-    """Relative cost of one network or batch: kernels, diagonalizations, and products with n × n matrices."""
+    """Relative cost of one network or batch: kernels, diagonalizations and products with n × n matrices."""
     size = setting.batch.n
     if not isinstance(setting, Initial):
         return 300.0 * size**3
@@ -45,10 +46,11 @@ def _work(setting: Setting) -> float:
 
 
 class Fig3(Experiment[Config, Setting]):
-    """Networks that are trained along f⁽²⁾, the limit that they are compared with, and limits of other batches.
+    """Networks trained along f⁽²⁾, the limit with which they are compared, and the limit kernels of other batches.
 
-    Kinds: network, of which the variant main is trained and the variant initial is not; descent, trained by gradient
-    descent to be compared with gradient flow; rates, largest learning rates; limit; batch, limits of other batches.
+    Kinds of cells: network (variant main is trained, variant initial is not); descent: networks trained by gradient
+    descent, for the comparison with gradient flow; rates: largest learning rates; limit; batch: limit kernels of other
+    batches.
     """
 
     name = "fig3"
@@ -88,7 +90,10 @@ class Fig3(Experiment[Config, Setting]):
             yield ensemble("rates", setting, range(count), width=width)
 
     def measure(self, cell: Cell[Setting], seed: int, device: str, progress: Progress) -> xr.Dataset:
-        """What ``measure`` says of a limit kernel, or of one network: at t = 0, trained, or its largest rate."""
+        """The variables of a limit kernel or of one network: at t = 0, in training, or its largest learning rate.
+
+        The functions of the module ``measure`` describe them.
+        """
         setting, network = cell.setting, cell.setting.network
         if isinstance(setting, Spectrum):
             other = replace(setting.batch, seed=seed).digits(cell.draw)
@@ -114,11 +119,11 @@ class Fig3(Experiment[Config, Setting]):
         return measure.initial(tangent_kernel(draw(), x.to(device)), reference, starts).drop_vars("functions")
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """Everything that the figures and the claims read, one dimension for each kind but the limit.
+        """The data of the figures and the claims, with one dimension for each kind but the limit.
 
-        network: trained networks and, with NaN for what training would tell, those at t = 0 only; descent_…: networks
-        trained by gradient descent; rates_…: largest learning rates; limit_…, along batch: limit kernels. functions
-        (component, digit): the principal components that are drawn, of the first of the widest networks.
+        network: trained networks and networks at t = 0 only, for which the variables of training are NaN; descent_…:
+        networks trained by gradient descent; rates_…: largest learning rates; limit_…, along batch: limit kernels.
+        functions (component, digit): the principal components in the figure, from the first of the widest networks.
         """
         networks = parts["network"]
         first = select(networks, variant="main", width=max(config.widths), seed=config.seeds[0]).isel(network=0)
@@ -152,7 +157,7 @@ class Fig3(Experiment[Config, Setting]):
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-        """Means over the drawn seeds of |g_t| and ‖h_t‖_{p^in} at each width, against time."""
+        """|g_t| and ‖h_t‖_{p^in} at each width, averaged over the drawn seeds, against time."""
         groups = {width: drawn(dataset, width) for width in dataset.attrs["widths"]}
         for i, t in enumerate(dataset.t.values):
             named = ((f"{name}/n={width}", group[name]) for width, group in groups.items() for name in ("g", "h"))

@@ -33,28 +33,28 @@ from .statistics import (
 )
 
 FALL = 1.25
-"""Ratio between the narrowest and the widest networks of the trend that counts as a fall: a margin above 1."""
+"""Smallest ratio, narrowest to widest networks of the trend, that counts as a fall."""
 SHARE, REST = (2 / 3, 3 / 2), (-0.2, 0.2)
-"""Inflation's part of the whole speed-up that counts as explaining it, and what solver and grid may miss."""
+"""Inflation explains the speed-up if its share is in SHARE; REST is the share that solver and grid may miss."""
 SPEED_UP = (-1.0, -0.2)
-"""Exponent in n of the speed-up: inflation is ∝ 1/n in wide networks and saturates in narrow ones; n⁰ is outside."""
+"""Allowed exponents in n of the speed-up. Inflation is ∝ 1/n in wide networks and saturates in narrow ones."""
 TEN = (10 / math.sqrt(2), 10 * math.sqrt(2))
-"""About ten: nearer to 10 than to 5 or 20, on a scale of ratios."""
+"""About ten: closer to 10 than to 5 or 20 on a logarithmic scale."""
 WIDTH = math.log(3)
-"""Largest half-width, in ln, of a prediction that says anything."""
+"""Largest half-width, in ln, of a prediction that decides anything."""
 EARLY, LATE = 1 / 3, 1 / 2
-"""The part of inflation that the cross term undoes until half-time, at most, and late in training, at least."""
+"""The cross term undoes at most EARLY of inflation's effect until half-time, at least LATE of it late in training."""
 AGREEMENT = 0.01
-"""Largest difference of the two solvers, in the units of f: 2 % of the goal, 0.5 away, about a line in the figure."""
+"""Largest difference between the two solvers, in units of f. It is 2 % of the goal, 0.5: about a line's thickness."""
 CLOSE = 0.05
-"""Largest distance of the widest networks' ‖g_t‖ from the limit curve, which falls from 0.5, and f⁽²⁾'s from f_∞⁽²⁾."""
+"""Largest sup_t|‖g_t‖ − limit| (the curve starts at 0.5) and 1 − ⟨f⁽²⁾, f_∞⁽²⟩² allowed for the widest networks."""
 WIDEST = 10000
-"""The paper's widest networks, which that is for: narrower ones decide nothing."""
+"""The width of the paper's widest networks. CLOSE applies to networks at least this wide."""
 INSIDE = (-1.0, 1.0)
 
 
 def _inside(dataset: xr.Dataset, quantity: str, measure: Measure) -> list[Statistic]:
-    """Where the drawn networks that are wider than the trend are in its prediction."""
+    """The positions of the drawn networks that are wider than the trend in the prediction interval of the trend."""
     statistics = []
     for width in predicted(dataset):
         prediction, name = predict(dataset, measure, width), f"{quantity} in its prediction (±1), n={width}"
@@ -83,7 +83,7 @@ def _check_footnote3(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _worst_of_widest(dataset: xr.Dataset, quantity: str, measure: Measure) -> Statistic:
-    """The largest of a number over the drawn networks of the widest width, if that is beyond the trend."""
+    """The largest value over the drawn networks of the widest width, if this width is beyond the trend."""
     widest = dataset.attrs["widths"][-1]
     if widest not in predicted(dataset) or widest < WIDEST:
         return undecided(f"{quantity} (n ≥ {WIDEST})", (0.0, CLOSE))
@@ -202,7 +202,7 @@ CLAIMS = (
         place="§6.3",
         statement="The first principal component is almost constant.",
         paper="almost constant",
-        measure="mean |⟨f⁽¹⁾, 1⟩_{p^in}| over batches is at least 0.99, where 1 is a constant function",
+        measure="the mean over batches of |⟨f⁽¹⁾, 1⟩_{p^in}|, where 1 is the constant function",
         figure="fig3_statistics",
         check=_check_constant,
         controls=(Control("the second component", lambda dataset: dataset.isel(component=[1, 0, 2])),),
@@ -210,9 +210,9 @@ CLAIMS = (
     Claim(
         id="fig3.gap",
         place="§6.3",
-        statement="The large gap between the first two eigenvalues comes from the PCA not being centred.",
+        statement="The large gap between the first two eigenvalues arises because the PCA is not centred.",
         paper="λ_1/λ_2 = 42",
-        measure="λ_1/λ_2 is above 10 and, with the kernel centred on the data, at most 3",
+        measure="λ_1/λ_2 of the kernel, and of the kernel centred on the data",
         figure="fig3_statistics",
         check=_check_gap,
         controls=(Control("centred and not centred exchanged", controls.exchanged),),
@@ -220,9 +220,9 @@ CLAIMS = (
     Claim(
         id="fig3.footnote3",
         place="footnote 3",
-        statement="With β = 1 the gap λ_1/λ_2 is about ten times that with β = 0.1.",
+        statement="The gap λ_1/λ_2 with β = 1 is about ten times the gap with β = 0.1.",
         paper="about ten times",
-        measure="the mean over batches of λ_1/λ_2 with β = 1 over that with β = 0.1, geometric",
+        measure="the geometric mean over batches of λ_1/λ_2 with β = 1, over that with β = 0.1",
         figure="fig3_statistics",
         check=_check_footnote3,
         controls=(
@@ -230,15 +230,15 @@ CLAIMS = (
             Control("the gap read as the difference λ_1 − λ_2", controls.differences),
         ),
         history=("in [5, 20]",),
-        note="the gap read as the ratio λ_1/λ_2; read as the difference λ_1 − λ_2 it would grow about 80 times",
+        note="here the gap is the ratio λ_1/λ_2; the difference λ_1 − λ_2 would grow about 80 times",
     ),
     Claim(
         id="fig3.power_iteration",
         place="§6.3",
         statement="Power iteration on one wide network's NTK gives the principal components of the limiting kernel.",
         paper="n = 10000 approximates the limit",
-        measure="of networks at t = 0, the exponent in n of 1 − ⟨f⁽²⁾, f_∞⁽²⟩², f⁽²⁾ by power iteration and f_∞⁽²⁾ of "
-        "the limit, and the largest of those wider than the trend",
+        measure="for networks at t = 0, the exponent in n of 1 − ⟨f⁽²⁾, f_∞⁽²⟩², where f⁽²⁾ comes from power "
+        "iteration and f_∞⁽²⁾ from the limit; and the largest such number of the networks wider than the trend",
         figure="fig3_statistics",
         check=_check_power,
         controls=(_NARROW,),
@@ -247,10 +247,11 @@ CLAIMS = (
     Claim(
         id="fig3.straight",
         place="§6.3, Figure 3b",
-        statement="The wider the network, the less f_t leaves the straight line along f⁽²⁾.",
+        statement="The wider the network, the closer f_t stays to the straight line along f⁽²⁾.",
         paper="drawn (no number)",
-        measure="the fall and the exponent in n of max_t‖h_t‖ over the trend, and where in its 99.9 % prediction "
-        "interval wider drawn networks are (one wider than a factor 3 either way decides nothing)",
+        measure="max_t‖h_t‖ of the narrowest over that of the widest networks of the trend, and its exponent in n; "
+        "the place of wider drawn networks in its 99.9 % prediction interval (an interval that is wider than a factor "
+        "3 either way decides nothing)",
         figure="fig3_statistics",
         check=_check_straight,
         controls=(_NARROW, _WIDEST),
@@ -258,25 +259,26 @@ CLAIMS = (
     Claim(
         id="fig3.limit",
         place="§6.3, Figure 3c",
-        statement="With growing width ‖g_t‖ tends to 0.5 e^{−λ₂t}.",
+        statement="As the width grows, ‖g_t‖ tends to 0.5 e^{−λ₂t}.",
         paper="drawn (no number)",
-        measure="the fall and the exponent in n of sup_t|‖g_t‖ − limit| over the trend, where in its 99.9 % prediction "
-        "interval wider drawn networks are (one wider than a factor 3 either way decides nothing), and the largest",
+        measure="sup_t|‖g_t‖ − limit| of the narrowest over that of the widest networks of the trend, and its "
+        "exponent in n; the place of wider drawn networks in its 99.9 % prediction interval (an interval that is "
+        "wider than a factor 3 either way decides nothing); and its largest value for them",
         figure="fig3_statistics",
         check=_check_limit,
         controls=(_NARROW, _WIDEST, Control("the limit of the cost without its ½", controls.twice)),
-        note="the exponent steepens with n, from inflation that saturates to 1/n: a single power law through "
-        "the narrow networks would predict n = 10000 too far from the limit. That was seen on other networks; those "
-        "that decide here were drawn afterwards",
+        note="the exponent steepens with n: inflation saturates in narrow networks and falls like 1/n in wide ones. A "
+        "single power law through the narrow networks would predict too large a distance at n = 10000. This was seen "
+        "on other networks; the networks that decide here were drawn afterwards",
     ),
     Claim(
         id="fig3.faster",
         place="§6.3, Figure 3c",
         statement="Narrower networks converge faster along f⁽²⁾.",
         paper="drawn (no number)",
-        measure="the time to half of ‖g_0‖ of the narrowest networks over that of the limit, and the exponent in n of "
-        "the speed-up, ln of the limit's time over the networks'; both of a network that starts at the limit's λ₂, by "
-        "regression on ln λ₂(0) over networks",
+        measure="the time in which the narrowest networks halve ‖g_0‖, over the limit's time, and the exponent in n "
+        "of the speed-up, which is the logarithm of the limit's time over the networks' time; both for a network that "
+        "starts with the limit's λ₂, by regression on ln λ₂(0) over networks",
         figure="fig3_statistics",
         check=_check_faster,
         controls=(Control("‖g_t‖ = 0.5 e^{−λ₂(0)t}, each network's NTK frozen at t = 0", controls.lazy), _ANY_WIDTH),
@@ -288,24 +290,24 @@ CLAIMS = (
     Claim(
         id="fig3.inflation_explains",
         place="§6.3",
-        statement="Inflation of the NTK explains why narrower networks get to half of the way faster.",
+        statement="Inflation of the NTK explains why narrower networks are faster on the first half of the way.",
         paper="'may be explained'",
-        measure="at each width of the trend, until ‖g‖ is down to half: the integral of λ₂(t) − λ₂(0) over the whole "
-        "speed-up ∫(−ġ/g − λ₂^∞)dt, and what is left of that beside inflation and the cross term ⟨f⁽²⁾, h⟩_{Θ_t}/g; "
-        "of a network that starts at the limit's λ₂, by regression on ln λ₂(0) over networks",
+        measure="until ‖g‖ is halved, at each width of the trend: the integral of λ₂(t) − λ₂(0) over the whole "
+        "speed-up ∫(−ġ/g − λ₂^∞)dt, and the part of the speed-up that is neither inflation nor the cross term ⟨f⁽²⁾, "
+        "h⟩_{Θ_t}/g; for a network that starts with the limit's λ₂, by regression on ln λ₂(0) over networks",
         figure="fig3_speed",
         check=_check_inflation,
-        note="the cross term is the rest: the shares add up to the whole",
+        note="the rest is the cross term: the shares add up to the whole",
         history=("inflation over the sum of inflation and the cross term, not over the whole speed-up",),
         controls=(_FROZEN, _UNDONE),
     ),
     Claim(
         id="fig3.cross_term",
         place="§6.3 (not in the paper)",
-        statement="Late in training the orthogonal part h undoes at least half of what inflation does along f⁽²⁾.",
+        statement="Late in training the orthogonal part h undoes at least half of the effect of inflation along f⁽²⁾.",
         paper="not mentioned",
-        measure="at each width of the trend, the mean part of the effect of inflation on g that ⟨f⁽²⁾, h⟩_{Θ_t} "
-        "undoes: until half-time, and once ‖g‖ is below a tenth",
+        measure="the mean share of the effect of inflation on g that the term ⟨f⁽²⁾, h⟩_{Θ_t} undoes, at each width "
+        "of the trend: until ‖g‖ is halved, and after ‖g‖ is below a tenth",
         figure="fig3_speed",
         check=_check_cross,
         controls=(Control("a straight path, h = 0", lambda dataset: dataset.assign(cross=0 * dataset.cross)), _UNDONE),
@@ -315,8 +317,8 @@ CLAIMS = (
         place="§6.3",
         statement="Wide networks, whose NTK is more stable, can be trained with larger learning rates.",
         paper="larger (no number)",
-        measure="the largest rate with monotone descent over 2/max_t λ₁(t), λ₁(t) along the flow, and how much smaller "
-        "it is in the narrowest networks than in the widest",
+        measure="the largest rate at which the cost descends monotonically, over 2/max_t λ₁(t) along the flow; and "
+        "this rate of the widest networks over that of the narrowest",
         figure="fig3_statistics",
         check=_check_rates,
         controls=(
@@ -329,8 +331,8 @@ CLAIMS = (
         place="§6.3",
         statement="Gradient flow and gradient descent give the same curves.",
         paper="gradient descent",
-        measure="the mean over networks trained by both of the largest difference of g and of ‖h‖ over all times; the "
-        "goal is 0.5 away",
+        measure="the largest difference of g and of ‖h‖ over all times between the two solvers, mean over networks "
+        "that both have trained (the goal is 0.5 away)",
         figure="fig3_statistics",
         check=_check_descent,
         controls=(Control("descent on the cost without its ½", controls.fast_descent),),

@@ -8,7 +8,7 @@ from .statistics import drawn, predicted, trained, trend_widths
 
 
 def narrow_as_all(dataset: xr.Dataset) -> xr.Dataset:
-    """The networks of the narrowest of the widths, relabelled as those of every other."""
+    """The narrowest networks in place of the networks of every width."""
     narrow = trained(dataset, min(dataset.attrs["widths"]))
     size = narrow.sizes["network"]
     widths = sorted({*dataset.attrs["widths"], *dataset.attrs["trend"]})
@@ -17,7 +17,7 @@ def narrow_as_all(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def narrow_as_trend(dataset: xr.Dataset) -> xr.Dataset:
-    """The networks of the trend's narrowest width, relabelled as those of each width of the trend."""
+    """The narrowest networks of the trend in place of the networks of each of its widths."""
     widths = trend_widths(dataset)
     narrow = trained(dataset, widths[0]) if widths else trained(dataset, dataset.attrs["widths"][0])
     size = narrow.sizes["network"]
@@ -42,23 +42,23 @@ def lazy(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def undone(dataset: xr.Dataset) -> xr.Dataset:
-    """The cross term is that of a path on which h undoes inflation at every time."""
+    """The cross term of a path on which h undoes inflation at every time."""
     return dataset.assign(cross=-(dataset.rate - dataset.rate[:, 0]) * dataset.g)
 
 
 def exchanged(dataset: xr.Dataset) -> xr.Dataset:
-    """The eigenvalues of the centred kernels in the place of those of the others, and the reverse."""
+    """The eigenvalues of the centred kernels in place of those of the plain kernels, and the reverse."""
     plain, centred = dataset.limit_eigenvalues, dataset.limit_eigenvalues_centred
     return dataset.assign(limit_eigenvalues=centred, limit_eigenvalues_centred=plain)
 
 
 def same_beta(dataset: xr.Dataset) -> xr.Dataset:
-    """The eigenvalues with the paper's β in the place of those with footnote 3's."""
+    """The eigenvalues with the paper's β in place of the eigenvalues with the β of footnote 3."""
     return dataset.assign(limit_eigenvalues_beta=dataset.limit_eigenvalues)
 
 
 def differences(dataset: xr.Dataset) -> xr.Dataset:
-    """λ_1 − λ_2 in the place of λ_1, and 1 in the place of λ_2: their ratio is the difference."""
+    """λ_1 − λ_2 in place of λ_1, and 1 in place of λ_2: the ratio is then the difference."""
     own, other = dataset.limit_eigenvalues, dataset.limit_eigenvalues_beta
     changed = {
         name: values.where(values.component > 2, 1.0).where(values.component > 1, values[..., 0] - values[..., 1])
@@ -68,7 +68,7 @@ def differences(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def initial_bound(dataset: xr.Dataset) -> xr.Dataset:
-    """The rates as multiples of the bound at t = 0, which does not know of inflation."""
+    """The rates as multiples of the bound at t = 0, which ignores inflation."""
     if "rates_bound" not in dataset:
         return dataset
     names = ("rates_monotone", "rates_broken")
@@ -87,7 +87,7 @@ def narrow_rates(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def narrow_as_widest(dataset: xr.Dataset) -> xr.Dataset:
-    """The first of the narrowest networks in the place of the drawn ones that are wider than the trend."""
+    """The drawn networks of the narrowest width in place of the drawn networks that are wider than the trend."""
     narrowest, beyond = dataset.attrs["widths"][0], predicted(dataset)
     if not beyond:
         return dataset

@@ -1,4 +1,4 @@
-"""What Figure 3 measures: on limit kernels, on networks before training, along training, and against learning rates."""
+"""The measurements of Figure 3: on limit kernels, on networks at t = 0, during training, and of learning rates."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -20,14 +20,14 @@ from ...training import DivergenceError, GradientDescent, State
 from .settings import Batch, TrainingConfig
 
 TIMES = 161
-"""Points of the grid of times."""
+"""Number of times in the grid."""
 COMPONENTS = 3
-"""Principal components that are followed, as in the paper."""
+"""Number of principal components, as in the paper."""
 BRACKET = (0.5, 2.0)
-"""Where the largest learning rate is sought, ÷ the bound 2/max_t λ₁(t)."""
+"""The largest learning rate is sought in this range, in units of the bound 2/max_t λ₁(t)."""
 
 
-@lru_cache(maxsize=2)  # of the whole batch and of the rates' part of it
+@lru_cache(maxsize=2)  # for the whole batch and for its part on which learning rates are measured
 def limit_components(batch: Batch, draw: int, depth: int, nonlinearity: str, beta: float) -> PrincipalComponents:
     """The first principal components of a batch with respect to Θ_∞⁽ᴸ⁾, by diagonalization."""
     kernel = theta_inf(batch.digits(draw).images, depth=depth, nonlinearity=nonlinearity, beta=beta)
@@ -35,10 +35,10 @@ def limit_components(batch: Batch, draw: int, depth: int, nonlinearity: str, bet
 
 
 def limit_of(digits: Digits, components: PrincipalComponents) -> xr.Dataset:
-    """What is drawn of a batch, and what networks are compared with.
+    """The digits of a batch, and the limit with which networks are compared.
 
     limit_functions (component, digit) and eigenvalues_inf (component): f⁽ⁱ⁾ and λ_i of Θ_∞⁽ᴸ⁾; indices and labels
-    (digit).
+    (digit): the digits, for the figure.
     """
     return xr.Dataset(
         {
@@ -51,11 +51,11 @@ def limit_of(digits: Digits, components: PrincipalComponents) -> xr.Dataset:
 
 
 def spectrum(x: Tensor, network: NetworkConfig, beta: float) -> xr.Dataset:
-    """The limit kernels of a batch: what the paper says of its principal components.
+    """Eigenvalues of the limit kernels of a batch, for the paper's statements on its principal components.
 
-    limit_eigenvalues (component): λ_i of Θ_∞/N; limit_eigenvalues_beta: with another β; limit_eigenvalues_centred: of
-    the kernel centred on the data, (I − 1/N) Θ_∞ (I − 1/N); limit_constant (component): |⟨f⁽ⁱ⁾, 1⟩_{p^in}|, 1 for a
-    constant function.
+    limit_eigenvalues (component): λ_i of Θ_∞/N; limit_eigenvalues_beta: the same with another β;
+    limit_eigenvalues_centred: the same for the kernel centred on the data, (I − 1/N) Θ_∞ (I − 1/N); limit_constant
+    (component): |⟨f⁽ⁱ⁾, 1⟩_{p^in}|, which is 1 for a constant function.
     """
 
     def components(kernel: Tensor) -> PrincipalComponents:
@@ -78,10 +78,10 @@ def spectrum(x: Tensor, network: NetworkConfig, beta: float) -> xr.Dataset:
 
 
 def initial(kernel: Tensor, reference: PrincipalComponents, stream: torch.Generator | None = None) -> xr.Dataset:
-    """One network's kernel on the batch and its principal components, by power iteration, as in the paper.
+    """The principal components of one network's kernel on the batch, by power iteration, as in the paper.
 
-    eigenvalues (component); overlap (component): |⟨f⁽ⁱ⁾, f_∞⁽ⁱ⁾⟩| with the limit's; functions (component, digit), with
-    the sign of the limit's; rate_0: λ₂(0) = ‖f_∞⁽²⁾‖²_Θ. stream: of the starts of power iteration.
+    eigenvalues (component): λ_i; overlap (component): |⟨f⁽ⁱ⁾, f_∞⁽ⁱ⁾⟩| with the limit's f_∞⁽ⁱ⁾; functions (component,
+    digit): f⁽ⁱ⁾, with the sign of f_∞⁽ⁱ⁾; rate_0: λ₂(0) = ‖f_∞⁽²⁾‖²_Θ. stream: draws the starts of power iteration.
     """
     kernel = kernel.cpu()
     direction = reference.functions[1]
@@ -107,11 +107,12 @@ def train(
     progress: Callable[[float], None],
     stream: torch.Generator | None = None,
 ) -> xr.Dataset:
-    """Train towards f* = f_θ(0) + goal·f⁽²⁾ of the limit, and follow f_θ(t) − f* = g_t f⁽²⁾ + h_t.
+    """Train towards f* = f_θ(0) + goal·f⁽²⁾, with f⁽²⁾ of the limit, and record f_θ(t) − f* = g_t f⁽²⁾ + h_t.
 
-    On a grid of times t: g; h, ‖h_t‖_{p^in}; rate, λ₂(t) = f⁽²⁾ᵀΘ_t f⁽²⁾/N²; cross, ⟨f⁽²⁾, h_t⟩_{Θ_t}; largest, λ₁(t).
-    They obey ġ = −λ₂(t) g − ⟨f⁽²⁾, h⟩_{Θ_t}. Between the solver's steps f comes from its dense output, Θ_t f⁽²⁾ and λ₁
-    are interpolated linearly. And what ``initial`` measures at t = 0, with its stream; steps; all as one network.
+    On a grid of times t: g: g_t; h: ‖h_t‖_{p^in}; rate: λ₂(t) = f⁽²⁾ᵀΘ_t f⁽²⁾/N²; cross: ⟨f⁽²⁾, h_t⟩_{Θ_t}; largest:
+    λ₁(t). They obey ġ = −λ₂(t) g − ⟨f⁽²⁾, h⟩_{Θ_t}. Between the solver's steps f comes from its dense output; Θ_t f⁽²⁾
+    and λ₁ are interpolated linearly. Also steps: the solver's steps, and the variables of ``initial`` at t = 0, with
+    the same stream.
     """
     device = network.weights[0].device
     x, direction = x.to(device), reference.functions[1].to(device)
@@ -158,11 +159,11 @@ def largest_rate(
     training: TrainingConfig,
     resolution: float,
 ) -> xr.Dataset:
-    """The largest learning rate with which the cost falls at every step to the time of training, by bisection.
+    """By bisection, the largest learning rate at which the cost falls at every step up to the time training.t.
 
-    bound: 2/max_t λ₁(t), along the gradient flow of the same network; bound_0: 2/λ₁(0); monotone, broken: the largest
-    rate that descends monotonically and the smallest that does not, within a factor 1 + resolution, as multiples of
-    the bound; NaN where there is none between half the bound and twice the bound.
+    bound: 2/max_t λ₁(t), along the gradient flow of the same network; bound_0: 2/λ₁(0); monotone: the largest rate
+    tried at which the cost falls monotonically; broken: the smallest at which it does not. Both are multiples of the
+    bound and differ by a factor of at most 1 + resolution; they are NaN if there is none in ``BRACKET``.
     """
     network = draw()
     device = network.weights[0].device
@@ -217,7 +218,7 @@ def _towards(
 
 
 def _largest(kernel: Tensor, start: Tensor) -> tuple[float, Tensor]:
-    """λ₁ of a kernel and its f⁽¹⁾, (1, N, 1), by power iteration from one that is near."""
+    """λ₁ of a kernel and its f⁽¹⁾, (1, N, 1), by power iteration from a nearby start."""
     v = start[0]
     value = 0.0
     for _ in range(200):

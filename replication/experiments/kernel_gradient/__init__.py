@@ -1,8 +1,8 @@
 """Kernel gradient descent (paper §3): networks against the flow in function space, on the data and off them.
 
-On N points of the unit circle, for least squares towards x_1x_2 and for cross-entropy with the sign of x_1x_2 as the
-class (n_L = 2): a network trained by gradient flow, beside ∂_t f = −∇_K C|_f from the same f_0, with K the limiting
-NTK, the network's own NTK at t = 0 or, for a control, the limit of one layer more.
+A network is trained by gradient flow on N points of the unit circle. It is compared with ∂_t f = −∇_K C|_f from the
+same f_0, where K is the limiting NTK, the network's own NTK at t = 0 or, for a control, the limit of one layer more.
+The costs are least squares towards x_1x_2, and cross-entropy (n_L = 2) with the sign of x_1x_2 as the class.
 """
 
 import math
@@ -31,7 +31,7 @@ from .settings import COSTS, Config, Setting
 REFERENCES = ("limit", "initial", "other")
 BLOCK_SIZE = 20
 TIMES = 41
-"""Points of the grid of times at which the costs are recorded."""
+"""Number of times at which the costs are recorded."""
 EPSILON = 1e-5
 """Time step of the central difference for ∂_tC."""
 
@@ -46,7 +46,7 @@ class Trained:
 
 
 class KernelGradient(Experiment[Config, Setting | Trained]):
-    """Networks of every width, trained on either cost, and where the cost ends with kernels of full and small rank."""
+    """Networks of every width, trained on each cost, and the final cost for kernels of full and of small rank."""
 
     name = "kernel_gradient"
     version = 1
@@ -67,11 +67,12 @@ class KernelGradient(Experiment[Config, Setting | Trained]):
                 )
 
     def measure(self, cell: Cell[Setting | Trained], seed: int, device: str, progress: Progress) -> xr.Dataset:
-        """A network's training against the flows in function space, or ``late_costs``.
+        """A network's training compared with the flows in function space, or ``late_costs``.
 
-        on_data, off_data (network, reference): sup over the solver's times of the root mean square distance;
-        dissipation (network, kernel): ``dissipation`` with Θ_t and, for the control, Θ_∞, the larger of t = 0 and the
-        end; cost_network, cost_limit (network, t); f, f_limit (network, angle): the first output at the end.
+        on_data, off_data (network, reference): the root mean square distance, its sup over the solver's times;
+        dissipation (network, kernel): ``dissipation`` with Θ_t and, for the control, Θ_∞, at t = 0 or at the end,
+        whichever is larger; cost_network, cost_limit (network, t): the costs; f, f_limit (network, angle): the first
+        output at the end.
         """
         setting = cell.setting
         if not isinstance(setting, Trained):
@@ -80,7 +81,7 @@ class KernelGradient(Experiment[Config, Setting | Trained]):
         return _train(setting, x, cell.stream(setting.cost, setting.width, seed))
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """All networks along one dimension, and the late costs."""
+        """All networks along one dimension, and ``late_costs``."""
         x = data(config.setting, generator(self.name, "data", draw=config.draw))
         late = parts["late"].isel(late=0, drop=True).drop_vars("late_seed", errors="ignore")
         return (
@@ -95,7 +96,7 @@ class KernelGradient(Experiment[Config, Setting | Trained]):
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-        """Mean cost of the widest networks, and of their limits, against time."""
+        """The mean cost of the widest networks, and the mean cost in the limit, against time."""
         for name in COSTS:
             group = select(dataset, cost=name, width=dataset.attrs["widths"][-1])
             for i, t in enumerate(dataset.t.values):
@@ -124,7 +125,7 @@ def limit(setting: Setting, x: Tensor, n_outputs: int, depth: int) -> Tensor:
 
 
 class FunctionSpaceFlow:
-    """∂_t f = −∇_K C|_f from f_0, at all points (the data first), until a given time.
+    """∂_t f = −∇_K C|_f from f_0, at all points (data first), until a given time.
 
     kernel: K at all points, (M n_L, M n_L); f_0: (M, n_L). f_t = f_0 − N Φ_K(w(t)), w = (1/N)∫ d dt (paper §3).
     """
@@ -140,10 +141,10 @@ class FunctionSpaceFlow:
 
 
 def dissipation(network: Network, x: Tensor, cost: Cost, kernels: Sequence[Tensor]) -> list[float]:
-    """|∂_tC + ‖d‖²_K| / ‖d‖²_Θ for each K, with ∂_tC a central difference along the network's own gradient flow.
+    """|∂_tC + ‖d‖²_K| / ‖d‖²_Θ for each K, where ∂_tC is a central difference along the network's own gradient flow.
 
-    The parameters move by ∓ε ∂_θC = ∓(ε/N) Jᵀd and come back; Θ is the network's NTK of this moment. kernels: on the
-    data, (N n_L, N n_L).
+    The parameters move by ∓ε ∂_θC = ∓(ε/N) Jᵀd and return. Θ is the network's present NTK. kernels: the K on the data,
+    (N n_L, N n_L) each.
     """
     tangent = Tangent(network, x)
     d = cost.direction(tangent.output)
@@ -203,10 +204,11 @@ def _train(trained: Trained, x: Tensor, stream: torch.Generator) -> xr.Dataset:
 
 
 def late_costs(setting: Setting, x: Tensor) -> xr.Dataset:
-    """Where the cost ends from f_0 = 0: remaining (objective, definite), C(late)/C(0), and stall, stall_predicted.
+    """The late cost of the flow from f_0 = 0.
 
-    With Θ_∞, positive definite on these points, and with the linear kernel xᵀx'/n_0 + β² (L = 1), of rank 3 at most.
-    The latter leaves least squares at ½‖f* − its regression on (x, 1)‖²_{p^in}.
+    remaining (objective, definite): C(late)/C(0) with Θ_∞, which is positive definite on these points, and with the
+    linear kernel xᵀx'/n_0 + β² (L = 1), of rank 3 at most. stall: the late least-squares cost with the linear kernel;
+    stall_predicted: ½‖f* − g‖²_{p^in}, where g is the linear regression of f* on (x, 1).
     """
     remaining = np.zeros((len(COSTS), 2))
     stall = math.nan

@@ -8,7 +8,7 @@ from ...study.statistics import Statistic, exactly, geometric, rate
 from .settings import COSTS
 
 DIFFERENCE = 1e-6
-"""Relative error that a central difference in time leaves: ε² = 10⁻¹⁰ of the third derivative, rounding over ε."""
+"""Largest relative error of a central difference in time: ε² = 10⁻¹⁰ times the third derivative, and rounding/ε."""
 
 
 def _rates(dataset: xr.Dataset, quantity: str) -> list[Statistic]:
@@ -42,12 +42,12 @@ def _check_stall(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _swapped(dataset: xr.Dataset, dimension: str, order: list[str]) -> xr.Dataset:
-    """The numbers of other references, kernels, … in the place of the true ones."""
+    """The numbers of other references or kernels in place of the true ones."""
     return dataset.sel({dimension: order}).assign_coords({dimension: dataset[dimension].values})
 
 
 def _definite(dataset: xr.Dataset) -> xr.Dataset:
-    """The cost that Θ_∞ leaves in the place of that which the linear kernel leaves."""
+    """The late cost with Θ_∞ in place of the late cost with the linear kernel."""
     left = dataset.remaining.sel(objective="least_squares", drop=True)
     return dataset.assign(stall=dataset.stall * left.sel(kernel_rank="definite") / left.sel(kernel_rank="deficient"))
 
@@ -59,10 +59,10 @@ CLAIMS = (
         id="kernel_gradient.dissipation",
         kind="identity",
         place="§3; §4",
-        statement="A network's cost falls at the rate ‖d‖²_Θ, with Θ its own NTK of the moment.",
+        statement="The cost of a network falls at the rate ‖d‖²_Θ, where Θ is its own NTK at that time.",
         paper="∂_tC = −‖d‖²_K",
-        measure="the chain rule, by a central difference of C: the largest |∂_tC + ‖d‖²_Θ| over ‖d‖²_Θ of all networks "
-        "at t = 0 and at the end of training",
+        measure="the chain rule, by a central difference of C: the largest |∂_tC + ‖d‖²_Θ| over ‖d‖²_Θ for all "
+        "networks, at t = 0 and at the end of training",
         figure="kernel_gradient",
         check=_check_dissipation,
         controls=(Control("Θ_∞ in the place of Θ", lambda data: _swapped(data, "kernel", ["limit", "limit"])),),
@@ -72,8 +72,8 @@ CLAIMS = (
         place="§3; §4",
         statement="On the data a wide network follows kernel gradient descent with the limiting NTK.",
         paper="in the limit (no rate)",
-        measure="the exponent in n of the largest distance over time (geometric mean over networks) lies in "
-        "[−0.7, −0.3] for both costs: the n^{−1/2} of the kernel at initialization",
+        measure="the exponent in n of the largest distance over time (geometric mean over networks), for both costs; "
+        "n^{−1/2} is expected from the kernel at initialization",
         figure="kernel_gradient_widths",
         check=lambda data: _rates(data, "on_data"),
         controls=(_OTHER,),
@@ -81,9 +81,9 @@ CLAIMS = (
     Claim(
         id="kernel_gradient.off_data",
         place="§3; §4",
-        statement="Between the data it follows the same kernel gradient, extended by the kernel.",
+        statement="Between the data a wide network follows the same kernel gradient, extended by the kernel.",
         paper="in the limit (no rate)",
-        measure="as kernel_gradient.on_data, at points of the circle that are not data",
+        measure="as in kernel_gradient.on_data, but at points of the circle that are not data",
         figure="kernel_gradient_widths",
         check=lambda data: _rates(data, "off_data"),
         controls=(_OTHER,),
@@ -94,9 +94,9 @@ CLAIMS = (
         place="§3",
         statement="With a positive definite kernel the cost tends to its infimum.",
         paper="as t → ∞",
-        measure="of the flow in function space with Θ_∞, without networks: the cost after 30 times the slowest "
-        "relaxation time over that at its start; e^{−60} for least squares, and for cross-entropy, which has no "
-        "minimizer, it falls like 1/t",
+        measure="for the flow in function space with Θ_∞, without networks: the cost after 30 times the slowest "
+        "relaxation time, over the cost at the start. For least squares e^{−60} is expected; for cross-entropy, which "
+        "has no minimizer, the cost falls like 1/t",
         figure="kernel_gradient",
         check=_check_infimum,
         controls=(
@@ -107,10 +107,11 @@ CLAIMS = (
         id="kernel_gradient.stall",
         kind="identity",
         place="§3; §5",
-        statement="With a kernel that is not positive definite the cost stalls at what its null space holds.",
+        statement="With a kernel that is not positive definite the cost stalls at the part that lies in its null "
+        "space.",
         paper="implied",
-        measure="of the flow in function space with the linear kernel, without networks: the cost of least squares at "
-        "its end over half the squared residual of a linear regression",
+        measure="for the flow in function space with the linear kernel, without networks: the final cost of least "
+        "squares, over half the squared residual of a linear regression",
         figure="kernel_gradient",
         check=_check_stall,
         controls=(Control("Θ_∞ in the place of the linear kernel", _definite),),

@@ -1,4 +1,4 @@
-"""What the experiment on kernel gradient descent can be asked for."""
+"""The config of the experiment on kernel gradient descent, and its checks."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ COSTS = ("least_squares", "cross_entropy")
 
 @dataclass(kw_only=True)
 class Setting:
-    """Networks, N inputs on the circle and a grid of points between them, training to time t with a tolerance."""
+    """The networks, N inputs on the circle, a grid of points between them, and training to time t with a tolerance."""
 
     network: NetworkConfig
     n_samples: int
@@ -30,7 +30,7 @@ class Setting:
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Networks of each width, with seeds 0 … seeds − 1 at each, for both costs."""
+    """Networks of each width for both costs; the seeds are 0 … seeds − 1 at each width."""
 
     setting: Setting
     widths: list[int]

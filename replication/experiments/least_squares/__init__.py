@@ -1,7 +1,8 @@
 """Least squares (paper §5): wide networks against the closed form of f_t, component by component.
 
-The target is a smooth function of the angle on the unit circle. On equispaced points, with noisy labels, networks show
-the decay of the components and the best time to stop; on a few points without noise, the Gaussian law of f_t.
+The target is a smooth function of the angle on the unit circle. Networks trained on equispaced points with noisy labels
+show the decay of the components and the best time to stop. Networks trained on a few points without noise show the
+Gaussian law of f_t.
 """
 
 import math
@@ -21,11 +22,11 @@ from .measure import FAMILIES, RESOLVED, sample_components, sample_frequencies, 
 from .settings import Config, OnCircle, OnFew, Prediction, Sample, Setting, Trained
 
 BLOCK_SIZES = {"gaussian": 50, "narrow": 200, "sample": 20}
-"""Networks (or samples) of a cell, 10 where nothing else is said. Those of a cell are trained together."""
+"""Number of networks (or samples) in a cell; 10 for a variant not named here. A cell's networks are one ensemble."""
 
 
 class LeastSquares(Experiment[Config, Setting]):
-    """Networks on the circle (network) and on a few points (member), samples of inputs (sample), what §5 predicts."""
+    """Networks on the circle (network) and on a few points (member), samples of inputs (sample), predictions of §5."""
 
     name = "least_squares"
     version = 1
@@ -86,7 +87,7 @@ class LeastSquares(Experiment[Config, Setting]):
                 )
 
     def measure(self, cell: Cell[Setting], seed: int, device: str, progress: Progress) -> xr.Dataset:
-        """The prediction, or the components of a sample; networks are trained in ``compute``, here a cell of one."""
+        """The prediction, or the components of a sample. A network is trained by ``compute``, as a cell of one."""
         setting = cell.setting
         if isinstance(setting, Prediction):
             return predict(setting, cell.stream("example", setting.circle.n_samples))
@@ -99,7 +100,7 @@ class LeastSquares(Experiment[Config, Setting]):
         return self.compute(replace(cell, seeds=(seed,)), device, progress).isel({cell.kind: 0})
 
     def compute(self, cell: Cell[Setting], device: str = "cpu", progress: Progress = silent) -> xr.Dataset:
-        """Train the networks of a cell together, or measure samples one by one: see ``on_circle`` and ``on_few``."""
+        """Train the networks of a cell as one ensemble (see ``on_circle`` and ``on_few``), or measure its samples."""
         setting = cell.setting
         if not isinstance(setting, Trained):
             return super().compute(cell, device, progress)
@@ -117,7 +118,7 @@ class LeastSquares(Experiment[Config, Setting]):
             raise DivergenceError(f"{cell.label}: {error}", error.t) from error
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """The networks on the circle, those on the few points, the samples, and what §5 predicts."""
+        """The networks on the circle, the networks on the few points, the samples, and the predictions of §5."""
         prediction = parts["prediction"].isel(prediction=0, drop=True).drop_vars("prediction_seed")
         described = [parts["network"], parts["member"], parts["sample"], prediction]
         joined: xr.Dataset = xr.merge(described, join="exact", combine_attrs="drop")
@@ -133,7 +134,7 @@ class LeastSquares(Experiment[Config, Setting]):
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-        """Mean test error and mean ‖f_t − labels‖ of the noisy networks of each width, and the error predicted."""
+        """For each width, the mean test error and the mean ‖f_t − labels‖ with noise, and the predicted test error."""
         groups = {width: select(dataset, variant="noisy", width=width) for width in dataset.attrs["widths"]}
         predicted = dataset.predicted.sel(reference="theta")
         for i, t in enumerate(dataset.t.values):
@@ -145,7 +146,7 @@ class LeastSquares(Experiment[Config, Setting]):
 
 
 def _work(width: int, points: int, steps: int) -> float:
-    """Relative cost of a network: draws, products with n × n matrices, and overheads."""
+    """Relative cost of a network: drawing, products with n × n matrices, and a fixed overhead."""
     return width**2 * (500.0 + 12.0 * steps * points) + steps * 5e7
 
 

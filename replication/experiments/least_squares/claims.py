@@ -1,4 +1,4 @@
-"""The claims of least squares (paper §5), their criteria and their negative controls."""
+"""The claims on least squares (paper §5), their criteria and their negative controls."""
 
 import math
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from . import controls
 from .statistics import decay, fitted_rates, members, optimal_time, spearman, whitened
 
 RATE_BAND = (0.85, 1.15)
-"""Equivalence band of fitted decay rate ÷ λ_k."""
+"""Equivalence band of the fitted decay rate ÷ λ_k."""
 TIME_FACTOR = 1.5
-"""The measured best time is to be within this factor of the predicted one."""
+"""The measured best time has to lie within this factor of the predicted best time."""
 GAIN = 1.5
-"""Test error at the end over that at the best time: a one-sided margin above 1."""
+"""Smallest test error at the end ÷ test error at the best time."""
 ROUNDING = 1e-5
-"""Of a norm in float32 (machine precision 6e-8) over tens of steps."""
+"""Rounding error of a norm in float32 (machine precision 6e-8) over tens of steps."""
 MEAN_BAND, COVARIANCE_BAND, VARIANCE_BAND, NORMAL_BAND = 0.25, 0.35, (0.85, 1.15), 0.06
 """Equivalence bands of the law of f_t: see ``least_squares.gaussian``."""
 
@@ -95,7 +95,7 @@ def _check_gaussian(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _largest(name: str, samples: np.ndarray, expected: np.ndarray | float, band: float) -> Statistic:
-    """The largest distance of the mean of samples (S, M) from what is expected, by a simultaneous band."""
+    """The largest distance between the mean of samples (S, M) and its expected value, with a simultaneous band."""
     average, half_width = simultaneous_band(samples)
     distance = np.abs(average - expected)
     low = np.maximum(distance - half_width, 0).max()
@@ -170,10 +170,9 @@ CLAIMS = (
     Claim(
         id="least_squares.decay",
         place="§5",
-        statement="Each component of f_t − f* decays at its own rate λ_i, in wide networks too.",
+        statement="In wide networks, too, each component of f_t − f* decays at its own rate λ_i.",
         paper="e^{−tλ_i} in the limit",
-        measure="for each frequency followed, the fitted rate of the mean decay of the widest networks over λ_k of Π "
-        f"lies in [{RATE_BAND[0]}, {RATE_BAND[1]}]",
+        measure="for each frequency, the fitted rate of the mean decay of the widest networks, over λ_k of Π",
         figure=_FIGURE,
         check=_check_decay,
         controls=(_DEEPER, _SIGMA, Control("one and the same rate for all components", controls.one_rate)),
@@ -181,12 +180,14 @@ CLAIMS = (
     Claim(
         id="least_squares.width",
         place="§5",
-        statement="The wider the network, the closer f_t stays to f* + e^{−tΠ}(f_0 − f*) from its own f_0.",
+        statement="The wider the network, the closer f_t stays to the closed form f* + e^{−tΠ}(f_0 − f*) with its own "
+        "f_0.",
         paper="the limit n → ∞ (no rate)",
-        measure="the exponent in n of the mean over networks of the largest ‖f_t − closed form‖ on the data, over "
-        "‖f_0 − f*‖, is below −0.25, for labels without noise",
-        note="the n^{−1/2} of Θ_0 − Θ_∞ shows where that is small beside every λ_i that matters: components of high "
-        "frequency lag at these widths, and label noise, which has them all, makes the fall slower",
+        measure="the exponent in n of the largest ‖f_t − closed form‖ on the data over ‖f_0 − f*‖, mean over "
+        "networks, for labels without noise",
+        note="n^{−1/2} from Θ_0 − Θ_∞ is visible only if this difference is small beside every λ_i that matters. At "
+        "these widths components of high frequency lag behind, and label noise, which contains all frequencies, makes "
+        "the fall slower",
         figure=_FIGURE,
         check=_check_width,
         controls=(_DEEPER,),
@@ -195,10 +196,10 @@ CLAIMS = (
         id="least_squares.null_space",
         place="§5",
         kind="identity",
-        statement="The part of f_0 − f* in the null space of Π stays.",
+        statement="The part of f_0 − f* in the null space of Π does not change.",
         paper="an identity",
-        measure="in linear networks (σ the identity), whose Π has rank 3 on the circle, the largest relative change of "
-        "the part in frequencies k ≥ 2, over networks and times",
+        measure="for linear networks (σ is the identity), whose Π has rank 3 on the circle: the largest relative "
+        "change of the part with frequencies k ≥ 2, over networks and times",
         figure=_COMPONENTS,
         check=_check_null_space,
         controls=(Control("ReLU networks, whose Π has no null space", controls.as_variant("noisy", "linear")),),
@@ -207,9 +208,9 @@ CLAIMS = (
         id="least_squares.bounded",
         place="§4.2; §5",
         statement="For least squares ‖d_t‖ decreases in training, and its integral stays bounded as the width grows.",
-        paper="stochastically bounded, as the norm decreases",
+        paper="stochastically bounded, because the norm decreases",
         measure="for labels without noise, the largest rise of a network's ‖d_t‖ from one recorded time to the next "
-        "(the solver's steps leave an error), and the exponent in n of the mean of ∫‖d_t‖dt to the end",
+        "(the solver's steps leave an error), and the exponent in n of the mean of ∫‖d_t‖dt over all of training",
         figure=_FIGURE,
         check=_check_bounded,
         controls=(
@@ -226,10 +227,10 @@ CLAIMS = (
         place="§5",
         statement="f_t is Gaussian at every time, with the mean and the covariance of the closed form.",
         paper="Gaussian (no number)",
-        measure=f"at all times and points at once, the ensemble's mean is within {MEAN_BAND} sd of f_0 of the "
-        f"law's, each covariance within {COVARIANCE_BAND:.0%} of f_0's variance; off the data, at each time, "
-        f"the variance of C^{{−1/2}}(f_t − m) lies in [{VARIANCE_BAND[0]}, {VARIANCE_BAND[1]}] and its distribution "
-        f"function is within {NORMAL_BAND} of the normal one at 19 levels",
+        measure="at all times and points together, the distances of the ensemble's mean and of each covariance from "
+        "those of the law, in units of the standard deviation and the variance of f_0; off the data, at each time, "
+        "the variance of C^{−1/2}(f_t − m), and the distance of its distribution function from the normal one at 19 "
+        "levels",
         figure=_GAUSSIAN,
         check=_check_gaussian,
         controls=(
@@ -242,10 +243,10 @@ CLAIMS = (
     Claim(
         id="least_squares.variance",
         place="§5",
-        statement="An eigenvalue of the kernel principal components is the variance that its component captures.",
+        statement="The eigenvalue of a kernel principal component is the variance that this component captures.",
         paper="λ_i",
-        measure="for networks at t = 0, whose covariance is Σ, the mean of ⟨f⁽ⁱ⁾, f_0⟩² over λ_i of Σ lies in "
-        "[0.75, 1.25] for every component on the few points",
+        measure="for networks at t = 0, whose covariance is Σ: the mean of ⟨f⁽ⁱ⁾, f_0⟩² over λ_i of Σ, for every "
+        "component on the few points",
         figure=_GAUSSIAN,
         check=_check_variance,
         controls=(Control("the eigenvalues of Θ_∞", controls.theta_spectrum),),
@@ -254,9 +255,9 @@ CLAIMS = (
         id="least_squares.ridge",
         kind="identity",
         place="§5",
-        statement="From f_0 = 0, f_∞ is kernel ridge regression with the ridge ρ taken to 0.",
+        statement="From f_0 = 0, f_∞ is the limit of kernel ridge regression as the ridge ρ tends to 0.",
         paper="the limit ρ → 0",
-        measure="‖ridge(ρ) − f_∞‖ falls with exponent in [0.98, 1.02] over six decades of ρ",
+        measure="the exponent of ‖ridge(ρ) − f_∞‖ in ρ, over six decades of ρ",
         figure=_COMPONENTS,
         check=_check_ridge,
         controls=(
@@ -268,12 +269,12 @@ CLAIMS = (
         id="least_squares.infinity",
         kind="identity",
         place="§5",
-        statement="f_∞ is the kernel interpolant of the labels, which is the MAP estimate, plus f_0 minus the "
-        "interpolant of its values on the data.",
+        statement="f_∞ is the sum of two parts: the kernel interpolant of the labels, which is the MAP estimate, and "
+        "f_0 minus the interpolant of its values on the data.",
         paper="an identity",
-        measure="f_∞ of the flow equals, to rounding (number of points × machine precision × condition number), the "
-        "interpolants by a linear solver and, from f_0 = 0, the mode of N(0, Θ_∞) given the labels, by its precision "
-        "matrix",
+        measure="the distance of the flow's f_∞ from two other computations, over its rounding error (number of "
+        "points × machine precision × condition number): the interpolants by a linear solver and, from f_0 = 0, the "
+        "mode of N(0, Θ_∞) given the labels, by its precision matrix",
         figure=_COMPONENTS,
         check=_check_infinity,
         controls=(
@@ -287,8 +288,8 @@ CLAIMS = (
         place="§5",
         statement="With noisy labels there is a best time to stop, and the closed form predicts it.",
         paper="a motivation of early stopping (no number)",
-        measure="the time at which the mean test error of the widest networks is least, over the predicted one, and "
-        "the error at the end over that at this time",
+        measure="the time at which the mean test error of the widest networks is smallest, over the predicted time, "
+        "and the error at the end over the error at this time",
         figure=_FIGURE,
         check=_check_early_stopping,
         controls=(Control("labels without noise", controls.as_variant("clean", "noisy")), _SIGMA),
@@ -297,11 +298,11 @@ CLAIMS = (
     Claim(
         id="least_squares.signal_to_noise",
         place="§5",
-        statement="Components of small eigenvalue are the noisier ones: the signal falls with λ, white label noise is "
-        "the same in all.",
+        statement="Components of small eigenvalue are noisier: the signal falls with λ, and white label noise is the "
+        "same in all components.",
         paper="typically (no number)",
         measure="for f* = x_1x_2 on samples of N(0, I_2), the mean noise energy of every component over s²/N, for all "
-        "at once, and the mean rank correlation of signal-to-noise ratio and λ",
+        "components together, and the mean rank correlation of the signal-to-noise ratio and λ",
         figure=_COMPONENTS,
         check=_check_signal_to_noise,
         controls=(
@@ -314,8 +315,8 @@ CLAIMS = (
         place="§5",
         statement="For the RBF kernel, small eigenvalues belong to eigenfunctions of high frequency.",
         paper="no number",
-        measure="the mean rank correlation of λ and the number of sign changes of its eigenfunction is below −0.95, "
-        "for random points on an interval and on the circle",
+        measure="the mean rank correlation of λ and the number of sign changes of its eigenfunction, for random "
+        "points on an interval and on the circle",
         figure=_COMPONENTS,
         check=_check_frequency,
         controls=(Control("the RBF kernel times a wave of high frequency", controls.modulated),),

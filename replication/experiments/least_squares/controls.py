@@ -9,7 +9,7 @@ from ...study.experiment import select
 
 
 def with_reference(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
-    """Another kernel's closed form in the place of Θ_∞'s."""
+    """The closed form of another kernel in place of that of Θ_∞."""
 
     def replaced(dataset: xr.Dataset) -> xr.Dataset:
         order = [name, *dataset.reference.values[1:]]
@@ -19,12 +19,12 @@ def with_reference(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
 
 
 def with_case(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
-    """Another case of f_∞ in the place of the limit."""
+    """Another case of f_∞ in place of the limit."""
     return lambda dataset: dataset.sel(case=[name]).assign_coords(case=["limit"])
 
 
 def as_variant(source: str, variant: str) -> Callable[[xr.Dataset], xr.Dataset]:
-    """The networks of one variant, at each width there is of the other, in the place of the latter."""
+    """The networks of the variant ``source`` in place of those of ``variant``, at each width of the latter."""
 
     def replaced(dataset: xr.Dataset) -> xr.Dataset:
         networks, copies = select(dataset, variant=source), []
@@ -41,36 +41,36 @@ def as_variant(source: str, variant: str) -> Callable[[xr.Dataset], xr.Dataset]:
 
 
 def one_rate(dataset: xr.Dataset) -> xr.Dataset:
-    """The mean of the rates in the place of each."""
+    """The mean of all rates in place of each rate."""
     rates = dataset.rates.copy()
     rates[:] = rates.mean(dim="mode")
     return dataset.assign(rates=rates)
 
 
 def shifted(dataset: xr.Dataset) -> xr.Dataset:
-    """At each time the law of the time before."""
+    """At each time, the law of the previous time."""
     laws = dataset[["law_mean", "law_covariance"]].isel(time=[0, *range(dataset.sizes["time"] - 1)])
     return dataset.assign({name: (laws[name].dims, laws[name].values) for name in laws})
 
 
 def narrow(dataset: xr.Dataset) -> xr.Dataset:
-    """The narrow networks on the few points in the place of the others."""
+    """The narrow networks on the few points in place of the wide ones."""
     variants = np.where(dataset.member_variant == "narrow", "gaussian", "wide")
     return dataset.assign(member_variant=("member", variants))
 
 
 def white_target(dataset: xr.Dataset) -> xr.Dataset:
-    """White noise in the place of the signal."""
+    """White noise in place of the signal."""
     return dataset.assign(signal=dataset.white)
 
 
 def smooth_noise(dataset: xr.Dataset) -> xr.Dataset:
-    """Label noise whose energy in a component is ∝ λ, of the same total."""
+    """Label noise with the same total energy, but ∝ λ in each component."""
     return dataset.assign(noise=dataset.noise * dataset.rate / dataset.rate.mean(dim=dataset.rate.dims[1]))
 
 
 def slower(dataset: xr.Dataset) -> xr.Dataset:
-    """Networks of width n train at a speed ∝ 1/n: at time t they are where they were at t·n_0/n, n_0 the narrowest."""
+    """Networks of width n train at a speed ∝ 1/n: f_t becomes f at the time t·n_0/n, with n_0 the smallest width."""
     times, narrowest = dataset.t.values, dataset.attrs["widths"][0]
     clocks = times * (narrowest / dataset.width.values[:, None])
     norms = [np.interp(clock, times, norm) for clock, norm in zip(clocks, dataset.norm.values, strict=True)]
@@ -78,11 +78,11 @@ def slower(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def theta_spectrum(dataset: xr.Dataset) -> xr.Dataset:
-    """The eigenvalues of Θ_∞ in the place of those of Σ, and the reverse."""
+    """The eigenvalues of Θ_∞ in place of those of Σ, and the reverse."""
     return dataset.isel(base=[1, 0]).assign_coords(base=dataset.base.values)
 
 
 def modulated(dataset: xr.Dataset) -> xr.Dataset:
-    """The RBF kernel times a wave in the place of the RBF kernel."""
+    """The RBF kernel times a wave in place of the RBF kernel."""
     order = ["modulated", "modulated", *dataset.family.values[2:]]
     return dataset.sel(family=order).assign_coords(family=dataset.family.values)

@@ -1,4 +1,4 @@
-"""What paper §5 predicts without any free parameter: trajectories, laws, test error, components."""
+"""The predictions of paper §5, which have no free parameter: trajectories, laws, test error, components."""
 
 import math
 from collections.abc import Sequence
@@ -16,21 +16,21 @@ from ...study.settings import NetworkConfig
 from .settings import CircleConfig, FewConfig, Prediction
 
 REFERENCES = ("theta", "sigma", "deeper")
-"""Kernels in the closed form: Θ_∞⁽ᴸ⁾ and, for controls, Σ⁽ᴸ⁾ (only the last layer trained) and Θ_∞⁽ᴸ⁺¹⁾ with Σ⁽ᴸ⁺¹⁾."""
+"""Kernels in the closed form: Θ_∞⁽ᴸ⁾ and, for controls, Σ⁽ᴸ⁾ (only the last layer is trained), Θ_∞⁽ᴸ⁺¹⁾ with Σ⁽ᴸ⁺¹⁾."""
 RIDGE_DECADES = tuple(np.linspace(-2, -8, 13).tolist())
-"""log₁₀ of the ridges, as fractions of N times the smallest rate."""
+"""log₁₀ of the ridges, in units of N times the smallest rate."""
 GRID = 121
-"""Times at which the test error is predicted, and angles at which curves are drawn."""
+"""Number of times at which the test error is predicted, and number of angles of the drawn curves."""
 
 
 def target(angles: Tensor, concentration: float) -> Tensor:
-    """f*(γ) = exp(c·(cos γ − 1)), all of whose Fourier coefficients are positive and fall with frequency: (M, 1)."""
+    """f*(γ) = exp(c·(cos γ − 1)), (M, 1). Its Fourier coefficients are all positive and fall with the frequency."""
     return torch.exp(concentration * (angles.double().cos() - 1))[:, None]
 
 
 @dataclass(frozen=True)
 class Regression:
-    """Regression of f* on N points of the circle, which come first, with the limit kernels there and at others."""
+    """Regression of f* on N points of the circle, listed first, with the limit kernels at these points and others."""
 
     angles: Tensor
     n: int
@@ -39,7 +39,7 @@ class Regression:
 
     @classmethod
     def on_circle(cls, setting: CircleConfig, network: NetworkConfig) -> "Regression":
-        """Equispaced data and test points, none of which is a datum."""
+        """Equispaced data, and equispaced test points between them."""
         data = torch.arange(setting.n_samples, dtype=torch.float64) * (2 * math.pi / setting.n_samples) - math.pi
         test = (torch.arange(setting.n_test) + 0.5).double() * (2 * math.pi / setting.n_test) - math.pi
         return cls(torch.cat([data, test]), len(data), setting.concentration, network)
@@ -48,7 +48,7 @@ class Regression:
     def on_few(
         cls, setting: FewConfig, concentration: float, network: NetworkConfig, others: Sequence[float] | None = None
     ) -> "Regression":
-        """The few data, then the probes or other points."""
+        """The few data, then the probes (or other points)."""
         others = setting.probes if others is None else others
         return cls(torch.tensor([*setting.angles, *others]).double(), len(setting.angles), concentration, network)
 
@@ -81,10 +81,10 @@ class Regression:
         )
 
     def modes(self, count: int) -> Tensor:
-        """An orthonormal basis (‖·‖_{p^in} = 1) of each eigenspace of equispaced data: (count, 2, N).
+        """An orthonormal basis (‖·‖_{p^in} = 1) of each eigenspace on equispaced data: (count, 2, N).
 
-        1 and, for k ≥ 1, √2 cos kγ and √2 sin kγ: eigenfunctions of every kernel that rotations of the circle leave
-        alone. The second function of k = 0 is 0.
+        The functions are 1 and, for k ≥ 1, √2 cos kγ and √2 sin kγ: eigenfunctions of every kernel that is invariant
+        under rotations of the circle. The second function for k = 0 is 0.
         """
         waves = torch.arange(count)[:, None] * self.angles[: self.n]
         basis = math.sqrt(2) * torch.stack([waves.cos(), waves.sin()], dim=1)
@@ -92,13 +92,13 @@ class Regression:
         return basis
 
     def rates(self, reference: str, count: int) -> np.ndarray:
-        """λ_k = ⟨f⁽ᵏ⁾, Πf⁽ᵏ⁾⟩_{p^in} of the first modes, (count,)."""
+        """λ_k = ⟨f⁽ᵏ⁾, Πf⁽ᵏ⁾⟩_{p^in} for the first modes, (count,)."""
         waves = self.modes(count)[:, 0]
         kernel = self.kernel(reference)[: self.n, : self.n]
         return np.asarray((waves @ kernel * waves).sum(dim=1) / self.n**2)
 
     def expected_error(self, reference: str, noise: float, times: Sequence[float]) -> np.ndarray:
-        """E‖f_t − f*‖² on the points off the data, over initialization and white label noise of sd s: (times,).
+        """E‖f_t − f*‖² off the data, (times,): the mean over initializations and over white label noise of sd s.
 
         f_t = A f_0 + B(f* + ε): (E f_t − f*)² + diag(A Σ Aᵀ + s² B Bᵀ), averaged over the points.
         """
@@ -120,7 +120,10 @@ class Regression:
 def ridge_distances(
     regression: Regression, labels: Tensor, f_0: Tensor, decades: Sequence[float]
 ) -> dict[str, np.ndarray]:
-    """‖ridge(ρ) − f_∞‖/‖f_∞‖ over all points, ρ = 10^decade·Nλ_min: from f_0 = 0 (limit), from an f_0 (start), Σ's."""
+    """‖ridge(ρ) − f_∞‖/‖f_∞‖ over all points, with ρ = 10^decade·Nλ_min.
+
+    Cases: f_∞ from f_0 = 0 (limit); f_∞ from another f_0 (start); ridge regression with Σ (sigma).
+    """
     flow, other = regression.flow("theta", labels), regression.flow("sigma", labels)
     rho = [10.0**decade * regression.n * float(flow.rates[-1]) for decade in decades]
     end, started = flow.f(math.inf, torch.zeros_like(f_0)), flow.f(math.inf, f_0)
@@ -132,10 +135,11 @@ def ridge_distances(
 
 
 def infinity_gaps(regression: Regression, labels: Tensor, f_0: Tensor) -> tuple[dict[str, list[float]], list[float]]:
-    """f_∞ off the data by two other routes: relative distances (remainder, MAP) by case, and their rounding bounds.
+    """Relative distances of f_∞ off the data to two other formulas (remainder, MAP), and their bounds by rounding.
 
-    remainder: κᵀK̃⁻¹y + (f_0 − κᵀK̃⁻¹f_0), by a linear solver; MAP: the mode of N(0, K) on all points given y, that is
-    −P_{oo}⁻¹P_{od}y with the precision P = K⁻¹. Cases: K = Θ_∞ (limit); the remainder left out, f_0 ≠ 0 (start); Σ.
+    remainder: κᵀK̃⁻¹y + (f_0 − κᵀK̃⁻¹f_0), by a linear solver; MAP: the mode of N(0, K) on all points given y, that is,
+    −P_{oo}⁻¹P_{od}y with the precision P = K⁻¹. Cases: K = Θ_∞ (limit); the formulas without the terms in f_0, though
+    f_0 ≠ 0 (start); K = Σ (sigma).
     """
     n, flow = regression.n, regression.flow("theta", labels)
     ends = {"limit": (flow.f(math.inf, f_0), flow.f(math.inf, torch.zeros_like(f_0)))}
@@ -158,14 +162,14 @@ def infinity_gaps(regression: Regression, labels: Tensor, f_0: Tensor) -> tuple[
 
 
 def predict(setting: Prediction, stream: torch.Generator) -> xr.Dataset:
-    """What §5 predicts. The stream draws one example of noisy labels and of an f_0.
+    """The predictions of §5. The stream draws one example of noisy labels and of f_0.
 
-    rates (reference, mode): λ_k; predicted, predicted_clean (reference, s): the expected test error, with noise and
-    without; law_mean, law_covariance (reference, time, point, …) on the few points; circle_mean, circle_sd (time,
-    gamma): the law along the circle; variance (base, direction): λ_i of Σ and, for the control, of Θ_∞ on the few
-    points; ridge (case, decade), gap (case, route), gap_bound (route): see ``ridge_distances``, ``infinity_gaps``;
-    example (curve, gamma): f*, and the fit to the example's labels, example_labels (datum), from f_0 = 0 at the best
-    time and at t = ∞.
+    rates (reference, mode): λ_k; predicted, predicted_clean (reference, s): the expected test error with and without
+    noise; law_mean, law_covariance (reference, time, point, …): the law on the few points; circle_mean, circle_sd
+    (time, gamma): the law along the circle; variance (base, direction): λ_i of Σ and, for the control, of Θ_∞ on the
+    few points; ridge (case, decade), gap (case, route), gap_bound (route): see ``ridge_distances``, ``infinity_gaps``;
+    example_labels (datum): the labels of the example; example (curve, gamma): f*, and the fits to these labels from
+    f_0 = 0 at the best time and at t = ∞.
     """
     network = setting.network
     regression = Regression.on_circle(setting.circle, network)

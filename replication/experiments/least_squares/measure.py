@@ -1,4 +1,4 @@
-"""What is measured: on networks, trained together on the circle or on a few points, and on samples of inputs."""
+"""The measurements: on networks, trained on the circle or on a few points as one ensemble, and on samples of inputs."""
 
 import math
 from collections.abc import Sequence
@@ -22,18 +22,18 @@ from .limit import REFERENCES, Regression
 from .settings import OnCircle, OnFew, Sample, TrainingConfig
 
 FAMILIES = ("rbf, interval", "rbf, circle", "NTK, circle", "modulated")
-"""Kernels whose eigenfunctions' frequencies are counted; the last is a control."""
+"""Kernels whose eigenfunctions are examined for their frequencies; the last one is a control."""
 RESOLVED = 1e-10
-"""Components with a smaller λ_i/λ_1 have eigenfunctions that are rounding."""
+"""Where λ_i/λ_1 is smaller, rounding dominates the eigenfunction."""
 
 
 def times_of(training: TrainingConfig) -> np.ndarray:
-    """0 and the times at which networks on the circle are seen, (times + 1,)."""
+    """The times at which networks on the circle are recorded, t = 0 first: (times + 1,)."""
     return np.concatenate([[0.0], np.geomspace(training.first, training.t, training.times)])
 
 
 def noisy_labels(regression: Regression, noise: float, streams: Sequence[torch.Generator]) -> Tensor:
-    """f* on the data with white noise of a standard deviation, for the network of each stream: (S, N, 1)."""
+    """f* on the data plus white noise of standard deviation ``noise``, drawn from each stream: (S, N, 1)."""
     white = [torch.randn(regression.n, 1, generator=stream, dtype=torch.float64) for stream in streams]
     return regression.target[: regression.n] + noise * torch.stack(white)
 
@@ -41,9 +41,9 @@ def noisy_labels(regression: Regression, noise: float, streams: Sequence[torch.G
 def trajectory(
     network: Network, points: Tensor, labels: Tensor, times: Sequence[float], tolerance: float, progress: Progress
 ) -> Tensor:
-    """f_t at all points, the data first, at each time: (times, S, N + M, 1). Each interval is one step if it can be.
+    """f_t at all points, data first, at each time: (times, S, N + M, 1).
 
-    Raises DivergenceError.
+    Between two times the solver takes one step if its tolerance allows it. Raises DivergenceError.
     """
     n, cost = labels.shape[-2], LeastSquares(labels)
     functions = [network(points).double()]
@@ -61,7 +61,7 @@ def trajectory(
 def train_on_circle(
     setting: OnCircle, network: Network, noise: Sequence[torch.Generator], progress: Progress
 ) -> xr.Dataset:
-    """Train networks on the circle, each with label noise from a stream of its own: see ``on_circle``."""
+    """Train networks on the circle, each with label noise from its own stream: see ``on_circle``."""
     regression = Regression.on_circle(setting.circle, setting.network)
     labels, times = noisy_labels(regression, setting.circle.noise, noise), times_of(setting.training).tolist()
     device = network.biases[0].device
@@ -69,7 +69,7 @@ def train_on_circle(
     if setting.learning_rate is None:
         f = trajectory(network, points, own, times, setting.training.tolerance, progress)
     else:
-        # Whole steps: the times differ a little from the grid's, by less than a step.
+        # Whole steps: the times differ from those of the grid by less than a step.
         steps = math.ceil(setting.training.t / setting.learning_rate)
         descent = GradientDescent(setting.learning_rate, steps)
         f = follow(descent.states(network, points[: regression.n], LeastSquares(own)), times).cpu()
@@ -78,12 +78,12 @@ def train_on_circle(
 
 
 def on_circle(setting: OnCircle, f: Tensor, labels: Tensor) -> xr.Dataset:
-    """What f_t says on the circle: f (times, S, N + M, 1), the data first, and labels (S, N, 1).
+    """The measurements on the circle, from f (times, S, N + M, 1), data first, and labels (S, N, 1).
 
-    With e_t = f_t − labels on the data: error (network, t): mean of (f_t − f*)² off the data; component (network, t,
-    mode): ⟨P_k e_0, e_t⟩_{p^in}, P_k onto the eigenspace of frequency k; norm (network, t): ‖e_t‖_{p^in}; rest
-    (network, t): its part in frequencies k ≥ 2; deviation (network, reference): the largest ‖f_t − closed form from
-    the same f_0‖_{p^in} over t, over ‖e_0‖.
+    With e_t = f_t − labels on the data: error (network, t): the mean of (f_t − f*)² off the data; component (network,
+    t, mode): ⟨P_k e_0, e_t⟩_{p^in}, where P_k projects onto the eigenspace of frequency k; norm (network, t):
+    ‖e_t‖_{p^in}; rest (network, t): the norm of the part of e_t in frequencies k ≥ 2; deviation (network, reference):
+    sup_t ‖f_t − closed form from the same f_0‖_{p^in} ÷ ‖e_0‖_{p^in}.
     """
     regression, times = Regression.on_circle(setting.circle, setting.network), times_of(setting.training)
     n = regression.n
@@ -108,7 +108,10 @@ def on_circle(setting: OnCircle, f: Tensor, labels: Tensor) -> xr.Dataset:
 
 
 def _deviations(regression: Regression, reference: str, errors: Tensor, times: np.ndarray) -> Tensor:
-    """sup_t ‖f_t − closed form‖_{p^in}/‖f_0 − labels‖ of each network: the errors (times, S, N) obey the flow to 0."""
+    """sup_t ‖f_t − closed form‖_{p^in}/‖f_0 − labels‖_{p^in} for each network.
+
+    In the closed form the errors, (times, S, N), follow the flow with target 0.
+    """
     n, start = regression.n, errors[0][..., None]
     flow = LeastSquaresFlow(regression.kernel(reference)[:n, :n], torch.zeros(n, 1, dtype=torch.float64))
     gaps = [(errors[i] - flow.f(t, start)[..., 0]).square().mean(dim=1) for i, t in enumerate(times)]
@@ -116,7 +119,7 @@ def _deviations(regression: Regression, reference: str, errors: Tensor, times: n
 
 
 def train_on_few(setting: OnFew, network: Network, progress: Progress) -> xr.Dataset:
-    """Train networks on the few points, without noise: see ``on_few``."""
+    """Train networks on the few points, without label noise: see ``on_few``."""
     regression = Regression.on_few(setting.few, setting.concentration, setting.network)
     device, size = network.biases[0].device, len(network.biases[0])
     labels = regression.target[: regression.n].expand(size, -1, -1).to(device)
@@ -125,9 +128,9 @@ def train_on_few(setting: OnFew, network: Network, progress: Progress) -> xr.Dat
 
 
 def on_few(setting: OnFew, f: Tensor) -> xr.Dataset:
-    """What f_t says on the few points and the probes: f (times, S, N + M, 1).
+    """The measurements on the few points and the probes, from f (times, S, N + M, 1).
 
-    f (member, time, point); captured (member, direction): ⟨f⁽ⁱ⁾, f_0⟩²_{p^in} for the components f⁽ⁱ⁾ of Σ.
+    f (member, time, point): f_t; captured (member, direction): ⟨f⁽ⁱ⁾, f_0⟩²_{p^in} for the components f⁽ⁱ⁾ of Σ.
     """
     regression = Regression.on_few(setting.few, setting.concentration, setting.network)
     captured = regression.flow("sigma").components.coefficients(f[0, :, : regression.n]).square()
@@ -143,8 +146,8 @@ def on_few(setting: OnFew, f: Tensor) -> xr.Dataset:
 def sample_components(setting: Sample, stream: torch.Generator) -> dict[str, np.ndarray]:
     """Components of Θ_∞ on inputs x ∼ N(0, I_2): rates λ_i and energies ⟨f⁽ⁱ⁾, ·⟩²_{p^in}, (N,) each.
 
-    signal: of f* = x_1x_2; noise: of white noise of unit variance, × N, averaged over the draws; white: of one more
-    draw of white noise, a target without structure, × N.
+    signal: the energy of f* = x_1x_2; noise: N times the energy of white noise of unit variance, averaged over the
+    draws; white: N times the energy of another draw of white noise, as a target without structure.
     """
     network = setting.network
     x = gaussian(setting.n_samples, 2, stream)
@@ -161,10 +164,10 @@ def sample_components(setting: Sample, stream: torch.Generator) -> dict[str, np.
 
 
 def sample_frequencies(setting: Sample, stream: torch.Generator) -> dict[str, np.ndarray]:
-    """λ_i/λ_1 and the sign changes of f⁽ⁱ⁾ from one point to the next, for each of ``FAMILIES``: (families, N) each.
+    """λ_i/λ_1 and the number of sign changes of f⁽ⁱ⁾ along the points, for each of ``FAMILIES``: (families, N) each.
 
-    Points uniform on [−π, π], as numbers or on the circle, where the last is next to the first. Both NaN where λ_i is
-    not resolved.
+    The points are uniform on [−π, π], either as numbers or as angles on the circle; on the circle the last point is
+    next to the first. Both results are NaN where λ_i is not resolved.
     """
     network = setting.network
     points = random_angles(setting.n_samples, stream)

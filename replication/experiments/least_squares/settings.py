@@ -1,4 +1,4 @@
-"""The config of least squares, what each of its values may be, and the settings of the cells that follow."""
+"""The config of least squares, its checks, and the settings of the cells made from it."""
 
 import math
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from ...study.settings import BaseConfig, NetworkConfig, SeedsAtWidths, require,
 class CircleConfig:
     """Regression on n_samples equispaced points of the circle, tested on n_test points between them.
 
-    The target is f* = exp(concentration·(cos γ − 1)); labels carry white noise of standard deviation ``noise``;
-    components are followed for the lowest ``modes`` frequencies.
+    The target is f* = exp(concentration·(cos γ − 1)). Labels have white noise of standard deviation ``noise``.
+    Components are recorded for the lowest ``modes`` frequencies.
     """
 
     n_samples: int
@@ -32,7 +32,7 @@ class CircleConfig:
 
 @dataclass(kw_only=True)
 class FewConfig:
-    """The target without noise at a few ``angles``, with ``probes`` between them; f is recorded at ``times``."""
+    """Regression on a few ``angles`` without noise, with ``probes`` between them; f_t is recorded at ``times``."""
 
     angles: list[float]
     probes: list[float]
@@ -51,7 +51,10 @@ class FewConfig:
 
 @dataclass(kw_only=True)
 class TrainingConfig:
-    """Gradient flow on the circle, seen at t = 0 and at ``times`` times from ``first`` to t, equally spaced in ln t."""
+    """Gradient flow on the circle, recorded at t = 0 and at ``times`` times from ``first`` to t, equidistant in ln t.
+
+    tolerance: of the solver.
+    """
 
     first: float
     t: float
@@ -67,16 +70,16 @@ class TrainingConfig:
 
 @dataclass(kw_only=True)
 class DescentConfig(SeedsAtWidths):
-    """The control whose cost does not decrease: gradient descent at a rate above 2/λ_max."""
+    """The control in which the cost does not decrease: gradient descent at a rate above 2/λ_max."""
 
     learning_rate: float
 
 
 @dataclass(kw_only=True)
 class SamplesConfig:
-    """Components without networks: ``seeds`` samples of n_samples inputs, each with ``draws`` of white label noise.
+    """Components without networks: ``seeds`` samples of n_samples inputs, each with ``draws`` draws of white noise.
 
-    length: of the radial kernel; wave_number: of the control, the radial kernel times cos(wave_number·(x − x')).
+    length: the length scale of the radial kernel. The control is this kernel times cos(wave_number·(x − x')).
     """
 
     seeds: int
@@ -94,11 +97,12 @@ class SamplesConfig:
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Ensembles of networks on the circle (noisy, clean, and the controls linear, descent) and on a few points.
+    """Networks on the circle (noisy, clean, and the controls linear, descent) and on a few points (gaussian, narrow).
 
-    noisy: with label noise, at several widths; wide_seeds: of the widest of these; clean_seeds: networks of each of
-    these widths without label noise; linear: σ = identity, whose kernel has a null space; descent: at too large a rate;
-    gaussian: on the few points; narrow: its control.
+    noisy: with label noise, at several widths; wide_seeds: the number of networks at the largest of these widths;
+    clean_seeds: the number of networks without label noise at each of these widths; linear: σ = identity, whose kernel
+    has a null space; descent: gradient descent at too large a rate; gaussian: networks on the few points; narrow: the
+    control of these.
     """
 
     network: NetworkConfig
@@ -140,7 +144,7 @@ class Config(BaseConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """Networks that are trained; the variant tells their random numbers from those of others of the same width."""
+    """Networks that are trained. The variant names their random streams, so that variants of one width differ."""
 
     variant: str
     width: int
@@ -149,7 +153,7 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class OnCircle(Trained):
-    """On the circle; learning_rate: of gradient descent, None for gradient flow."""
+    """Networks on the circle. learning_rate: the rate of gradient descent, None for gradient flow."""
 
     circle: CircleConfig
     training: TrainingConfig
@@ -158,7 +162,7 @@ class OnCircle(Trained):
 
 @dataclass(frozen=True, kw_only=True)
 class OnFew(Trained):
-    """On the few points, towards f* of a concentration; tolerance: of gradient flow."""
+    """Networks on the few points. concentration: of f*; tolerance: of gradient flow."""
 
     few: FewConfig
     concentration: float
@@ -167,7 +171,7 @@ class OnFew(Trained):
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A sample of inputs, with kernels there: see ``SamplesConfig``."""
+    """A sample of inputs and the kernels on it: see ``SamplesConfig``."""
 
     network: NetworkConfig
     n_samples: int
@@ -178,7 +182,7 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """The data and times for which paper §5 predicts what networks do."""
+    """The data and the times for which the predictions of paper §5 are computed."""
 
     network: NetworkConfig
     circle: CircleConfig

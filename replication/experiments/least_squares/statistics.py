@@ -1,4 +1,4 @@
-"""The statistics that the claims of least squares decide on and its figures show."""
+"""The statistics behind the claims and the figures on least squares."""
 
 import math
 
@@ -10,15 +10,15 @@ from ...study.experiment import select
 
 
 def members(dataset: xr.Dataset) -> xr.Dataset:
-    """The networks on the few points, without the narrow ones of the control."""
+    """The networks on the few points, without the narrow networks of the control."""
     return select(dataset, "member", member_variant="gaussian")
 
 
 def optimal_time(times: np.ndarray, errors: np.ndarray) -> float:
-    """The t > 0 that minimizes a curve (times,): the vertex of a parabola in ln t, kept inside the grid.
+    """The t > 0 that minimizes a curve (times,): the vertex of a parabola in ln t, limited to the grid.
 
-    The parabola is fitted to the points within a factor 3 of the lowest: along a flat minimum the lowest point of a
-    mean of noisy curves wanders.
+    The parabola is fitted to the points within a factor 3 of the lowest point. The lowest point itself would be a noisy
+    estimate where the minimum is flat.
     """
     t, error = times[times > 0], errors[times > 0]
     i = int(error.argmin())
@@ -37,9 +37,9 @@ def decay(components: np.ndarray) -> np.ndarray:
 
 
 def fitted_rates(times: np.ndarray, curves: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """The rate of each mode, (modes,): least squares of −ln decay against t, where the prediction is above e^{−1.5}.
+    """The rate of each mode, (modes,): the slope of −ln decay against t, by least squares, through the origin.
 
-    Curves (times, modes) are read while positive; the line passes through the origin.
+    The fit uses the times at which the predicted decay is above e^{−1.5} and the curve, (times, modes), is positive.
     """
     fitted = []
     for k, rate in enumerate(rates):
@@ -57,6 +57,6 @@ def whitened(f: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndar
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Rank correlation over the components where neither is NaN."""
+    """The rank correlation over the components at which neither is NaN."""
     known = np.isfinite(a) & np.isfinite(b)
     return float(stats.spearmanr(a[known], b[known]).statistic)

@@ -1,8 +1,8 @@
 """Proposition 1 (paper §4.1): at initialization the outputs of a wide network are i.i.d. Gaussian processes.
 
-Given its last hidden layer, each output is Gaussian with covariance q(x, x') = α(x)·α(x')/n + β², and the outputs are
-independent. What is left of the randomness of q as n grows is what is not Gaussian and not independent: the excess
-kurtosis of f_k(x) is 3 Var(q)/E[q]², and Cov(f_k², f_k'²) = Var(q).
+Given the last hidden layer, the outputs are independent, and each is Gaussian with covariance
+q(x, x') = α(x)·α(x')/n + β². At finite n, q is random. This alone makes the outputs non-Gaussian and dependent: the
+excess kurtosis of f_k(x) is 3 Var(q)/E[q]², and Cov(f_k², f_k'²) = Var(q).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,15 +25,15 @@ from .claims import CLAIMS, kurtosis, relative
 from .settings import DENSE, JOINT, Config
 
 BLOCK_SIZE, WIDE, VERY_WIDE = 200, 2000, 50_000
-"""Networks of a cell; 20 of them above WIDE, 1 above VERY_WIDE."""
+"""A cell holds BLOCK_SIZE networks, 20 if they are wider than WIDE, and 1 if wider than VERY_WIDE."""
 OUTPUTS = 2
 SHARED_BIAS = 1.0
-"""Size of the bias that all neurons of the last hidden layer share in the control."""
+"""In the control, all neurons of the last hidden layer share a bias of this size."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """The outputs of networks of one depth on n_samples points; of this class itself, in the limit."""
+    """The outputs of networks of one depth on n_samples points. An instance of this class itself is the limit."""
 
     network: WideNetworkConfig
     n_samples: int
@@ -41,14 +41,14 @@ class Outputs:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputsAtWidth(Outputs):
-    """Of networks of a width; variant: main, outputs (compared too), or shared."""
+    """The outputs of networks of one width. variant: main, outputs (two outputs are compared), or shared (control)."""
 
     variant: str
     width: int
 
 
 class Prop1(Experiment[Config, Outputs]):
-    """The outputs of networks of every depth and width at initialization, and the limit of their covariance."""
+    """The outputs of networks of every depth and width at initialization, and the limit of the covariance."""
 
     name = "prop1"
     version = 2
@@ -74,7 +74,7 @@ class Prop1(Experiment[Config, Outputs]):
                 )
 
     def compute(self, cell: Cell[Outputs], device: str = "cpu", progress: Progress = silent) -> xr.Dataset:
-        """See ``measure``: narrow networks all at once."""
+        """As ``measure``, but for all narrow networks of a cell at once."""
         setting = cell.setting
         if not isinstance(setting, OutputsAtWidth) or setting.width > DENSE:
             return super().compute(cell, device, progress)
@@ -85,10 +85,10 @@ class Prop1(Experiment[Config, Outputs]):
         return _measured(network, points(cell).to(device))
 
     def measure(self, cell: Cell[Outputs], seed: int, device: str, progress: Progress) -> xr.Dataset:
-        """The conditional covariance of a network's outputs, and the outputs; or the limit of the former.
+        """A network's outputs and their conditional covariance, or the limit of that covariance.
 
-        q (entry): q(x_i, x_j) for i ≤ j; f (output, point): the outputs; rank, truncation: of revealed weights.
-        sigma (entry): Σ(x_i, x_j).
+        q (entry): q(x_i, x_j) for i ≤ j; f (output, point): the outputs; rank, truncation: see ``revealed``, for
+        revealed weights. The limit: sigma (entry), Σ(x_i, x_j).
         Raises MemoryError, naming the largest width that fits, before anything is allocated.
         """
         setting, x = cell.setting, points(cell)
@@ -103,12 +103,12 @@ class Prop1(Experiment[Config, Outputs]):
         return _measured(network, x.to(device))
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """All networks along one dimension; sigma (depth, entry): Σ; diagonal (entry): where x_i = x_j."""
+        """All networks along one dimension. sigma (depth, entry): Σ; diagonal (entry): whether x_i = x_j."""
         networks, limits = parts["network"], parts["limit"]
         rows, columns = np.triu_indices(config.n_samples)
         diagonal = xr.DataArray(rows == columns, dims="entry")
         return (
-            networks.assign(  # NaN, which takes no room in a file, for what no claim and no figure looks at
+            networks.assign(  # NaN, which takes no room in a file, where no claim and no figure reads the value
                 q=networks.q.where((networks.variant != "outputs") | diagonal),
                 f=networks.f.where((networks.variant != "main") | (networks.width >= JOINT)),
                 sigma=(("depth", "entry"), limits.sigma.values),
@@ -127,7 +127,7 @@ class Prop1(Experiment[Config, Outputs]):
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-        """Excess kurtosis of an output, and the relative distance of q to Σ, against n."""
+        """The excess kurtosis of an output and the relative distance between q and Σ, against n."""
         for width in dataset.attrs["widths"]:
             for depth in dataset.depth.values:
                 q = relative(dataset, "main", depth, width)
@@ -141,13 +141,13 @@ def points(cell: Cell[Outputs]) -> Tensor:
 
 
 def _share(network: Network, streams: Sequence[torch.Generator]) -> None:
-    """One more weight, N(0, 1), that all neurons of the last hidden layer have in common."""
+    """Add one weight, drawn from N(0, 1), that all neurons of the last hidden layer share."""
     common = torch.tensor([float(torch.randn(1, generator=stream)) for stream in streams])
     network.biases[-2] += (SHARED_BIAS / network.beta * common)[:, None, None].to(network.biases[-2])
 
 
 def _measured(network: Network, x: Tensor) -> xr.Dataset:
-    """Of one network, or of each of several that are one tensor program."""
+    """The variables of ``measure`` for one network, or for each network of an ensemble."""
     forward = network.forward(x)
     last = forward.activations[-1].double().cpu()
     q = (last @ last.mT) / last.shape[-1] + network.beta**2

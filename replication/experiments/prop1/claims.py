@@ -1,4 +1,4 @@
-"""The claims of Proposition 1 (paper §4.1), and the statistics that they and the figure are made of."""
+"""The claims on Proposition 1 (paper §4.1), and the statistics behind these claims and the figure."""
 
 import numpy as np
 import xarray as xr
@@ -9,7 +9,7 @@ from ...study.statistics import Statistic, interval, mean, rate, rms, undecided
 from .settings import JOINT
 
 FEWER = 100
-"""Resamples for the thousands of networks whose outputs are compared."""
+"""Number of bootstrap resamples where thousands of networks are compared."""
 
 
 def relative(dataset: xr.Dataset, variant: str, depth: int, width: int) -> np.ndarray:
@@ -29,19 +29,19 @@ def distance(dataset: xr.Dataset, depth: int, width: int) -> np.ndarray:
 
 
 def kurtosis(q: np.ndarray) -> float:
-    """Excess kurtosis 3 Var(q)/E[q]² of an output, (seeds, points), the mean over points."""
+    """Excess kurtosis 3 Var(q)/E[q]² of an output, averaged over points: q is (seeds, points)."""
     return float((3 * q.var(axis=0, ddof=1) / np.square(q.mean(axis=0))).mean())
 
 
 def correlation(outputs: np.ndarray, power: int) -> float:
-    """Correlation over networks of f_1^power and f_2^power, (seeds, 2, points), the mean over points."""
+    """Correlation over networks of f_1^power and f_2^power, averaged over points: outputs are (seeds, 2, points)."""
     first, second = np.moveaxis(outputs**power, 1, 0)
     first, second = first - first.mean(axis=0), second - second.mean(axis=0)
     return float(((first * second).mean(axis=0) / (first.std(axis=0) * second.std(axis=0))).mean())
 
 
 def dependence(sample: np.ndarray) -> float:
-    """Cov(f_1², f_2²) ÷ Var(q), both means over points: sample (seeds, 3, points) of f_1, f_2, q."""
+    """Cov(f_1², f_2²) ÷ Var(q), each averaged over points: sample (seeds, 3, points) has f_1, f_2 and q."""
     first, second, q = np.moveaxis(sample, 1, 0)
     products = (first**2 - (first**2).mean(axis=0)) * (second**2 - (second**2).mean(axis=0))
     return float(products.mean() / q.var(axis=0).mean())
@@ -55,7 +55,7 @@ def outputs_and_q(dataset: xr.Dataset, variant: str, depth: int, width: int) -> 
 
 
 def products(dataset: xr.Dataset, depth: int) -> np.ndarray:
-    """f_kᵀ Σ⁻¹ f_k' ÷ points of wide networks, (seeds, 3) for kk' = 11, 22, 12; the f_k are values at all points."""
+    """f_kᵀ Σ⁻¹ f_k' ÷ points of wide networks, (seeds, 3) for kk' = 11, 22, 12; f_k holds the values at all points."""
     networks = select(dataset, variant="main", L=depth)
     wide = networks.isel(network=np.flatnonzero(networks.width.isin(dataset.attrs.get("joint", []))))
     f = wide.f.values.astype(float)
@@ -67,7 +67,7 @@ def products(dataset: xr.Dataset, depth: int) -> np.ndarray:
 
 
 def fourth_moment(sizes: np.ndarray, points: int) -> float:
-    """E[(fᵀΣ⁻¹f)²]/E[fᵀΣ⁻¹f]² over its value for a Gaussian vector, (P + 2)/P, of ``products``."""
+    """E[(fᵀΣ⁻¹f)²]/E[fᵀΣ⁻¹f]² ÷ its value for a Gaussian vector, (P + 2)/P with P points; sizes: from ``products``."""
     return float(np.square(sizes).mean() / sizes.mean() ** 2 * points / (points + 2))
 
 
@@ -132,7 +132,7 @@ def _check_independence(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _shared(dataset: xr.Dataset) -> xr.Dataset:
-    """The networks of the control, at the widths they have, in the place of the others."""
+    """The networks of the control, at the widths that they have, in place of the main networks."""
     control = select(dataset, variant="shared")
     size = control.sizes["network"]
     return control.assign(variant=("network", ["main"] * size)).assign_attrs(
@@ -141,17 +141,17 @@ def _shared(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _scaled(dataset: xr.Dataset) -> xr.Dataset:
-    """The outputs × n^{−1/2}: scaling by 1/n instead of 1/√n in the last layer."""
+    """The outputs × n^{−1/2}, as if the last layer were scaled by 1/n instead of 1/√n."""
     return dataset.assign(q=dataset.q / dataset.width)
 
 
 def _copied(dataset: xr.Dataset) -> xr.Dataset:
-    """One output in the place of both."""
+    """The first output in place of both outputs."""
     return dataset.assign(f=dataset.f.isel(output=[0, 0]))
 
 
 def _mirrored(dataset: xr.Dataset) -> xr.Dataset:
-    """One output in the place of the first, and it or, in every other network, its negative in that of the second."""
+    """In place of the second output, the first output, with its sign changed in every other network."""
     first = dataset.f.isel(output=0)
     signs = np.where(np.arange(first.sizes["network"]) % 2 == 0, 1, -1)
     mirrored = first * xr.DataArray(signs, dims="network")
@@ -159,7 +159,7 @@ def _mirrored(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _apart(dataset: xr.Dataset) -> xr.Dataset:
-    """The value at each input from another network: every one as before, but not together."""
+    """The value at each input comes from another network: the law at each input stays, the joint law does not."""
     networks = dataset.f.values
     values = np.stack([np.roll(networks[..., i], i, axis=0) for i in range(networks.shape[-1])], axis=-1)
     return dataset.assign(f=(dataset.f.dims, values))
@@ -173,8 +173,8 @@ CLAIMS = (
         place="Proposition 1",
         statement="The covariance of the outputs tends to Σ.",
         paper="in the limit (no rate)",
-        measure="for each depth, the exponent in n of the rms of ‖q − Σ‖, q the covariance given the last hidden "
-        "layer, and its size at the largest width",
+        measure="for each depth, the exponent in n of the rms of ‖q − Σ‖, where q is the covariance given the last "
+        "hidden layer, and its size at the largest width",
         figure="prop1",
         check=_check_covariance,
         controls=(Control("1/n in the place of 1/√n in the last layer: the variance vanishes", _scaled), _SHARED),
@@ -184,20 +184,20 @@ CLAIMS = (
         place="Proposition 1",
         statement="Each output tends to a Gaussian: its excess kurtosis falls like 1/n.",
         paper="in law (no rate)",
-        measure="for each depth, the exponent in n of 3 Var(q)/E[q]², which is the excess kurtosis of f(x)",
+        measure="for each depth, the exponent in n of 3 Var(q)/E[q]²: this is the excess kurtosis of f(x)",
         figure="prop1",
         check=_check_gaussian,
         controls=(_SHARED,),
-        note="of f itself: prop1.joint",
+        note="for f itself see prop1.joint",
     ),
     Claim(
         id="prop1.joint",
         place="Proposition 1",
-        statement="The values of an output at several inputs have the joint law of the Gaussian process with "
-        "covariance Σ, as far as second and fourth moments tell.",
+        statement="The values of an output at several inputs follow the Gaussian process with covariance Σ, by their "
+        "second and fourth moments.",
         paper="in law (no rate)",
-        measure=f"of networks with n ≥ {JOINT}, for each depth: the mean of fᵀΣ⁻¹f over the number of inputs, and its "
-        "second moment over the squared mean, compared with that of a Gaussian vector (Mardia's kurtosis)",
+        measure=f"for networks with n ≥ {JOINT} and for each depth: the mean of fᵀΣ⁻¹f over the number of inputs, and "
+        "its second moment over its squared mean, compared with a Gaussian vector (Mardia's kurtosis)",
         figure="prop1",
         check=_check_joint,
         controls=(_SHARED, Control("the value at each input from another network", _apart)),
@@ -205,9 +205,9 @@ CLAIMS = (
     Claim(
         id="prop1.outputs",
         place="Proposition 1; Appendix A.1",
-        statement="Two outputs of a narrow network are uncorrelated but dependent, as much as Var(q) says.",
+        statement="Two outputs of a narrow network are uncorrelated but dependent, as much as Var(q) predicts.",
         paper="independent given the last hidden layer",
-        measure="of narrow networks, the correlation of two outputs, and Cov(f_1², f_2²) ÷ Var(q)",
+        measure="for narrow networks, the correlation of two outputs, and Cov(f_1², f_2²) ÷ Var(q)",
         figure="prop1",
         check=_check_outputs,
         controls=(Control("one output in the place of both", _copied),),
@@ -215,10 +215,10 @@ CLAIMS = (
     Claim(
         id="prop1.independence",
         place="Proposition 1",
-        statement="Neither the values of two outputs of wide networks nor their sizes have anything in common.",
+        statement="Two outputs of a wide network are uncorrelated, and so are their sizes.",
         paper="i.i.d. in the limit",
-        measure=f"of networks with n ≥ {JOINT}, for each depth: the mean of f_1ᵀΣ⁻¹f_2 over the number of inputs, and "
-        "the correlation over networks of f_1ᵀΣ⁻¹f_1 with f_2ᵀΣ⁻¹f_2",
+        measure=f"for networks with n ≥ {JOINT} and for each depth: the mean of f_1ᵀΣ⁻¹f_2 over the number of inputs, "
+        "and the correlation over networks of f_1ᵀΣ⁻¹f_1 and f_2ᵀΣ⁻¹f_2",
         figure="prop1",
         check=_check_independence,
         controls=(

@@ -1,20 +1,21 @@
-"""What Proposition 1's experiment can be asked for."""
+"""The config of the experiment on Proposition 1, and its checks."""
 
 from dataclasses import dataclass
 
 from ...study.settings import BaseConfig, SeedsAtWidths, WideNetworkConfig, require, require_distinct, require_seeds
 
 DENSE = 256
-"""Networks up to this width are one tensor program."""
+"""Networks up to this width are computed together, as one ensemble."""
 JOINT = 1000
-"""Width from which on f itself is compared with the limit: its kurtosis still exceeds the limit's by 3 % there."""
+"""Networks at least this wide are compared with the limit's joint law. At this width the kurtosis is 3 % too large."""
 
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Networks of each depth and width, ``seeds`` of each width; outputs: narrow ones whose two outputs are compared.
+    """Networks of each depth and width; ``seeds`` has the number of networks at each width.
 
-    shared: the negative control, in which all neurons of the last hidden layer share one weight.
+    outputs: narrow networks, whose two outputs are compared; shared: the negative control, in which all neurons of the
+    last hidden layer share one weight.
     """
 
     network: WideNetworkConfig

@@ -1,8 +1,9 @@
-"""Remark 1 (paper §2): the NTK parametrization beside the usual one, and what β and the factors 1/√n_l do.
+"""Remark 1 (paper §2): the NTK parametrization, the usual one, and the effect of β and of the factors 1/√n_l.
 
-Three kinds of networks: some trained beside their counterparts in the usual parametrization, with the rates that make
-the two the same (mapped); some beside usual networks with one rate for all parameters, as the paper compares them
-(compared); and wide ones at initialization, of which the parts of the kernel are wanted (initial).
+There are three kinds of networks. Mapped ones are trained together with their counterparts in the usual
+parametrization, with the learning rates that make both the same. Compared ones are trained together with usual networks
+that have one rate for all parameters, as in the paper's comparison. Initial ones are wide networks at initialization;
+the parts of their kernels are measured.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,15 +20,15 @@ from .measure import BesideUsual, Limit, WithBetas, compare, kernel_parts, map_t
 from .settings import RUNS, SLOW, Config
 
 BLOCK_SIZES = {"mapped": 2, "compared": 10, "initial": 20}
-"""Networks of a cell."""
+"""Number of networks in a cell."""
 STREAMS = {"mapped": "map", "compared": "classical", "initial": "kernel"}
-"""The key of their random streams."""
+"""Kind → the key of its random streams."""
 
 Measured = BesideUsual | WithBetas | Limit
 
 
 class Remark1(Experiment[Config, Measured]):
-    """The two parametrizations in training, towards x_1x_2, and what the biases and the width do to the kernel."""
+    """Training towards x_1x_2 in both parametrizations, and the kernel for several β and widths."""
 
     name = "remark1"
     version = 1
@@ -62,7 +63,7 @@ class Remark1(Experiment[Config, Measured]):
         return (map_to_usual if cell.kind == "mapped" else compare)(setting, network, x, x[:, :1] * x[:, 1:2])
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """The networks of each kind along a dimension of their own, and the limit for each β."""
+        """The networks of each kind along their own dimension, and the limit for each β."""
         limit = parts["limit"][["share_inf"]].isel(limit=0)
         kinds = [parts["mapped"], parts["compared"], parts["initial"], limit]
         return xr.merge(kinds, combine_attrs="drop").assign_attrs(
@@ -76,7 +77,7 @@ class Remark1(Experiment[Config, Measured]):
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-        """Share of the biases in Θ for each β, λ_max in both parametrizations, and the ratio of speeds, against n."""
+        """The biases' share of Θ for each β, λ_max in both parametrizations, and the ratio of speeds, against n."""
         beta = dataset.attrs["network"]["beta"]
         for width in sorted({*dataset.attrs["widths"], *dataset.attrs["compared"]}):
             row = {}
@@ -94,7 +95,7 @@ class Remark1(Experiment[Config, Measured]):
 
 
 def _networks(config: Config) -> Iterator[tuple[str, Mapping[str, Label], BesideUsual | WithBetas, int]]:
-    """Kind, labels, setting and number of seeds of every ensemble of networks."""
+    """The kind, labels, setting and number of seeds of every ensemble of networks."""
     network, n_samples = config.network, config.n_samples
     for hidden, sigma, beta in product(config.map.hidden, config.map.nonlinearities, config.map.betas):
         setting = BesideUsual(

@@ -1,4 +1,4 @@
-"""The claims of Remark 1 (paper §2), their criteria and their negative controls."""
+"""The claims on Remark 1 (paper §2), their criteria and their negative controls."""
 
 import math
 
@@ -10,17 +10,17 @@ from ...study.experiment import select
 from ...study.statistics import Statistic, exactly, geometric, mean, rate
 
 ROUNDING, TRAINED_ROUNDING = 1e-12, 1e-9
-"""Allowed distance between the two parametrizations before training, and over it."""
+"""Allowed distance between the two parametrizations before training, and during training."""
 DOUBLINGS, DISTANCE = 1.0, 0.25
-"""Behaves like: speeds within a factor 2, trajectories within a quarter of the change of f."""
+"""Two networks are alike if their speeds agree within a factor 2, and f within a quarter of its change."""
 FIRST_LAYER = 0.1
-"""Least |log₂| of the ratio of speeds that the first layer's rate is to make."""
+"""The rate of the first layer matters if |log₂| of the ratio of speeds is at least this."""
 SMALL_SHARE = 0.1
-"""Largest share of the biases in Θ that counts as small."""
+"""The biases' share of Θ counts as small up to this value."""
 
 
 def compared(dataset: xr.Dataset, width: int, n_0: int) -> xr.Dataset:
-    """The networks of a width and input dimension that are held against usual ones with one rate."""
+    """The networks of a width and input dimension that are compared with usual networks with one rate."""
     return select(dataset, "compared", compared_width=width, compared_n_0=n_0)
 
 
@@ -30,19 +30,19 @@ def initial(dataset: xr.Dataset, width: int, beta: float) -> xr.Dataset:
 
 
 def share(networks: xr.Dataset) -> np.ndarray:
-    """Part of Θ(x, x) (mean over x) that is due to the biases, of each network."""
+    """The biases' share of Θ(x, x), averaged over x, for each network."""
     biases, weights = networks.biases.values.sum(axis=-1), networks.weights.values.sum(axis=-1)
     shares: np.ndarray = biases / (biases + weights)
     return shares
 
 
 def usual_share(networks: xr.Dataset) -> np.ndarray:
-    """The same for the kernel of usual networks with one rate, in which layer l has n_l times the weights' part."""
+    """The biases' share for usual networks with one rate, in which the weights of layer l have n_l times their part."""
     return share(_with_one_rate(networks))
 
 
 def single_ratio(networks: xr.Dataset) -> np.ndarray:
-    """Rms derivative of f in a hidden or last layer's weight, over that in its bias: (networks, layers 1 … L − 1)."""
+    """Rms derivative of f in one weight ÷ that in one bias of a hidden or last layer: (networks, layers 1 … L − 1)."""
     n = networks.initial_width.values[:, None]
     ratios: np.ndarray = np.sqrt(networks.weights.values[:, 1:] / n / networks.biases.values[:, 1:])
     return ratios
@@ -54,7 +54,7 @@ def usual_single_ratio(networks: xr.Dataset) -> np.ndarray:
 
 
 def _with_one_rate(dataset: xr.Dataset) -> xr.Dataset:
-    """The parts and λ_max of the kernel that one rate for all parameters gives in the usual parametrization."""
+    """The parts and λ_max of the kernel in the usual parametrization with one rate for all parameters."""
     n_in = np.repeat(dataset.initial_width.values[:, None], dataset.sizes["layer"], axis=1)
     n_in[:, 0] = 2
     scale = xr.DataArray(n_in, dims=("initial", "layer"))
@@ -68,7 +68,7 @@ def _with_one_rate(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _largest(name: str, values: xr.DataArray, allowed: float) -> Statistic:
-    """The largest over all networks of what is an identity but for rounding."""
+    """The largest value over all networks; it is 0 up to rounding if the identity holds."""
     return exactly(name, float(values.max(skipna=False)), (0.0, allowed), worst_of=values.size)
 
 
@@ -104,7 +104,7 @@ def _check_biases(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _check_inputs(dataset: xr.Dataset) -> list[Statistic]:
-    """For n_0 = n the two are the same network, which is no statistic."""
+    """One statistic for each n_0 ≠ n. For n_0 = n both networks are the same."""
     width = dataset.attrs["width"]
     statistics = []
     for n_0 in dataset.attrs["inputs"]:
@@ -116,23 +116,23 @@ def _check_inputs(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _slow(dataset: xr.Dataset) -> xr.Dataset:
-    """The runs of a tenth of the rate in the place of all."""
+    """The runs with a tenth of the rate in place of all runs."""
     slow = dataset[["doublings", "pace", "distance"]].sel(run="slow", drop=True)
     return dataset.assign({name: slow[name].expand_dims(run=dataset.run, axis=1) for name in slow})
 
 
 def _beta_one(dataset: xr.Dataset) -> xr.Dataset:
-    """Usual networks, biases from N(0, β²) or 0, beside β = 1 and rate 1.0: their initial speeds."""
+    """Initial speeds of usual networks (biases from N(0, β²), or 0) relative to networks with β = 1 and rate 1.0."""
     return dataset.assign(doublings=dataset.beta_one)
 
 
 def _with_first_layer(dataset: xr.Dataset) -> xr.Dataset:
-    """Usual networks with rate 1/n_0 for the weights of the first layer."""
+    """Usual networks with the rate 1/n_0 for the weights of the first layer."""
     return dataset.assign(doublings=dataset["first"].expand_dims(run=dataset.run, axis=1))
 
 
 def _without_biases(dataset: xr.Dataset) -> xr.Dataset:
-    """The runs that start without biases in the place of all."""
+    """The runs that start without biases in place of all runs."""
     zero = dataset.doublings.sel(run="zero", drop=True)
     return dataset.assign(doublings=zero.expand_dims(run=dataset.run, axis=1))
 
@@ -157,7 +157,7 @@ def _check_balance(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _large_beta(dataset: xr.Dataset) -> xr.Dataset:
-    """Networks of β = 1 in the place of all."""
+    """The networks with β = 1 in place of all networks."""
     parts = dataset[["weights", "biases"]].sel(beta=1.0, drop=True)
     return dataset.assign({name: parts[name].expand_dims(beta=dataset.beta, axis=1) for name in parts})
 
@@ -177,8 +177,8 @@ CLAIMS = (
         place="Remark 1",
         statement="Both parametrizations represent the same functions: W/√n_l and βb are the usual parameters.",
         paper="the same set of functions",
-        measure="rms distance on the data of f before training between a network and its usual counterpart, over the "
-        "rms of f: equal and unequal widths, every σ and β",
+        measure="the rms distance on the data between f of a network and of its usual counterpart before training, "
+        "over the rms of f: for equal and unequal widths, every σ and β",
         kind="identity",
         figure="remark1",
         check=_check_functions,
@@ -189,8 +189,8 @@ CLAIMS = (
         place="Remark 1",
         statement="The derivatives are the usual ones times 1/√n_l for the weights of layer l and times β for biases.",
         paper="scaled by 1/√n_l and β",
-        measure="∂C/∂W and ∂C/∂b of every layer of every network, beside the usual ones by automatic differentiation "
-        "times those factors",
+        measure="∂C/∂W and ∂C/∂b of every layer of every network, compared with the usual derivatives, by automatic "
+        "differentiation, times these factors",
         kind="identity",
         figure="remark1",
         check=_check_derivatives,
@@ -201,9 +201,9 @@ CLAIMS = (
     Claim(
         id="remark1.map",
         place="Remark 1",
-        statement="Training with rate η is usual training with rates η/n_l for weights and ηβ² for biases.",
+        statement="Training with rate η is the same as usual training with rates η/n_l for weights and ηβ² for biases.",
         paper="follows from the factors of the derivatives",
-        measure="distance of f from that of the usual network at every step and every point of the data, over the rms "
+        measure="the distance of f from that of the usual network, at every step and every data point, over the rms "
         "change of f in training",
         kind="identity",
         figure="remark1",
@@ -216,49 +216,51 @@ CLAIMS = (
         statement="β = 0.1 with rate 1.0 is like a usual network of width 100 with rate 0.01, on the unit circle and "
         "with biases that start at 0 or as small as βb.",
         paper="similar (no number)",
-        measure="means over networks, for both kinds of biases: log₂ of the usual network's initial speed −∂_tC/2C "
-        "over ours, the same of the speed over training (steps to the same cost), and the rms distance of f over steps "
-        "and data, over the rms change of f",
+        measure="for both kinds of biases, means over networks: log₂ of the usual network's initial speed −∂_tC/2C "
+        "over ours; the same for the speed over all of training (steps to the same cost); the rms distance of f over "
+        "steps and data, over the rms change of f",
         figure="remark1",
         check=_check_classical,
         controls=(
             Control("usual networks with rate 0.001", _slow),
             Control("β = 1 instead of 0.1, with rate 1.0", _beta_one),
         ),
-        note="hidden weights and biases have the same rates in both; the usual first layer has rate 0.01 instead of "
-        "1/n_0 = 0.5, which takes a fifth of the speed at first, and a third over training",
+        note="hidden weights and biases have the same rates in both. The usual first layer has rate 0.01 instead of "
+        "1/n_0 = 0.5, which reduces the speed by a fifth at first and by a third over training",
     ),
     Claim(
         id="remark1.biases",
         place="Remark 1",
-        statement="It is not like that network if the usual biases start from N(0, 1): that one is faster at first.",
+        statement="It is not like this network if the usual biases start from N(0, 1): that network is faster at "
+        "first.",
         paper="b from N(0, 1), or 0; the comparison does not say which",
-        measure="log₂ of the initial speed of the usual network with rate 0.01 over ours, mean over networks",
+        measure="log₂ of the initial speed of the usual network with rate 0.01 ÷ ours, mean over networks",
         figure="remark1",
         check=_check_biases,
         controls=(Control("biases that start at 0", _without_biases),),
-        note="such biases make the kernel larger, and f almost the same at all inputs: a component learned in a "
-        "few steps; to the same cost in the end the usual network takes about twice as many",
+        note="these biases make the kernel larger and f nearly the same at all inputs, a component that is learned in "
+        "a few steps; to reach the same cost at the end the usual network needs about twice as many steps",
     ),
     Claim(
         id="remark1.inputs",
         place="Remark 1",
-        statement="How like they are depends on the inputs' dimension n_0, as the first layer's rates are 1/n_0 and "
-        "1/n: the usual network is slower for n_0 < n, and faster for n_0 > n.",
-        paper="nothing is said of the first layer",
+        statement="The similarity depends on the dimension n_0 of the inputs, because the rates of the first layer "
+        "are 1/n_0 and 1/n: the usual network is slower for n_0 < n and faster for n_0 > n.",
+        paper="the first layer is not discussed",
         measure="log₂ of the initial speed of the usual network over ours, biases from N(0, β²), mean over networks",
         figure="remark1",
         check=_check_inputs,
         controls=(Control("rate 1/n_0 for the first layer of usual networks too", _with_first_layer),),
-        note="for n_0 = n they are the same; for n_0 = 784, that of digits, the usual network is about twice as fast",
+        note="for n_0 = n they are the same; for n_0 = 784, the dimension of digits, the usual network is about twice "
+        "as fast",
     ),
     Claim(
         id="remark1.beta",
         place="§2; Remark 1",
-        statement="β sets how much the biases count: their share of Θ is that of the limit, at every β.",
+        statement="β sets the influence of the biases: at every β their share of Θ is that of the limit.",
         paper="β tunes the influence of the biases (no number)",
-        measure="mean share of the biases in Θ(x, x) at the largest width, over that of the limit, "
-        "β² Σ_l Π_{k>l} Σ̇⁽ᵏ⁾ ÷ Θ_∞",
+        measure="the mean share of the biases in Θ(x, x) at the largest width, over that of the limit, β² Σ_l Π_{k>l} "
+        "Σ̇⁽ᵏ⁾ ÷ Θ_∞",
         figure="remark1",
         check=_check_beta,
         controls=(Control("the usual parametrization with one rate", _with_one_rate),),
@@ -266,10 +268,11 @@ CLAIMS = (
     Claim(
         id="remark1.balance",
         place="Remark 1",
-        statement="1/√n_l makes each weight of a wide layer count little beside a bias; a small β balances that.",
+        statement="The factor 1/√n_l makes each weight of a wide layer less important than a bias; a small β balances "
+        "this.",
         paper="the factors reduce the influence of the weights when n_l is large",
-        measure="exponent in n of the rms derivative in one weight over that in one bias, behind a hidden layer; mean "
-        "share of the biases in Θ(x, x) at the paper's β",
+        measure="the exponent in n of the rms derivative in one weight over that in one bias, after a hidden layer; "
+        "the mean share of the biases in Θ(x, x) at the paper's β",
         figure="remark1",
         check=_check_balance,
         controls=(
@@ -280,9 +283,9 @@ CLAIMS = (
     Claim(
         id="remark1.limit",
         place="Remark 1",
-        statement="Without the factors 1/√n_l one rate for all widths has no limit: the kernel grows with n.",
+        statement="Without the factors 1/√n_l there is no limit with one rate for all widths: the kernel grows with n.",
         paper="the factors are key to a consistent limit (no rate)",
-        measure="exponent in n of λ_max of the kernel on the data, which bounds stable rates by 2/λ_max: with the "
+        measure="the exponent in n of λ_max of the kernel on the data, which bounds stable rates by 2/λ_max: with the "
         "factors, and in the usual parametrization with one rate",
         figure="remark1",
         check=_check_limit,

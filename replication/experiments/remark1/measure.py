@@ -1,4 +1,4 @@
-"""What Remark 1's experiment measures on one network (paper §2)."""
+"""The measurements on one network for Remark 1 (paper §2)."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from .usual import descend, linear_layers, usual_network
 
 @dataclass(frozen=True, kw_only=True)
 class Initialized:
-    """Networks with the same hidden widths and inputs at initialization."""
+    """Networks at initialization with the same hidden widths and inputs."""
 
     hidden: tuple[int, ...]
     n_0: int
@@ -43,9 +43,9 @@ class Initialized:
         )
 
     def inputs(self, stream: torch.Generator) -> Tensor:
-        """Inputs of random directions with ‖x‖² = n_0/2, points of the unit circle for n_0 = 2: (N, n_0).
+        """Inputs of random directions with ‖x‖² = n_0/2, (N, n_0): points of the unit circle for n_0 = 2.
 
-        Σ⁽¹⁾(x, x), and with it the whole diagonal of Θ_∞, is then the same for all n_0.
+        This norm makes Σ⁽¹⁾(x, x), and so the whole diagonal of Θ_∞, the same for all n_0.
         """
         x = gaussian(self.n_samples, self.n_0, stream)
         x *= math.sqrt(self.n_0 / 2) / x.norm(dim=1, keepdim=True)
@@ -54,7 +54,7 @@ class Initialized:
 
 @dataclass(frozen=True, kw_only=True)
 class BesideUsual(Initialized):
-    """Networks beside usual ones; trained: False where only the initial speed is wanted."""
+    """Networks compared with usual ones. trained: False if only the initial speed is measured."""
 
     learning_rate: float
     steps: int
@@ -63,34 +63,34 @@ class BesideUsual(Initialized):
 
 @dataclass(frozen=True, kw_only=True)
 class WithBetas(Initialized):
-    """Networks at initialization, each of them with all of ``betas``."""
+    """Networks at initialization, each with all of ``betas``."""
 
     betas: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """The limit of infinite width, with each β."""
+    """The limit of infinite width for each β."""
 
     network: NetworkConfig
     betas: tuple[float, ...]
 
 
 def variant(network: Network, beta: float | None = None, biases: float = 1.0) -> Network:
-    """A network over the same weights, with another β or with its biases times a factor."""
+    """A network that shares the weights, with another β or with its biases times a factor."""
     scaled = [biases * bias for bias in network.biases]
     return Network(network.weights, scaled, network.nonlinearity, network.beta if beta is None else beta)
 
 
 def copied(network: Network) -> Network:
-    """A network with copies of the parameters, to be trained."""
+    """A copy of the network with its own parameters, which can be trained."""
     layers = parameters(network)
     weights, biases = [DenseWeight(w.clone()) for w, _ in layers], [b[None].clone() for _, b in layers]
     return Network(weights, biases, network.nonlinearity, network.beta)
 
 
 def parameters(network: Network) -> list[tuple[Tensor, Tensor]]:
-    """W⁽ˡ⁾, (n_{l+1}, n_l), and b⁽ˡ⁾, (n_{l+1},), of each layer of a network of dense matrices, as they are held."""
+    """W⁽ˡ⁾, (n_{l+1}, n_l), and b⁽ˡ⁾, (n_{l+1},), of each layer of a network with dense matrices; not copied."""
     weights = [weight.values for weight in network.weights if isinstance(weight, DenseWeight)]
     return list(zip(weights, (bias[0] for bias in network.biases), strict=True))
 
@@ -102,12 +102,12 @@ def counterpart(network: Network) -> torch.nn.Sequential:
 
 
 def map_to_usual(mapped: BesideUsual, network: Network, x: Tensor, target: Tensor) -> xr.Dataset:
-    """A network beside its counterpart in the usual parametrization.
+    """Compare a network, whose output is f, with its counterpart in the usual parametrization, whose output is f̂.
 
-    start, unmapped: largest |f − f̂| at t = 0 over the rms of f, with Ŵ = W/√n_l and b̂ = βb, and with W and b;
-    derivative, unscaled: largest distance of a layer's ∂C/∂W, ∂C/∂b to 1/√n_l and β times ∂C/∂Ŵ, ∂C/∂b̂, or to those
-    themselves, over its norm; exact, single: largest |f − f̂| over the steps, over the rms change of f, with the rates
-    of ``exact_rates`` and with one rate η/n, n the largest width.
+    start: the largest |f − f̂| at t = 0 ÷ the rms of f, with Ŵ = W/√n_l and b̂ = βb; unmapped: the same with Ŵ = W and
+    b̂ = b; derivative: the largest relative distance of a layer's ∂C/∂W, ∂C/∂b to ∂C/∂Ŵ/√n_l, β ∂C/∂b̂; unscaled: the
+    same without these factors; exact: the largest |f − f̂| over the steps ÷ the rms change of f, with ``exact_rates``;
+    single: the same with one rate η/n, where n is the largest width.
     """
     rate = mapped.learning_rate
     scaled, unscaled = _derivatives(network, counterpart(network), x, target)
@@ -132,11 +132,11 @@ def map_to_usual(mapped: BesideUsual, network: Network, x: Tensor, target: Tenso
 
 
 def _derivatives(network: Network, model: torch.nn.Sequential, x: Tensor, target: Tensor) -> tuple[float, float]:
-    """Largest relative distance of the derivatives of C to those of the model, scaled by 1/√n_l and β, and unscaled."""
+    """Largest relative distance of the derivatives of C to the model's, scaled by 1/√n_l and β, and unscaled."""
     (0.5 * (model(x) - target).square().mean()).backward()
     moved = copied(network)
     tangent = Tangent(moved, x)
-    large = 2.0**30  # beside which the rounding of W + ∂C/∂W is nothing
+    large = 2.0**30  # so large that the rounding of W + ∂C/∂W does not matter
     tangent.move((tangent.output - target) * (large / len(x)))
     scaled, unscaled = [], []
     for (w, b), (w_0, b_0), linear in zip(parameters(moved), parameters(network), linear_layers(model), strict=True):
@@ -152,20 +152,21 @@ def _derivatives(network: Network, model: torch.nn.Sequential, x: Tensor, target
 
 
 def _trajectory(network: Network, x: Tensor, target: Tensor, learning_rate: float, steps: int) -> Tensor:
-    """f on the data after each step of the engine's gradient descent from the network, (steps + 1, N, 1)."""
+    """f on the data after 0 … steps steps of the engine's gradient descent, (steps + 1, N, 1)."""
     states = GradientDescent(learning_rate, steps).states(copied(network), x, LeastSquares(target))
     return follow(states, [learning_rate * step for step in range(steps + 1)])
 
 
 def compare(compared: BesideUsual, network: Network, x: Tensor, target: Tensor) -> xr.Dataset:
-    """A network with rate η beside usual networks of its width n with the one rate η/n.
+    """Compare a network, with rate η, with usual networks of its width n, with the one rate η/n.
 
-    The runs: scaled, biases N(0, β²), hence the same f at t = 0; zero, no biases; unit, biases N(0, 1); slow, a tenth
-    of the rate from where scaled starts. doublings (run): log₂ of the ratio of their initial speeds −∂_tC/2C to the
-    network's; first: as scaled, but with rate η/n_0 for the first layer's weights; beta_one (run): of the speeds of
-    unit (for zero, of zero) to the network's with β = 1 and rate η. distance (run): rms over steps and data of the
-    difference of f, over the rms change of f; pace (run): log₂ of the ratio of the steps that the network and the usual
-    one take to the larger of their last costs; cost (trained, step): C, the network's first.
+    The runs of usual networks: scaled, with biases from N(0, β²), hence with the same f at t = 0; zero, with biases 0;
+    unit, with biases from N(0, 1); slow, as scaled, but with a tenth of the rate. doublings (run): log₂ of the initial
+    speed −∂_tC/2C of the run ÷ that of the network; first: the same for scaled, with the rate η/n_0 for the weights of
+    the first layer; beta_one (run): log₂ of the speed of unit (for the run zero: of zero) ÷ that of the network with
+    β = 1 and rate η. distance (run): the rms difference of f over steps and data ÷ the rms change of f; pace (run):
+    log₂ of the steps of the network ÷ the steps of the run, each until the larger of their last costs; cost (trained,
+    step): C, with the network first.
     """
     rate, n = compared.learning_rate, max(compared.hidden)
     starts = {
@@ -205,7 +206,7 @@ def compare(compared: BesideUsual, network: Network, x: Tensor, target: Tensor) 
 
 
 def initial_speed(network: Network, rates: Rates, x: Tensor, target: Tensor) -> float:
-    """dᵀKd/(N dᵀd), half the relative decrease of C in a short step: −∂_tC/2C."""
+    """The initial speed −∂_tC/2C = dᵀKd/(N dᵀd), which is half the relative decrease of C per unit of time."""
     tangent = Tangent(network, x)
     d = tangent.output - target
     kernel = descent_kernel(*layer_kernels(tangent), rates)
@@ -213,7 +214,7 @@ def initial_speed(network: Network, rates: Rates, x: Tensor, target: Tensor) -> 
 
 
 def log_pace_ratio(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """log₂ of the ratio of the steps after which two costs first are at the larger of their last values."""
+    """log₂ of the ratio of the steps after which two costs first reach the larger of their last values."""
     level = max(ours[-1], theirs[-1])
     steps = [max(int(np.argmax(cost <= level)), 1) for cost in (ours, theirs)]
     return math.log2(steps[0] / steps[1])
@@ -222,8 +223,8 @@ def log_pace_ratio(ours: np.ndarray, theirs: np.ndarray) -> float:
 def kernel_parts(betas: Sequence[float], network: Network, x: Tensor) -> xr.Dataset:
     """The parts of the kernels of a network at initialization, for each β.
 
-    weights, biases (beta, layer): mean over the data of what the weights, and the biases, of layer l contribute to
-    Θ(x, x); largest, largest_usual (beta): λ_max of Θ/N, and of the kernel of a usual network with rate 1.
+    weights, biases (beta, layer): the parts of Θ(x, x) from the weights and from the biases of layer l, averaged over
+    the data; largest, largest_usual (beta): λ_max of Θ/N, and of the kernel of a usual network with rate 1.
     """
     weights, biases = [], []
     largest: list[float] = []
@@ -248,7 +249,7 @@ def kernel_parts(betas: Sequence[float], network: Network, x: Tensor) -> xr.Data
 
 
 def share_in_limit(network: NetworkConfig, betas: Sequence[float]) -> xr.Dataset:
-    """share_inf (beta): part of Θ_∞(x, x) that is due to the biases, β² Σ_l Π_{k>l} Σ̇⁽ᵏ⁾ over Θ_∞, for ‖x‖ = 1."""
+    """share_inf (beta): the biases' share of Θ_∞(x, x), β² Σ_l Π_{k>l} Σ̇⁽ᵏ⁾ ÷ Θ_∞, for ‖x‖ = 1."""
     shares = []
     for beta in betas:
         kernels = limit(circle(torch.zeros(1)), depth=network.depth, nonlinearity=network.nonlinearity, beta=beta)

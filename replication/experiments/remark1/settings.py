@@ -1,4 +1,4 @@
-"""What Remark 1's experiment can be asked for."""
+"""The config of the experiment on Remark 1, and its checks."""
 
 import math
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from ...study.settings import BaseConfig, NetworkConfig, require, require_distin
 from .usual import MODULES
 
 RUNS = ("scaled", "zero", "unit", "slow")
-"""Usual networks that are trained beside the network: see ``measure.compare``."""
+"""The usual networks with which a network is compared: see ``measure.compare``."""
 SLOW = 0.1
-"""The rate of the run ``slow``, over the one that the paper names."""
+"""The rate of the run ``slow`` ÷ the rate that the paper names."""
 
 
 def _require_positive(key: str, values: list[float]) -> None:
@@ -19,7 +19,7 @@ def _require_positive(key: str, values: list[float]) -> None:
 
 @dataclass(kw_only=True)
 class TrainingConfig:
-    """Gradient descent with a learning rate, of ``seeds`` networks of each kind."""
+    """Gradient descent with a learning rate, for ``seeds`` networks of each kind."""
 
     learning_rate: float
     steps: int
@@ -28,7 +28,7 @@ class TrainingConfig:
 
 @dataclass(kw_only=True)
 class MapConfig(TrainingConfig):
-    """Networks of each list of hidden widths, σ and β, against usual ones with a rate for each of their parameters."""
+    """Networks with each list of hidden widths, σ and β, compared with usual ones that have two rates per layer."""
 
     hidden: list[list[int]]
     nonlinearities: list[str]
@@ -37,9 +37,9 @@ class MapConfig(TrainingConfig):
 
 @dataclass(kw_only=True)
 class ClassicalConfig(TrainingConfig):
-    """Networks of each width n, with β = n^{−1/2}, against usual ones with one rate, learning_rate/n.
+    """Networks of each width n with β = n^{−1/2}, compared with usual ones that have one rate, learning_rate/n.
 
-    inputs: dimensions n_0 of the inputs, at the width 1/β² that the paper names.
+    inputs: the dimensions n_0 of the inputs, at the width 1/β² that the paper names.
     """
 
     widths: list[int]
@@ -48,7 +48,7 @@ class ClassicalConfig(TrainingConfig):
 
 @dataclass(kw_only=True)
 class KernelConfig:
-    """Networks at initialization of each width, ``seeds`` of each, with each β."""
+    """Networks at initialization: ``seeds`` of each width, with each β."""
 
     betas: list[float]
     widths: list[int]
@@ -57,7 +57,7 @@ class KernelConfig:
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """network.beta: the β that the paper recommends; n_samples: inputs x with ‖x‖² = n_0/2."""
+    """The three kinds of networks. network.beta: the β that the paper recommends; n_samples: the number of inputs."""
 
     network: NetworkConfig
     n_samples: int
@@ -102,5 +102,5 @@ class Config(BaseConfig):
 
     @property
     def width(self) -> int:
-        """The width that the paper names beside β: 1/β², 100 for β = 0.1."""
+        """The width that the paper names together with β: 1/β², which is 100 for β = 0.1."""
         return round(self.network.beta**-2)

@@ -1,6 +1,6 @@
-"""The usual parametrization (paper, Remark 1), as PyTorch has it: linear layers, autograd and its own gradient descent.
+"""The usual parametrization (paper, Remark 1) in PyTorch: linear layers, autograd and gradient descent.
 
-Nothing of the engine is used, so that the two can be held against each other.
+This module uses nothing of the engine, so that it is an independent check.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from ...training import DivergenceError
 from ...usual import Rates
 
 MODULES = {"relu": nn.ReLU, "tanh": nn.Tanh, "softplus": nn.Softplus, "gelu": nn.GELU}
-"""σ → PyTorch's module."""
+"""Name of σ → PyTorch's module."""
 
 
 def usual_network(parameters: Sequence[tuple[Tensor, Tensor]], nonlinearity: str) -> nn.Sequential:
-    """A network with Ŵ⁽ˡ⁾, (n_{l+1}, n_l), and b̂⁽ˡ⁾, (n_{l+1},), of each layer: affine maps with σ between them."""
+    """The network with parameters Ŵ⁽ˡ⁾, (n_{l+1}, n_l), and b̂⁽ˡ⁾, (n_{l+1},): affine maps with σ between them."""
     modules: list[nn.Module] = []
     for weight, bias in parameters:
         n_out, n_in = weight.shape
@@ -30,14 +30,14 @@ def usual_network(parameters: Sequence[tuple[Tensor, Tensor]], nonlinearity: str
 
 
 def linear_layers(model: nn.Sequential) -> list[nn.Linear]:
-    """The affine maps, the first one first."""
+    """The affine maps, in order."""
     return [module for module in model if isinstance(module, nn.Linear)]
 
 
 def descend(model: nn.Sequential, rates: Rates, x: Tensor, target: Tensor, steps: int) -> Tensor:
     """f on the data after 0 … steps steps of gradient descent on ½ mean (f − f*)²: (steps + 1, N, 1).
 
-    Raises DivergenceError where it is no longer finite.
+    Raises DivergenceError if f is no longer finite.
     """
     groups = []
     for linear, (weight_rate, bias_rate) in zip(linear_layers(model), rates, strict=True):

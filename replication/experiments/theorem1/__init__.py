@@ -1,7 +1,7 @@
 """Theorem 1 (paper §4.1): the NTK at initialization tends to Θ_∞ ⊗ Id, over five decades of width.
 
-Θ⁽ᴸ⁾(θ) on a few points of the unit circle, for networks whose hidden matrices are revealed where they are wide: its
-distance to the limit against the width, for several nonlinearities, depths, unequal widths and n_L = 3 outputs.
+Θ⁽ᴸ⁾(θ) is computed on a few points of the unit circle; wide networks have revealed hidden matrices. Its distance to the
+limit is measured against the width, for several nonlinearities, depths, unequal widths and n_L = 3 outputs.
 """
 
 import math
@@ -30,16 +30,17 @@ from .claims import CLAIMS, relative
 from .settings import DENSE, GROUP, Config
 
 BLOCK_SIZE, WIDE, VERY_WIDE, NARROW_BLOCK = 100, 2000, 50_000, 25
-"""Networks of a cell; 10 above ``WIDE``, 1 above ``VERY_WIDE``; groups of narrow ones."""
+"""A cell holds BLOCK_SIZE networks, 10 if they are wider than WIDE, 1 if wider than VERY_WIDE, or NARROW_BLOCK groups
+of narrow networks."""
 OUTPUTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Initialized:
-    """Networks with the same hidden widths at initialization, and the number of points.
+    """Networks at initialization with the same hidden widths, and the number of points.
 
-    variant: main, narrow, another nonlinearity's name, deep (ReLU, β = 0), biased (as deep, with the network's
-    σ and β), unequal, or outputs (n_L = 3); group: means over so many networks are measured.
+    variant: main, narrow, the name of another nonlinearity, deep (ReLU, β = 0), biased (as deep, but with the network's
+    σ and β), unequal, or outputs (n_L = 3); group: the number of networks whose mean is stored.
     """
 
     variant: str
@@ -69,7 +70,7 @@ class Initialized:
 
 
 class Theorem1(Experiment[Config, Initialized]):
-    """The NTK of networks at initialization less its limit, against width, depth, σ and the number of outputs."""
+    """The NTK at initialization minus its limit, for many widths, depths, nonlinearities and numbers of outputs."""
 
     name = "theorem1"
     version = 2
@@ -107,12 +108,15 @@ class Theorem1(Experiment[Config, Initialized]):
                 ),
                 seeds=range(seeds),
                 block=size if widest <= WIDE else 10 if widest <= VERY_WIDE else 1,
-                # Draws, products, and an overhead.
+                # Drawing, products, and a fixed overhead.
                 work=group * len(hidden) * (3e3 + min(widest**2, 40.0 * widest * config.n_samples)),
             )
 
     def compute(self, cell: Cell[Initialized], device: str = "cpu", progress: Progress = silent) -> xr.Dataset:
-        """See ``measure``: narrow networks all at once, in groups seed·group … (seed + 1)·group − 1."""
+        """As ``measure``, but for all narrow networks of a cell at once.
+
+        The group of a seed has the networks seed·group … (seed + 1)·group − 1.
+        """
         setting = cell.setting
         if max(setting.hidden) > DENSE:
             return super().compute(cell, device, progress)
@@ -121,20 +125,22 @@ class Theorem1(Experiment[Config, Initialized]):
         return _measured(network, points(cell), setting)
 
     def measure(self, cell: Cell[Initialized], seed: int, device: str, progress: Progress) -> xr.Dataset:
-        """A network's NTK on the points, less the limit.
+        """A network's NTK on the points, minus the limit.
 
-        deviation (entry): Θ − Θ_∞ above the diagonal and on it, the mean over the outputs' diagonal blocks; limit
-        (entry): Θ_∞, with root mean square scale; off_diagonal: root mean square over the blocks of two different
-        outputs, NaN for n_L = 1; standard: ‖K − Θ_∞‖_F for the kernel K of one rate in the usual parametrization
-        (Remark 1); rank, truncation: of revealed weights; width, inverse_widths: max n_l and Σ 1/n_l, 0 < l < L.
+        deviation (entry): Θ − Θ_∞ on and above the diagonal, averaged over the diagonal blocks of the outputs; limit
+        (entry): Θ_∞; scale: its root mean square; off_diagonal: root mean square over the blocks of two different
+        outputs, NaN for n_L = 1; standard: ‖K − Θ_∞‖_F, where K is the kernel for one learning rate in the usual
+        parametrization (Remark 1); rank, truncation: see ``revealed``, for revealed weights; width: max n_l;
+        inverse_widths: Σ 1/n_l, for 0 < l < L.
         """
         network = cell.setting.draw(cell.stream(cell.setting.variant, *cell.setting.hidden, seed), device)
         return _measured(network, points(cell), cell.setting).isel(network=0)
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """All networks, or means of groups of narrow ones, along one dimension; diagonal (entry): where x_i = x_j.
+        """All networks, and the means of groups of narrow networks, along one dimension.
 
-        Of the many networks of other depths only the diagonal is kept: a published file is to stay small.
+        diagonal (entry): whether x_i = x_j. For the many networks of other depths only the diagonal is kept, so that
+        the published file stays small.
         """
         rows, columns = np.triu_indices(config.n_samples)
         networks = parts["network"].assign(diagonal=("entry", (rows == columns).astype(np.int8)))
@@ -156,7 +162,7 @@ class Theorem1(Experiment[Config, Initialized]):
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-        """Root mean square of ‖Θ − Θ_∞‖/‖Θ_∞‖ against n."""
+        """The root mean square of ‖Θ − Θ_∞‖/‖Θ_∞‖, against n."""
         for width in dataset.attrs["widths"]:
             yield float(width), {"deviation": rms(relative(select(dataset, variant="main", width=width)))}
 
@@ -169,12 +175,12 @@ def points(cell: Cell[Initialized]) -> Tensor:
 
 @cache
 def _limit(x: tuple[tuple[float, float], ...], depth: int, nonlinearity: str, beta: float) -> Tensor:
-    """Θ_∞ on the points: the same for all networks of a cell, and for some σ it takes a second."""
+    """Θ_∞ on the points. It is cached, because all networks of a cell share it and some σ take a second."""
     return theta_inf(torch.tensor(x, dtype=torch.float64), depth=depth, nonlinearity=nonlinearity, beta=beta)
 
 
 def _measured(network: Network, x: Tensor, setting: Initialized) -> xr.Dataset:
-    """Of one network, or of each of several that are one tensor program, or means over groups of them."""
+    """The variables of ``measure`` for one network, for each network of an ensemble, or averaged over its groups."""
     config, n, n_outputs = setting.network, len(x), setting.n_outputs
     limit = _limit(tuple(map(tuple, x.tolist())), config.depth, config.nonlinearity, config.beta)
     tangent = Tangent(network, x.to(network.biases[0].device))

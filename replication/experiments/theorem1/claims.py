@@ -1,4 +1,4 @@
-"""Theorem 1's claims, and the statistics that they and the figures are made of."""
+"""The claims on Theorem 1 (paper §4.1), and the statistics behind these claims and the figures."""
 
 import math
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from ...study.measures import VarianceOf, of_groups
 from ...study.statistics import Statistic, interval, rate, rms
 
 DEPTH = 0.1
-"""Largest relative deviation from ``second_moment``, which is exact: what ten thousand networks can tell. The spread at
-any other depth of those compared differs from it by a quarter at least, and e^{5 Σ 1/n} by more than a third."""
+"""Largest relative deviation from ``second_moment``, which is exact. Ten thousand networks can resolve it. The spread
+at any other of the depths compared differs by at least a quarter, and e^{5 Σ 1/n} differs by more than a third."""
 
 
 def relative(networks: xr.Dataset) -> np.ndarray:
@@ -23,11 +23,14 @@ def relative(networks: xr.Dataset) -> np.ndarray:
 
 
 variance = VarianceOf(float)
-"""Variance over networks, (seeds, …), the mean over the rest."""
+"""Variance over networks, averaged over all other dimensions: samples are (seeds, …)."""
 
 
 def bias(values: np.ndarray) -> float:
-    """|E Θ − Θ_∞|, (seeds, entries), the mean over entries weighted by their precision: far from the diagonal."""
+    """|E Θ − Θ_∞|, averaged over entries with their precision as weight: values are (seeds, entries).
+
+    The entries with the highest precision are far from the diagonal.
+    """
     weights = 1 / np.maximum(values.var(axis=0, ddof=1), 1e-12)
     return float(abs((values.mean(axis=0) * weights).sum() / weights.sum()))
 
@@ -40,19 +43,20 @@ def on_diagonal(networks: xr.Dataset) -> np.ndarray:
 
 
 def log_second_moment(ratios: np.ndarray) -> float:
-    """ln E[Θ(x, x)²]/E[Θ(x, x)]², the mean over points, of ratios (seeds, points)."""
+    """ln E[Θ(x, x)²]/E[Θ(x, x)]², averaged over points: ratios are (seeds, points)."""
     return float(np.log(np.square(ratios).mean(axis=0) / np.square(ratios.mean(axis=0))).mean())
 
 
 def second_moment(depth: int, width: int) -> float:
-    """ln E[Θ(x, x)²]/E[Θ(x, x)]² of ReLU networks with β = 0 and hidden widths n, exactly (but for 2⁻ⁿ).
+    """ln E[Θ(x, x)²]/E[Θ(x, x)]² for ReLU networks with β = 0 and hidden widths n, exact up to 2⁻ⁿ.
 
-    Θ = Σ_l A_l D_{l+1} with A_l = ‖α⁽ˡ⁾‖²/n_l and D_l = ‖∂f/∂α̃⁽ˡ⁾‖². Let a hidden layer have a active neurons, binomial
-    (n, ½). Forward, A_l = r A_{l−1} with r = χ²_a/n. Backward, all that is fixed of W⁽ˡ⁾ is what it does along α⁽ˡ⁾:
-    D_l = f²/(n A_l) + s D_{l+1} with s = χ²_{a−1}/n. So each layer multiplies (f²/A, D, Σ_m A_m D_{m+1}/A), at the
-    output (χ²_1, 1, 1), by one random matrix, of which this takes the first two moments.
+    Θ = Σ_l A_l D_{l+1} with A_l = ‖α⁽ˡ⁾‖²/n_l and D_l = ‖∂f/∂α̃⁽ˡ⁾‖². A hidden layer has a active neurons, where a is
+    binomial (n, ½). Forward, A_l = r A_{l−1} with r = χ²_a/n. Backward, W⁽ˡ⁾ is fixed only along α⁽ˡ⁾, so that
+    D_l = f²/(n A_l) + s D_{l+1} with s = χ²_{a−1}/n. So each layer multiplies the vector (f²/A, D, Σ_m A_m D_{m+1}/A)
+    by a random matrix; at the output the vector is (χ²_1, 1, 1). The first two moments of this matrix suffice.
 
-    To first order it is c Σ_l 1/n_l with c = 5 − (4/3)(1 + 1/L): 3 for one hidden layer, and towards 11/3 for many.
+    To first order the result is c Σ_l 1/n_l with c = 5 − (4/3)(1 + 1/L): c = 3 for one hidden layer, and c → 11/3 for
+    many.
     """
     n = width
     forward, backward = np.diag([1.0, 0.0, 1.0]), np.array([[0.0, 0, 0], [0, 1, 0], [0, 1, 0]])  # × r, × s
@@ -71,7 +75,7 @@ def second_moment(depth: int, width: int) -> float:
 
 
 def arrangements(dataset: xr.Dataset) -> tuple[list[float], list[np.ndarray]]:
-    """Σ_l 1/n_l and ``relative`` of the networks of each arrangement of unequal widths."""
+    """For each arrangement of unequal widths, Σ_l 1/n_l and ``relative`` of its networks."""
     networks = select(dataset, variant="unequal")
     groups = [select(networks, hidden=name) for name in sorted(set(networks.hidden.values))]
     return [float(group.inverse_widths[0]) for group in groups], [relative(group) for group in groups]
@@ -150,14 +154,14 @@ def _check_unequal(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _standard(dataset: xr.Dataset) -> xr.Dataset:
-    """The kernel of the standard parametrization in the place of Θ."""
+    """The kernel of the standard parametrization in place of Θ."""
     spread = dataset.standard.values[:, None] / math.sqrt(dataset.sizes["entry"])
     values = np.broadcast_to(spread, dataset.deviation.shape)
     return dataset.assign(deviation=(dataset.deviation.dims, values))
 
 
 def _slow_bias(dataset: xr.Dataset) -> xr.Dataset:
-    """Narrow networks whose mean deviation is × √n, as if it fell like a single deviation does, and the same noise."""
+    """Narrow networks with the same noise, but with the mean deviation × √n: it then falls like a single deviation."""
     widths, values = dataset.attrs["narrow"], dataset.deviation.values.astype(float)
     for width in widths:
         chosen = (dataset.variant.values == "narrow") & (dataset.width.values == width)
@@ -166,12 +170,12 @@ def _slow_bias(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _one_output(dataset: xr.Dataset) -> xr.Dataset:
-    """The blocks of one output in the place of those of two: as if all outputs were the same."""
+    """The diagonal blocks in place of the off-diagonal blocks, as if all outputs were the same."""
     return dataset.assign(off_diagonal=("network", dataset.scale.values))
 
 
 def _other_depths(dataset: xr.Dataset) -> xr.Dataset:
-    """The networks of the next depth in the place of each depth's, those of the first in the place of the last's."""
+    """At each depth the networks of the next depth, and at the last depth those of the first."""
     depths = dataset.attrs["depths"]
     before = dict(zip([*depths[1:], depths[0]], depths, strict=True))
     varied = dataset.variant.isin(["deep", "biased"]).values
@@ -180,7 +184,7 @@ def _other_depths(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _widest_layer(dataset: xr.Dataset) -> xr.Dataset:
-    """As if the widest layer alone counted."""
+    """1/n of the widest layer in place of Σ_l 1/n_l."""
     return dataset.assign(inverse_widths=("network", 1 / dataset.width.values))
 
 
@@ -192,8 +196,8 @@ CLAIMS = (
         place="Theorem 1",
         statement="At initialization the NTK tends to Θ_∞ as the width grows.",
         paper="in probability (no rate)",
-        measure="the exponents in n of the rms of ‖Θ − Θ_∞‖ and of the sd of Θ over all widths, and the former at the "
-        "largest of them",
+        measure="the exponents in n of the rms of ‖Θ − Θ_∞‖ and of the standard deviation of Θ, over all widths; and "
+        "the rms at the largest width",
         figure="theorem1",
         check=_check_convergence,
         controls=(_STANDARD,),
@@ -201,9 +205,9 @@ CLAIMS = (
     Claim(
         id="theorem1.nonlinearities",
         place="Theorem 1",
-        statement="So it does for other Lipschitz nonlinearities.",
+        statement="The same holds for other Lipschitz nonlinearities.",
         paper="for every Lipschitz σ",
-        measure="the exponent in n of the rms of ‖Θ − Θ_∞‖ for each of them",
+        measure="the exponent in n of the rms of ‖Θ − Θ_∞‖ for each nonlinearity",
         figure="theorem1",
         check=_check_nonlinearities,
         controls=(_STANDARD,),
@@ -211,9 +215,11 @@ CLAIMS = (
     Claim(
         id="theorem1.outputs",
         place="Theorem 1",
-        statement="With several outputs it tends to Θ_∞ ⊗ Id: each output has the same kernel, two have none.",
+        statement="With several outputs the NTK tends to Θ_∞ ⊗ Id: the kernel of each output tends to Θ_∞, and the "
+        "kernel between two outputs to 0.",
         paper="Θ_∞ ⊗ Id",
-        measure="for n_L = 3 the exponents in n of the blocks of two outputs, and of those of one less Θ_∞",
+        measure="for n_L = 3, the exponents in n of the blocks of two outputs, and of the blocks of one output minus "
+        "Θ_∞",
         figure="theorem1",
         check=_check_outputs,
         controls=(Control("one output three times", _one_output), _STANDARD),
@@ -221,27 +227,28 @@ CLAIMS = (
     Claim(
         id="theorem1.bias",
         place="Theorem 1",
-        statement="The mean of Θ approaches the limit faster than a single Θ does, like 1/n.",
+        statement="The mean of Θ approaches the limit like 1/n, faster than Θ of a single network does.",
         paper="not discussed",
-        measure="the exponent in n of the bias of narrow networks, averaged over entries by their precision",
+        measure="the exponent in n of the bias of narrow networks, averaged over entries with weights by their "
+        "precision",
         figure="theorem1_structure",
         check=_check_bias,
         controls=(Control("a bias that falls like n^{−1/2}, as a single deviation does", _slow_bias),),
-        note="our own addition; later theory has O(1/n) off the diagonal",
+        note="our own addition; later theory gives O(1/n) off the diagonal",
     ),
     Claim(
         id="theorem1.depth",
         place="Theorem 1",
-        statement="The relative spread of Θ(x, x) of ReLU networks without biases grows with the depth as predicted: "
-        "about e^{c Σ 1/n_l} − 1 with c = 5 − (4/3)(1 + 1/L). With the paper's β it grows with the depth too.",
+        statement="For ReLU networks without biases the relative spread of Θ(x, x) grows with the depth as predicted: "
+        "about e^{c Σ 1/n_l} − 1 with c = 5 − (4/3)(1 + 1/L). With the paper's β it also grows with the depth.",
         paper="not discussed",
         measure="for ReLU and β = 0, ln(E[Θ²]/E[Θ]²) over its exact value at this width and each depth; with the "
-        "paper's β, that of the deepest networks over that of the shallowest",
+        "paper's β, the same number of the deepest networks over that of the shallowest",
         figure="theorem1_structure",
         check=_check_depth,
         controls=(Control("networks of another depth in the place of each depth's", _other_depths),),
-        note="our own addition; Hanin and Nica (2019) bound E[Θ²]/E[Θ]² by constants times e^{5 Σ 1/n_l}, for depths "
-        "comparable with the width too",
+        note="our own addition; Hanin and Nica (2019) bound E[Θ²]/E[Θ]² by constants times e^{5 Σ 1/n_l}, also for "
+        "depths comparable with the width",
         history=(
             "at first the factor was sought between 2.5 and 5.5; 5 − (4/3)(1 + 1/L), to order 1/n, was derived after "
             "about 3.35 had been measured",
@@ -253,10 +260,10 @@ CLAIMS = (
     Claim(
         id="theorem1.unequal",
         place="Theorem 1",
-        statement="With unequal widths, Σ_l 1/n_l is what the spread depends on.",
+        statement="With unequal widths the spread depends on Σ_l 1/n_l.",
         paper="the widths go to infinity one after the other",
-        measure="over arrangements of hidden widths the exponent of Var Θ in Σ_l 1/n_l, and the standard deviation of "
-        "ln(Var Θ ÷ Σ_l 1/n_l) between them",
+        measure="over arrangements of hidden widths, the exponent of Var Θ in Σ_l 1/n_l, and the standard deviation "
+        "of ln(Var Θ ÷ Σ_l 1/n_l)",
         figure="theorem1_structure",
         check=_check_unequal,
         controls=(Control("1/n of the widest layer in the place of the sum", _widest_layer),),

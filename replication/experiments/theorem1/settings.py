@@ -1,4 +1,4 @@
-"""What Theorem 1's experiment can be asked for."""
+"""The config of the experiment on Theorem 1, and its checks."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,14 @@ from ...nonlinearities import NONLINEARITIES
 from ...study.settings import BaseConfig, SeedsAtWidths, WideNetworkConfig, require, require_distinct
 
 DENSE = 256
-"""Networks of hidden layers up to this width are one tensor program; the config says how wider ones hold weights."""
+"""Networks up to this width are computed together, as one ensemble. The config says how wider ones hold weights."""
 GROUP = 200
-"""Narrow networks enter the data as means over so many of them."""
+"""Number of narrow networks whose mean is stored."""
 
 
 @dataclass(kw_only=True)
 class SeedsPerWidth:
-    """Networks of several widths, each with a number of seeds of its own."""
+    """Networks of several widths, with a number of seeds for each width."""
 
     widths: list[int]
     seeds: list[int]
@@ -21,11 +21,11 @@ class SeedsPerWidth:
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Networks on n_samples points of the circle: ``main`` at every width, and what varies beside the width.
+    """Networks on n_samples points of the circle. ``main`` varies the width only; the other keys vary more.
 
-    nonlinearities: others than the network's, at the widths of ``others``, as are networks of 3 outputs; depths: at one
-    width (``deep``), with β = 0 and with the network's β; unequal: hidden widths, with ``unequal_seeds`` networks each;
-    narrow: many networks of small widths, for the bias.
+    others: the widths of networks with other ``nonlinearities``, and of networks with 3 outputs; depths: tried at one
+    width (``deep``), with β = 0 and with the network's β; unequal: lists of hidden widths, with ``unequal_seeds``
+    networks each; narrow: many networks of small widths, for the bias.
     """
 
     network: WideNetworkConfig

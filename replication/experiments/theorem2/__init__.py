@@ -1,9 +1,9 @@
-"""Theorem 2 (paper §4.2): during training the NTK stays what it was, the more so the wider the network.
+"""Theorem 2 (paper §4.2): during training the NTK changes less as the network gets wider.
 
-Θ on training points and probes of the unit circle, along training in three directions d_t: the gradient of least
-squares, that of cross-entropy, and one that another network supplies, as the discriminator of a generative adversarial
-network does. Hidden matrices are revealed where they are wide. Of the same networks Remark 4 wants to know how far the
-activations of each hidden layer move, and how much of ∂_tf is due to the parameters of each layer.
+Θ is recorded on training points and probes of the unit circle. Networks are trained in three directions d_t: the
+gradient of least squares, the gradient of cross-entropy, and a direction that another network supplies, as the
+discriminator of a generative adversarial network does. Wide hidden matrices are revealed. For Remark 4 the same
+networks show how far the activations of each hidden layer move, and how much the parameters of each layer change f.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,13 +20,13 @@ from .measure import Trained, trained_network
 from .settings import DENSE, DIRECTIONS, TIMES, Config
 
 BLOCK_SIZE, WIDE = 5, 30_000
-"""Networks of a cell; 1 above ``WIDE``."""
+"""A cell holds BLOCK_SIZE networks, and 1 if they are wider than WIDE."""
 PASSES = {"least_squares": 60.0, "cross_entropy": 60.0, "adversarial": 100.0, "mean_field": 300.0}
-"""Products with each hidden matrix that training takes, about."""
+"""Rough number of products with each hidden matrix during training."""
 
 
 class Theorem2(Experiment[Config, Trained]):
-    """How the NTK, activations and matrices change in training, against width, σ and direction."""
+    """The change of the NTK, the activations and the matrices in training, for every width, σ and direction."""
 
     name = "theorem2"
     version = 4
@@ -65,7 +65,7 @@ class Theorem2(Experiment[Config, Trained]):
         return trained_network(cell, seed, device)
 
     def assemble(self, config: Config, parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        """All networks along one dimension; time in units of the training time."""
+        """All networks along one dimension. time is in units of the training time."""
         networks = parts["network"]
         return networks.assign_coords(time=np.linspace(0, 1, TIMES)).assign_attrs(
             widths=sorted(config.widths),
@@ -79,7 +79,7 @@ class Theorem2(Experiment[Config, Trained]):
         )
 
     def metrics(self, dataset: xr.Dataset) -> Iterator[tuple[float, Mapping[str, float]]]:
-        """How much Θ changes, how far the last hidden layer moves, and the lower layers' share, against n."""
+        """The change of Θ, the movement of the last hidden layer and the share of the lower layers, against n."""
         for width in dataset.attrs["widths"]:
             for direction, sigma in runs(dataset):
                 networks = select(dataset, direction=direction, nonlinearity=sigma, width=width)

@@ -1,4 +1,4 @@
-"""The claims of Theorem 2 and of Remark 4 (paper §4.2), their criteria and their negative controls."""
+"""The claims on Theorem 2 and Remark 4 (paper §4.2), their criteria and their negative controls."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,14 +10,14 @@ from ...study.experiment import select
 from ...study.statistics import Statistic, exponent, geometric, interval, mean, rate
 
 SHARE = 0.02
-"""Largest deviation of a layer's share of the learning from that in the limit, where the shares are 0.1 to 0.5."""
+"""Largest deviation of a layer's share of the learning from its share in the limit. These shares are 0.1 to 0.5."""
 LATER_THEORY = (-1.25, -0.75)
-"""Exponents of the change of Θ that are nearer to later theory's −1 than to the −1/2 of the paper's proof."""
+"""Allowed exponents in n of the change of Θ: closer to the −1 of later theory than to the −1/2 of the paper's proof."""
 AT_START = (-0.6, -0.4)
-"""Exponents of ‖Θ − Θ_∞‖ like the −1/2 of Θ at initialization."""
+"""Allowed exponents in n of ‖Θ(t) − Θ_∞‖, about −1/2: at initialization it falls like n^{−1/2}."""
 SLOWER = (0.2, 0.6)
-"""How much ReLU's exponent is to exceed that of a smooth σ: 1/2 in the limit, where switches alone move Θ, from below.
-It is 0 were ReLU like a smooth σ, and about −0.1 were the smooth σ as slow as the proof's n^{−1/2}."""
+"""Allowed difference between ReLU's exponent and that of a smooth σ. As n → ∞ it grows to 1/2, because only switches
+then move Θ. It would be 0 if ReLU were like a smooth σ, and about −0.1 if the smooth σ had the proof's n^{−1/2}."""
 
 
 def runs(dataset: xr.Dataset) -> list[tuple[str, str]]:
@@ -28,24 +28,24 @@ def runs(dataset: xr.Dataset) -> list[tuple[str, str]]:
 
 
 def largest_change(networks: xr.Dataset) -> np.ndarray:
-    """sup_t ‖Θ(t) − Θ(0)‖/‖Θ(0)‖ of each network, (seeds,)."""
+    """sup_t ‖Θ(t) − Θ(0)‖/‖Θ(0)‖ for each network, (seeds,)."""
     changes: np.ndarray = networks.change.values.max(axis=1)
     return changes
 
 
 def largest_distance(networks: xr.Dataset, of: str = "distance") -> np.ndarray:
-    """sup_t ‖Θ(t) − Θ_∞‖/‖Θ_∞‖ of each network, (seeds,)."""
+    """sup_t ‖Θ(t) − Θ_∞‖/‖Θ_∞‖ for each network, (seeds,)."""
     distances: np.ndarray = networks[of].values.max(axis=1)
     return distances
 
 
 def switches(networks: xr.Dataset) -> np.ndarray:
-    """Part of all neurons that a training point switches on, and off, mean over the layers: (seeds, 2)."""
+    """The fractions of neurons that switch on, and off, at a training point, averaged over layers: (seeds, 2)."""
     return np.stack([networks[name].values.mean(axis=1) for name in ("switched_on", "switched_off")], axis=1)
 
 
 def imbalance(counts: np.ndarray) -> np.ndarray:
-    """(off − on)/(off + on) of ``switches``, (seeds,)."""
+    """(off − on)/(off + on), from ``switches``: (seeds,)."""
     on, off = counts.T
     part: np.ndarray = (off - on) / np.maximum(off + on, 1e-300)
     return part
@@ -67,7 +67,7 @@ def _rates(dataset: xr.Dataset, wanted: Callable[[str, str], bool], allowed: tup
 
 
 def smooth(dataset: xr.Dataset) -> list[str]:
-    """The nonlinearities that Theorem 2 is about."""
+    """The nonlinearities to which Theorem 2 applies."""
     return [sigma for sigma in dataset.attrs["nonlinearities"] if sigma != "relu"]
 
 
@@ -80,7 +80,7 @@ def _check_limit(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _check_relu(dataset: xr.Dataset) -> list[Statistic]:
-    """The exponent of ReLU's change, and how much it exceeds that of the first smooth σ."""
+    """The exponent of the change for ReLU, and this exponent minus that for the first smooth σ."""
     widths, others = dataset.attrs["widths"], smooth(dataset)
     if "relu" not in dataset.attrs["nonlinearities"] or not others:
         return []
@@ -101,7 +101,7 @@ def _check_relu(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def relu_switches(dataset: xr.Dataset) -> list[np.ndarray]:
-    """``switches`` of the ReLU networks of each width, trained by least squares; none without such networks."""
+    """``switches`` of the ReLU networks of each width, trained by least squares; empty if there are none."""
     if "relu" not in dataset.attrs["nonlinearities"]:
         return []
     return [switches(networks) for networks in by_width(dataset, "least_squares", "relu")]
@@ -118,18 +118,18 @@ def _check_switches(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def total(counts: np.ndarray) -> float:
-    """The part that switches on or off, mean over networks; not 0, which has no logarithm."""
+    """The fraction of neurons that switch on or off, averaged over networks; kept above 0 for its logarithm."""
     return max(float(counts.sum(axis=1).mean()), 1e-300)
 
 
 def _proof(dataset: xr.Dataset) -> xr.Dataset:
-    """The change of Θ with a smooth σ × √n: like n^{−1/2} in the place of 1/n."""
+    """The change of Θ × √n for a smooth σ: a change like 1/n becomes one like n^{−1/2}."""
     factor = np.sqrt(dataset.width / dataset.attrs["widths"][0]).where(dataset.nonlinearity != "relu", 1.0)
     return dataset.assign(change=dataset.change * factor)
 
 
 def _deeper(dataset: xr.Dataset) -> xr.Dataset:
-    """The Θ_∞ of one layer more in the place of the network's own."""
+    """The Θ_∞ of one layer more in place of the Θ_∞ of the network's depth."""
     return dataset.assign(distance=dataset.elsewhere)
 
 
@@ -138,7 +138,7 @@ def _exchanged(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _narrowest(dataset: xr.Dataset) -> xr.Dataset:
-    """The networks of the narrowest width in the place of every width's."""
+    """The narrowest networks in place of the networks of every width."""
     narrow = select(dataset, width=dataset.attrs["widths"][0])
     size = narrow.sizes["network"]
     return xr.concat(
@@ -147,7 +147,7 @@ def _narrowest(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _mean_field(dataset: xr.Dataset) -> xr.Dataset:
-    """The mean-field networks in the place of those of every direction and nonlinearity, at their own widths."""
+    """The mean-field networks, at their own widths, in place of the networks of every direction and nonlinearity."""
     control = select(dataset, direction="mean_field")
     size = control.sizes["network"]
     parts = [
@@ -173,7 +173,7 @@ def _check_weights(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def layers(dataset: xr.Dataset) -> range:
-    """The hidden layers, from 0."""
+    """The hidden layers, numbered from 0."""
     return range(dataset.sizes["layer"])
 
 
@@ -188,7 +188,7 @@ def _check_activations(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _check_learning(dataset: xr.Dataset) -> list[Statistic]:
-    """Whether the lower layers change f as much at every width, and every layer's share at the largest."""
+    """The exponent of the change of f by the lower layers, and each layer's share of it at the largest width."""
     widths = dataset.attrs["widths"]
     statistics = []
     for sigma in dataset.attrs["nonlinearities"]:
@@ -203,14 +203,14 @@ def _check_learning(dataset: xr.Dataset) -> list[Statistic]:
 
 
 def _last_layer(dataset: xr.Dataset) -> xr.Dataset:
-    """As if the last layer alone had learned, the features below it being what they were."""
+    """Only the last layer has learned; the features below it have not changed."""
     share = np.zeros_like(dataset.share.values)
     share[:, -1] = 1
     return dataset.assign(share=(dataset.share.dims, share))
 
 
 def _each_for_itself(dataset: xr.Dataset) -> xr.Dataset:
-    """As if the movements of the activations added up like independent ones: 1/√n of what they do together."""
+    """The activations move independently of each other: together they change f by 1/√n of what they do change it."""
     return dataset.assign(lower=dataset.lower * np.sqrt(dataset.attrs["widths"][0] / dataset.width))
 
 
@@ -218,10 +218,11 @@ CLAIMS = (
     Claim(
         id="theorem2.constant",
         place="Theorem 2",
-        statement="Trained by least squares, the NTK of networks with a smooth σ changes the less the wider they are.",
+        statement="When networks with a smooth σ are trained by least squares, their NTK changes less as the width "
+        "grows.",
         paper="uniformly on [0, T], for σ with a bounded second derivative; n^{−1/2} in the proof",
-        measure="the exponent in n of the largest relative change of Θ over time (geometric mean over networks) for "
-        "each smooth σ: faster than the proof's n^{−1/2}, as later theory has it (1/n)",
+        measure="for each smooth σ, the exponent in n of the largest relative change of Θ over time (geometric mean "
+        "over networks); later theory predicts −1, and the paper's proof guarantees −1/2 or less",
         figure="theorem2",
         check=lambda data: _rates(data, lambda d, sigma: d == "least_squares" and sigma != "relu", LATER_THEORY),
         controls=(_MEAN_FIELD, _PROOF),
@@ -230,11 +231,11 @@ CLAIMS = (
     Claim(
         id="theorem2.limit",
         place="Theorem 2",
-        statement="So it stays at Θ_∞ over all of training: the largest distance to it vanishes as the width grows, as "
-        "fast as at initialization.",
+        statement="So the NTK stays near Θ_∞ during all of training: its largest distance from Θ_∞ vanishes as the "
+        "width grows, as fast as at initialization.",
         paper="Θ(t) → Θ_∞ ⊗ Id uniformly on [0, T] (no rate)",
-        measure="the exponent in n of sup_t ‖Θ(t) − Θ_∞‖, over five times from 0 to T (geometric mean over networks "
-        "that are trained by least squares), for each smooth σ",
+        measure="for each smooth σ, the exponent in n of sup_t ‖Θ(t) − Θ_∞‖ over five times from 0 to T (geometric "
+        "mean over networks that are trained by least squares)",
         figure="theorem2",
         check=_check_limit,
         controls=(_MEAN_FIELD, Control("the Θ_∞ of a network with one layer more", _deeper)),
@@ -242,41 +243,43 @@ CLAIMS = (
     Claim(
         id="theorem2.relu",
         place="Theorem 2; §6.1",
-        statement="The NTK of ReLU networks, which the theorem leaves out, changes less as the width grows too, but "
-        "that of a smooth σ falls faster.",
-        paper="almost fixed at n = 10000 (§6.1); the theorem wants a bounded second derivative",
-        measure="the exponent in n of the largest change of Θ, trained by least squares, and how much it exceeds that "
-        "of the first smooth σ",
+        statement="The NTK of ReLU networks, to which the theorem does not apply, also changes less as the width "
+        "grows, but its change falls more slowly than for a smooth σ.",
+        paper="almost fixed at n = 10000 (§6.1); the theorem requires a bounded second derivative",
+        measure="the exponent in n of the largest change of Θ, in training by least squares, and its difference from "
+        "the exponent of the first smooth σ",
         figure="theorem2",
         check=_check_relu,
         controls=(_MEAN_FIELD, _PROOF),
-        note="the wider, the more nearly like n^{−1/2}: see theorem2.switches",
+        note="at larger widths the change is closer to n^{−1/2}: see theorem2.switches",
     ),
     Claim(
         id="theorem2.switches",
         place="Theorem 2; footnote 1",
-        statement="At an input, of order √n neurons of a layer of ReLUs switch on or off in training, and more of them "
-        "off.",
+        statement="At an input, training switches of order √n neurons of a ReLU layer on or off, and more of them off "
+        "than on.",
         paper="not discussed",
-        measure="the exponent in n of the part of the neurons that training switches at a training point, and "
-        "(off − on) ÷ (off + on) at the largest width",
+        measure="the exponent in n of the share of the neurons that training switches at a training point, and (off − "
+        "on) ÷ (off + on) at the largest width",
         figure="theorem2_switches",
         check=_check_switches,
         controls=(
             Control("on and off exchanged", _exchanged),
             Control("the narrowest networks in the place of all", _narrowest),
         ),
-        note="our own addition, and what may make ReLU slower: ± 1/n each in Θ, they add up to n^{−1/2} instead of "
-        "cancelling. An active neuron is moved by the residual of the point itself too, an inactive one by those of "
-        "other points alone, so that more neurons cross 0 downwards; seen first on other networks than these",
+        note="our own addition, and a possible reason why ReLU is slower: each switch changes Θ by ± 1/n, and these "
+        "changes add up to n^{−1/2} instead of cancelling. The residual of the point itself moves only active "
+        "neurons; inactive ones are moved by the residuals of other points. So more neurons cross 0 downwards. This "
+        "was first seen on other networks than these",
     ),
     Claim(
         id="theorem2.directions",
         place="Theorem 2; §4.2",
-        statement="So it does for other training directions: cross-entropy, and one that another network supplies.",
+        statement="The same holds for other training directions: cross-entropy, and a direction that another network "
+        "supplies.",
         paper="any direction of stochastically bounded integral",
-        measure="as theorem2.constant, for cross-entropy and for a generator that follows ∇D of a discriminator D "
-        "trained alongside, each generator with a discriminator of its own",
+        measure="as theorem2.constant, for cross-entropy and for generators that follow ∇D of a discriminator D, "
+        "which is trained at the same time; each generator has a discriminator of its own",
         figure="theorem2",
         check=lambda data: _rates(data, lambda d, sigma: d != "least_squares", LATER_THEORY),
         controls=(_MEAN_FIELD, _PROOF),
@@ -287,7 +290,7 @@ CLAIMS = (
         place="Lemma 1",
         statement="The change of each hidden weight matrix over √n vanishes as the width grows.",
         paper="in operator norm (no rate)",
-        measure="the exponent in n of ‖W⁽ˡ⁾(t) − W⁽ˡ⁾(0)‖_F/√n, which bounds the operator norm, for each σ (geometric "
+        measure="for each σ, the exponent in n of ‖W⁽ˡ⁾(t) − W⁽ˡ⁾(0)‖_F/√n, which bounds the operator norm (geometric "
         "mean over networks and matrices)",
         figure="theorem2",
         check=_check_weights,
@@ -298,8 +301,8 @@ CLAIMS = (
         place="Remark 4",
         statement="The wider a hidden layer, the less each of its activations moves during training.",
         paper="of order n^{−1/2} (Appendix A.2)",
-        measure="the exponent in n of the rms change of an activation (geometric mean over networks), for every hidden "
-        "layer and σ",
+        measure="for every hidden layer and σ, the exponent in n of the rms change of an activation (geometric mean "
+        "over networks)",
         figure="remark4",
         check=_check_activations,
         controls=(Control("mean-field scaling", _mean_field),),
@@ -307,12 +310,12 @@ CLAIMS = (
     Claim(
         id="remark4.learning",
         place="Remark 4",
-        statement="Together they move enough for the lower layers to learn: these change f as much at every width, and "
-        "what each layer's parameters have changed is its part of the limit's.",
-        paper="Σ is the last layer's learning, Θ_∞ Σ̇ that of the lower layers",
-        measure="over all of training, the exponent in n of the rms change of f on the training points that the layers "
-        "below the last have made; at the largest width every layer's mean share of the change, less that which its "
-        "term of the recursion would make along the same path of d_t",
+        statement="Together the activations move enough for the lower layers to learn: the lower layers change f as "
+        "much at every width, and the share of each layer in the change of f is that of the limit.",
+        paper="Σ is the learning of the last layer, Θ_∞ Σ̇ that of the lower layers",
+        measure="over all of training, the exponent in n of the rms change of f on the training points by the layers "
+        "below the last; at the largest width, the mean share of each layer in the change of f, minus the share of "
+        "its term of the recursion along the same path of d_t",
         figure="remark4",
         check=_check_learning,
         controls=(

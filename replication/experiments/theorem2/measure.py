@@ -1,4 +1,4 @@
-"""What is measured on one network that is trained in one of three directions d_t (paper §4.2)."""
+"""The measurements on one network that is trained in one of three directions d_t (paper §4.2)."""
 
 import math
 from collections.abc import Iterator
@@ -24,12 +24,12 @@ from ...weights import DenseWeight, Weight
 from .settings import DIRECTIONS, TIMES, TrainingConfig
 
 GAPS = ("change", "distance", "elsewhere")
-"""What is seen of Θ at each time."""
+"""The distances of Θ that are recorded at each time: see ``trained_network``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """Networks of one width, σ and training direction; mean_field: in that scaling."""
+    """Networks of one width, σ and training direction; mean_field: whether they have the mean-field scaling."""
 
     direction: str
     mean_field: bool
@@ -39,9 +39,9 @@ class Trained:
 
 
 class Learning:
-    """What the parameters of each layer do to f on the training points, while they move by J_kᵀw_k in each step k.
+    """The change of f on the training points by the parameters of each layer, which move by J_kᵀw_k in step k.
 
-    by_layer (L, N n_L): Σ_k Θ_l(θ_k) w_k, with Θ_l what layer l contributes to Θ; path (N n_L): Σ_k w_k, which is
+    by_layer (L, N n_L): Σ_k Θ_l(θ_k) w_k, where Θ_l is the part of Θ from layer l; path (N n_L): Σ_k w_k, which equals
     (1/N) ∫ d_t dt.
     """
 
@@ -50,14 +50,14 @@ class Learning:
         self.path = torch.zeros(())
 
     def add(self, tangent: Tangent, w: Tensor) -> None:
-        """A step from this linearization."""
+        """Add a step w, taken from this linearization."""
         rows = w.flatten().double()
         self.by_layer = self.by_layer + torch.stack([layer @ rows for layer in tangent.layers_with(tangent)])
         self.path = self.path + rows
 
 
 def points(cell: Cell[Trained]) -> Tensor:
-    """n training points and as many probes, alternating around the circle: (2 n, 2), the training points first."""
+    """n training points and n probes, which alternate around the circle: (2 n, 2), training points first."""
     n = cell.setting.training.n_samples
     angles = torch.arange(2 * n, dtype=torch.float64) * math.pi / n
     angles += 0.3 * torch.rand(2 * n, generator=cell.stream("points", n), dtype=torch.float64)
@@ -71,16 +71,16 @@ def cost_of(direction: str, x: Tensor) -> Cost:
 
 
 def trained_network(cell: Cell[Trained], seed: int, device: str) -> xr.Dataset:
-    """Train a network, and see what moves.
+    """Train a network, and measure what moves.
 
-    change, distance, elsewhere (time): ‖Θ(t) − Θ(0)‖_F/‖Θ(0)‖_F, ‖Θ(t) − Θ_∞ ⊗ Id‖_F/‖Θ_∞ ⊗ Id‖_F, and the latter for
-    the Θ_∞ of a network with one layer more, on training points and probes (of n Θ(t) in mean-field scaling); moved
-    (layer): rms over points and neurons of α⁽ˡ⁾ − α⁽ˡ⁾_0 at the end; weights (matrix): ‖W⁽ˡ⁾(t) − W⁽ˡ⁾(0)‖_F/√n_l at
-    the end, of the hidden n × n matrices; share (parameters): c_l·Σc/‖Σc‖² of the changes c_l of f on the training
-    points that the parameters of layer l have made over all of training; share_limit: the same with the layer's part of
-    Θ_∞ throughout, along the same path of d_t; lower: rms of what all layers but the last have changed there; learned:
-    rms change of f there; switched_on, switched_off (layer): part of all pairs of neuron and training point in which σ̇
-    is 0 at the start and positive at the end, and the other way round; rank, truncation: of revealed weights.
+    change, distance, elsewhere (time): on training points and probes, ‖Θ(t) − Θ(0)‖_F/‖Θ(0)‖_F,
+    ‖Θ(t) − Θ_∞ ⊗ Id‖_F/‖Θ_∞ ⊗ Id‖_F, and the latter with the Θ_∞ of one layer more (n Θ(t) in mean-field scaling);
+    moved (layer): rms over points and neurons of α⁽ˡ⁾ − α⁽ˡ⁾_0 at the end; weights (matrix): ‖W⁽ˡ⁾(t) − W⁽ˡ⁾(0)‖_F/√n_l
+    at the end, for the hidden n × n matrices; share (parameters): c_l·Σc/‖Σc‖², where c_l is the change of f on the
+    training points by the parameters of layer l over all of training; share_limit: the same with the layer's part of
+    Θ_∞ at all times, along the same path of d_t; lower: rms there of the change by all layers but the last; learned:
+    rms there of the whole change of f; switched_on (layer): the fraction of pairs (neuron, training point) whose σ̇ is
+    0 at the start and positive at the end; switched_off: the reverse; rank, truncation: see ``revealed``.
     Raises DivergenceError, and MemoryError, naming the largest width that fits.
     """
     trained = cell.setting
@@ -140,14 +140,14 @@ def trained_network(cell: Cell[Trained], seed: int, device: str) -> xr.Dataset:
 
 
 def _shares(parts: Tensor) -> np.ndarray:
-    """c_l·Σc/‖Σc‖² of the parts c_l, (L, N n_L): they add up to 1."""
+    """c_l·Σc/‖Σc‖² for the parts c_l, (L, N n_L). These shares add up to 1."""
     total = parts.sum(dim=0)
     shares: np.ndarray = (parts @ total / total.square().sum()).cpu().numpy()
     return shares
 
 
 def _change(weight: Weight, before: Tensor | None) -> float:
-    """‖W(t) − W(0)‖_F/√n_l of a dense matrix, given W(0), or of a revealed one."""
+    """‖W(t) − W(0)‖_F/√n_l of a dense matrix, which needs W(0), or of a revealed one."""
     if isinstance(weight, RevealedWeight):
         change = weight.change_norm
     else:
@@ -158,7 +158,7 @@ def _change(weight: Weight, before: Tensor | None) -> float:
 
 
 def _steps(trained: Trained) -> int:
-    """Steps of descent; or of the flow, at most 12 to t = 30 at a tolerance of 2·10⁻³ where networks are wide."""
+    """The steps of descent, or a bound on the steps of the flow: 12 to t = 30 for wide networks at tolerance 2·10⁻³."""
     training = trained.training
     if trained.direction == "adversarial":
         return round(training.adversarial_t / training.learning_rate)
@@ -167,12 +167,12 @@ def _steps(trained: Trained) -> int:
 
 @cache
 def _limits(x: tuple[tuple[float, ...], ...], depth: int, nonlinearity: str, beta: float) -> Limit:
-    """Of every layer up to ``depth``: the same for all networks of a cell, and for some σ it takes a second."""
+    """The limit kernels up to ``depth``. Cached, because all networks of a cell share them and some σ take a second."""
     return limit(torch.tensor(x, dtype=torch.float64), depth=depth, nonlinearity=nonlinearity, beta=beta)
 
 
 def _limit(trained: Trained, x: Tensor) -> Limit:
-    """Up to a layer more than the network has."""
+    """The limit kernels up to one layer more than the network has."""
     network = trained.network
     return _limits(tuple(map(tuple, x.tolist())), network.depth + 1, network.nonlinearity, network.beta)
 
@@ -188,7 +188,7 @@ def limit_kernel(trained: Trained, x: Tensor, depth: int) -> Tensor:
 
 
 def limit_layers(trained: Trained, x: Tensor) -> Tensor:
-    """What the parameters of each layer contribute to Θ_∞⁽ᴸ⁾ ⊗ Id: Σ⁽ˡ⁾ Σ̇⁽ˡ⁺¹⁾ ⋯ Σ̇⁽ᴸ⁾, (L, N n_L, N n_L)."""
+    """The part of Θ_∞⁽ᴸ⁾ ⊗ Id from each layer's parameters: Σ⁽ˡ⁾ Σ̇⁽ˡ⁺¹⁾ ⋯ Σ̇⁽ᴸ⁾, (L, N n_L, N n_L)."""
     kernels, depth = _limit(trained, x), trained.network.depth
     terms, below = [], torch.ones_like(kernels.sigma[0])
     for sigma, sigma_dot in zip(kernels.sigma[:depth].flip(0), kernels.sigma_dot[:depth].flip(0), strict=True):
@@ -198,7 +198,7 @@ def limit_layers(trained: Trained, x: Tensor) -> Tensor:
 
 
 def flow(trained: Trained, network: Network, x: Tensor, learning: Learning) -> Iterator[Tensor]:
-    """Gradient flow of a cost; yields the direction −d at each of the times."""
+    """Gradient flow of a cost; yields the direction −d at each of ``TIMES``."""
     cost = cost_of(trained.direction, x)
     speed = trained.width if trained.mean_field else 1
     yield -cost.direction(network(x).double())
@@ -218,8 +218,8 @@ def adversarial(
 ) -> Iterator[Tensor]:
     """The network is a generator z ↦ f(z) ∈ ℝ²; d_t(z) = ∇D(f(z)) comes from a discriminator D trained alongside.
 
-    D, drawn from the stream, is trained by least squares, to +1 on eight points of a circle of radius 2 and to −1 on
-    the generated ones. Both take steps of gradient descent at once.
+    D is drawn from the stream and trained by least squares: towards +1 on eight points of a circle of radius 2, and
+    towards −1 on the generated points. Both networks take their steps of gradient descent at the same time.
     """
     training = trained.training
     discriminator = replace(trained.network, depth=3, weights="dense").draw(

@@ -1,4 +1,4 @@
-"""What Theorem 2's experiment can be asked for."""
+"""The config of the experiment on Theorem 2, and its checks."""
 
 import math
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ from ...study.settings import (
 DIRECTIONS = {"least_squares": 1, "cross_entropy": 2, "adversarial": 2}
 """Training direction → n_L."""
 DENSE = 1000
-"""Networks up to this width are tensors; the config says how wider ones hold weights."""
+"""Weights of networks up to this width are tensors; the config says how wider networks hold theirs."""
 TIMES = 5
-"""Times at which Θ is seen, t = 0 included: equally spaced."""
+"""Number of equally spaced times at which Θ is recorded, t = 0 included."""
 
 
 @dataclass(kw_only=True)
 class TrainingConfig:
     """Training to time t on n_samples points of the circle, with as many probes.
 
-    tolerance: of gradient flow; learning_rate: of the two networks' descent where one supplies the other's direction,
-    until adversarial_t; discriminator: the width of that network.
+    tolerance: of gradient flow. The adversarial direction has its own keys: learning_rate: of the gradient descent of
+    both networks, until adversarial_t; discriminator: the width of the discriminator.
     """
 
     n_samples: int
@@ -50,16 +50,16 @@ class TrainingConfig:
 
 @dataclass(kw_only=True)
 class MeanField(SeedsAtWidths):
-    """The negative control: the output × n^{−1/2}, time × n, trained with a tolerance of its own."""
+    """The negative control: the output × n^{−1/2}, time × n, trained with its own tolerance."""
 
     tolerance: float
 
 
 @dataclass(kw_only=True)
 class Config(BaseConfig):
-    """Networks of every width: of each nonlinearity trained by least squares, of the first in the other directions too.
+    """Networks of every width. Each nonlinearity is trained by least squares, the first in the other directions too.
 
-    seeds: networks of each width; direction_seeds: at most so many of them in those other directions.
+    seeds: the number of networks of each width; direction_seeds: the largest number in each of the other directions.
     """
 
     network: WideNetworkConfig

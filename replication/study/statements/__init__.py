@@ -1,8 +1,8 @@
-"""Every statement of the paper, in our own words, and what tests it.
+"""Every statement of the paper, in our own words, with the claims that test it.
 
 `STATEMENTS` follows the paper (arXiv 1806.07572 v4) from the abstract to the appendix. A statement is tested by
-claims, or carries a note that says why it needs none or allows none, or is not yet tested. At the end stands what our
-claims test beyond the paper. `table` renders all of them.
+claims, or has a note that says why it needs no test or allows none, or is not yet tested. The last statements go beyond
+the paper. `table` renders all of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ def table(verdicts: Mapping[str, str], statements: Sequence[Statement] = STATEME
 
 
 def rows(verdicts: Mapping[str, str], statements: Sequence[Statement] = STATEMENTS) -> list[tuple[str, str, str, str]]:
-    """Place, statement, what tests it, verdict: a row for each statement, given the verdict of each claim."""
+    """(place, statement, claims that test it, verdict) for each statement, given the verdict of each claim."""
     return [_row(statement, verdicts) for statement in statements]
 
 
