@@ -30,7 +30,7 @@ DEGENERATE = {
     "one network of width 1 in kernel_gradient": ("kernel_gradient", ["widths=[1]", "seeds=1"], ""),
     "one network of width 1 in multi_output": ("multi_output", ["widths=[1]", "seeds=1", "setting.t=1e-6"], ""),
     "one random function": ("random_functions", ["numbers=[1]", "seeds=1"], ""),
-    "one network of width 1 in remark1": ("remark1", ["kernel={betas: [0.1], widths: [1], seeds: [1]}"], ""),
+    "one network of width 1 in remark1": ("remark1", ["kernel={betas: [0.1,1.0], widths: [1], seeds: [1]}"], ""),
     "one network of width 1 in least_squares": (
         "least_squares",
         ["noisy={widths: [1], seeds: 1}", "wide_seeds=1", "clean_seeds=1", "gaussian={widths: [1], seeds: 1}"],
