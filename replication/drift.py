@@ -82,7 +82,7 @@ def predicted_drift(
     Raises ValueError for t ≤ 0, nodes < 1 or scale ≤ 0.
     """
     if not (t > 0 and nodes >= 1 and scale > 0):
-        raise ValueError(f"t > 0, nodes ≥ 1 and scale > 0 wanted, not {t}, {nodes} and {scale}")
+        raise ValueError(f"t must be > 0, nodes ≥ 1 and scale > 0, not {t}, {nodes} and {scale}")
     base = _linearized(network, x)
     w = cost.frozen_flow(base.kernel, base.output, t)
     start = tangent_kernel(network, points)

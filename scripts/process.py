@@ -1,6 +1,7 @@
 """The behaviour of every script as a process: signals, exit codes, encodings of its streams, threads."""
 
 import io
+import logging
 import multiprocessing
 import os
 import select
@@ -45,6 +46,7 @@ def run(main: Callable[[], int | None], interrupted: str = "interrupted") -> int
     silently with the exit code of SIGPIPE.
     """
     on_signal(_interrupt)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # without a home it warns that it keeps no fonts
     warnings.showwarning = lambda message, *_: _warn(message)
     _take_every_character()
     try:

@@ -212,7 +212,7 @@ def precedes(record: Record, name: str, file_at: Callable[[str], str | None]) ->
                 if then is None or claim not in then["claims"]:
                     lines.append(f"{where} there is no criterion")
                 elif _frozen(then["claims"][claim]) != _frozen(entry) or then["settings"] != now["settings"]:
-                    lines.append(f"{where} the criterion, a control or a setting is another")
+                    lines.append(f"{where} the criterion, a control or a setting is different")
                 elif draw in then["claims"][claim]["draws"] and then["version"] == now["version"]:
                     lines.append(f"{where} it was decided before")
     return lines
