@@ -6,7 +6,7 @@ FITS := import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 14) or sys.exit
 PAPER := fig1 fig2 fig3 theorem1 theorem2 remark4 prop1 prop2 remark1 kernel_gradient random_functions least_squares \
 	multi_output depth_inference
 
-.PHONY: help install fig1 ci-fig1 ci paper figures report test test-all golden golden-check lint clean
+.PHONY: help install fig1 ci-fig1 ci paper benchmark figures report test test-all golden golden-check lint clean
 
 help: # print this list
 	@sed -n 's/^\([a-z0-9-]*\):.*# \(.*\)/make \1: \2/p' Makefile
@@ -29,6 +29,9 @@ ci: $(INSTALLED) # every experiment at reduced size, some minutes
 
 paper: $(INSTALLED) # every experiment of the paper, Figures 1, 2 and 3 first, 50 minutes
 	for name in $(PAPER); do $(BIN)/python scripts/run.py +exp=$$name || exit; done
+
+benchmark: $(INSTALLED) # every benchmark, into figures/benchmark.json: 15 minutes on 2 idle cores
+	$(BIN)/python scripts/benchmark.py --json figures/benchmark.json
 
 figures: $(INSTALLED) # redraw every figure, the claims and the report into results/figures
 	$(BIN)/python scripts/figures.py

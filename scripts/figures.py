@@ -5,10 +5,10 @@
     python scripts/figures.py --publish              from figures/*.nc into figures/, after a change of a plot
     python scripts/figures.py --publish fig1         first copy the data of a preset from the results store
     python scripts/figures.py --round                round the published data as far as no claim changes
-    python scripts/figures.py --readme               the README's table and docs/results.md, from figures/claims.json
+    python scripts/figures.py --readme               the generated parts of the README and docs, from figures/*.json
 
 Only --publish and --round write figures/ (and the files of --readme). Publishing takes presets at the paper's widths,
-if all their cells are stored. One figure shows a benchmark: `scripts/benchmark.py revealed --json figures/width.json`.
+if all their cells are stored. Two figures show benchmarks: `make benchmark` writes their data.
 """
 
 import argparse
@@ -30,7 +30,8 @@ ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "figures"
 README = ROOT / "README.md"
 RESULTS = ROOT / "docs" / "results.md"
-COST = PUBLISHED / "width.json"
+SPEED = ROOT / "docs" / "speed.md"
+BENCHMARK = PUBLISHED / "benchmark.json"
 UNMARKED = {"fig2": 1, "fig3": 1, "theorem2": 3}
 """Versions of data that were published without a version, before provenance was kept, of experiments that changed."""
 
@@ -133,11 +134,11 @@ def redraw(target: Path, tracking: str, collected: Collection[str] = ()) -> None
             print(png)
     if not sections and not failures:
         raise RunError(f"there are no data in {PUBLISHED}")
-    if COST.exists():
+    if BENCHMARK.exists():
         try:
-            print(*draw("width", read_json(COST), target).values())
+            print(*draw("benchmark", read_json(BENCHMARK), target).values(), sep="\n")
         except Exception as error:
-            failures.append(f"{COST} cannot be drawn: {process.reason(error)}")
+            failures.append(f"{BENCHMARK} cannot be drawn: {process.reason(error)}")
     if failures and target == PUBLISHED:
         raise RunError("\n".join([*failures, "the claims and the report were not written"]))
     for file, content in (
@@ -172,12 +173,15 @@ def redraw_one(name: str, target: Path) -> None:
 
 
 def write_readme(record: "Record") -> None:
-    """Write the headline and the table of the README, and docs/results.md, from the record."""
+    """Write the generated parts of the README, docs/results.md and docs/speed.md, from the record and the benchmark."""
     from replication.study.readme import readme, results
+    from replication.study.speed import line, page
     from replication.study.store import write_file
 
-    write_file(README, readme(README.read_text(encoding="utf-8"), record))
+    benchmark = read_json(BENCHMARK) if BENCHMARK.exists() else None
+    write_file(README, line(readme(README.read_text(encoding="utf-8"), record), benchmark))
     write_file(RESULTS, results(record))
+    write_file(SPEED, page(SPEED.read_text(encoding="utf-8"), benchmark))
 
 
 def main() -> None:
@@ -186,7 +190,7 @@ def main() -> None:
     parser.add_argument("presets", nargs="*", metavar="PRESET", help=presets)
     parser.add_argument("--publish", action="store_true", help="write figures/ instead of results/figures")
     parser.add_argument("--round", action="store_true", help="draw nothing; rewrite the published data in fewer bytes")
-    parser.add_argument("--readme", action="store_true", help="draw nothing; write the README's table")
+    parser.add_argument("--readme", action="store_true", help="draw nothing; write the README and docs")
     parser.add_argument("--results", default="results", help="folder of the results store (default: results)")
     tracking = "default: offline with --publish, else disabled"
     parser.add_argument("--tracking", choices=("offline", "online", "disabled"), help=tracking)

@@ -221,6 +221,7 @@ def copy_repository(folder: Path) -> Path:
     shutil.copy(ROOT / "README.md", root)
     for name in ("docs", "figures"):
         (root / name).mkdir()
+    shutil.copy(ROOT / "docs" / "speed.md", root / "docs")
     return root
 
 

@@ -2,12 +2,17 @@
 
 import json
 import math
+from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from scripts_fixtures import script
 
-from benchmarks import harness, solvers, width  # isort: skip
+from replication.training import GradientDescent, GradientFlow, Solver
+
+from benchmarks import harness, precision, solvers, width  # isort: skip
+from benchmarks.figure_1 import figure_1, tensors, train  # isort: skip
 from benchmarks import products as matrix_products  # isort: skip
 
 WAYS = ["whole", "by columns", *(f"blocks of {size}" for size in (500, 1000, 2000))]
@@ -18,7 +23,7 @@ TABLES = {
     "step": (["step", "best product", "ratio", "to the best of each product", "peak MiB", "a", "b"], 100, 8, 1),
     "kernel": (["difference", "ms", "torch.func ms", "ratio", "MiB", "torch.func MiB"], 100, 8, 1),
     "limit": (["σ", "dtype", "N'", "ms", "neural-tangents ms", "ratio"], 0, 40, 8),
-    "flow": (["solver", "steps", "error of f", "error of Θ", "s", "ratio"], 50, 2, 3),
+    "precision": (["solver", "setting", "steps", "products", "s", "error of f", "error of Θ"], 10, 4, 18),
     "ensemble": (["networks", "one by one ms", "together ms", "ratio"], 5, 3, 1),
     "fig3": (["solver", "steps", "s", "of product rate", "t", "error", "ratio"], 20, 8, 4),
     "revealed": (
@@ -50,6 +55,8 @@ def test_table(name, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(harness, "peak_of", invented_peak)
     monkeypatch.setattr(width, "SETTLED", 50)
     monkeypatch.setattr(solvers, "GOAL", 10)  # a narrow network takes hundreds of steps to t = 4000
+    monkeypatch.setattr(precision, "T", 2.0)
+    monkeypatch.setattr(precision, "REFERENCE", 5e-3)
     monkeypatch.setattr(width, "free_memory", lambda device: 16 * 10_000**2)
     columns, n, n_inputs, rows = TABLES[name]
     path = tmp_path / "numbers.json"
@@ -80,6 +87,70 @@ def test_table(name, tmp_path, capsys, monkeypatch):
     if name == "step":
         assert table["rows"][0]["a"] == pytest.approx(2, rel=0.06)
         assert table["rows"][0]["b"] == pytest.approx(10)
+
+
+def test_other_tables_of_the_same_machine_stay(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "numbers.json"
+    tiny = ["ensemble", "--n=5", "--inputs=3", "--repeats=1", "--threads=1", f"--json={path}"]
+    for cores, kept in ((2, False), (2, True), (3, False)):
+        monkeypatch.setattr(benchmark, "machine", lambda cores=cores: {"cores": cores})
+        benchmark.main(tiny)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        assert content["machine"] == {"cores": cores}
+        assert list(content["tables"]) == ["ensemble", *["help"] * kept]
+        content["tables"]["help"] = "of before"
+        path.write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("solver", "passes"),
+    [
+        (GradientDescent(0.5, 3), {"forward": 4, "backward": 4, "update": 3}),  # λ_max at the start: a backward pass
+        (GradientFlow(1e-3, 1.0), {"forward": 2, "backward": 1, "update": 1}),
+        (GradientFlow(2e-3, 1.0, 1e-3, 2), {"forward": 3, "backward": 2, "update": 3}),  # the second step has two
+    ],
+)
+def test_products_are_counted(solver: Solver, passes: dict[str, int]) -> None:
+    like, x, cost = figure_1(7, 3)
+    products: Counter[str] = Counter()
+    network = precision.counted(like, tensors(like), products)
+    train(solver, network, x, cost)
+    assert products == {kind: 2 * times for kind, times in passes.items()}  # matrices of 7 × 7
+
+
+def test_scipy_is_given_minus_the_gradient_of_the_cost():
+    like, x, cost = figure_1(7, 3)
+    products: Counter[str] = Counter()
+    outside = precision.Outside(like, x, cost, products)
+    theta = torch.cat([tensor.flatten() for tensor in tensors(like)]).double().numpy()
+    slope = outside.slope(0.0, theta)
+    assert products == {"forward": 2, "backward": 2, "update": 2}
+    values = torch.from_numpy(theta).clone().requires_grad_()
+    parts = values.split([tensor.numel() for tensor in tensors(like)])
+    out = x
+    for l, (w, b) in enumerate(zip(parts[:4], parts[4:], strict=True)):
+        out = (out.relu() if l else out) @ w.reshape(len(b), -1).mT / out.shape[1] ** 0.5 + like.beta * b
+    cost.value(out).backward()
+    np.testing.assert_allclose(slope, -values.grad.numpy(), rtol=1e-10, atol=1e-14)
+
+
+def test_scipy_comes_to_the_reference(monkeypatch):
+    monkeypatch.setattr(precision, "T", 2.0)
+    rows = list(precision.precision(12, 4, 1))
+    reference, *others = rows
+    assert reference["solver"] == "reference"
+    for method in ("DOP853", "LSODA"):
+        errors = [row["error of Θ"] for row in others if row["solver"] == method]
+        assert errors[-1] < errors[0]
+        assert errors[-1] < 10 * reference["error of Θ"]
+
+
+@pytest.mark.parametrize(("largest", "methods"), [(0, []), (8 * 20 * 200, ["DOP853"])])
+def test_methods_that_would_take_too_much_memory_are_left_out(largest, methods, monkeypatch):
+    monkeypatch.setattr(precision, "T", 0.5)
+    monkeypatch.setattr(precision, "LARGEST", largest)
+    named = {row["solver"] for row in precision.precision(7, 3, 1)}
+    assert sorted(named & precision.OUTSIDE.keys()) == methods
 
 
 def test_a_child_process_tells_its_peak_memory():

@@ -3,7 +3,9 @@
 import json
 import re
 import shlex
+import subprocess
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from scripts_fixtures import ROOT, script
 from replication.engine import ENGINE
 from replication.experiments import available, load
 from replication.study.readme import readme, results
+from replication.study.speed import line, page
 
 compose = script("compose")
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("C*.md"))]
@@ -116,6 +119,36 @@ def test_numbers_are_those_of_the_record() -> None:
     record = json.loads(text_of(ROOT / "figures" / "claims.json"))
     assert readme(text_of(ROOT / "README.md"), record) == text_of(ROOT / "README.md")
     assert results(record) == text_of(ROOT / "docs" / "results.md")
+
+
+def test_speeds_are_those_of_the_benchmark() -> None:
+    path = ROOT / "figures" / "benchmark.json"
+    measured = json.loads(text_of(path)) if path.exists() else None
+    for file, written in ((ROOT / "README.md", line), (ROOT / "docs" / "speed.md", page)):
+        assert written(text_of(file), measured) == text_of(file)
+
+
+HISTORY = [
+    [cell.strip() for cell in row.strip("|").split("|")]
+    for row in text_of(ROOT / "docs" / "speed.md").partition("<!-- history -->")[2].splitlines()
+    if re.match(r"\| \d", row)
+]
+
+
+@pytest.mark.parametrize("row", HISTORY, ids=[commit for _, commit, *_ in HISTORY])
+def test_numbers_of_the_history_stand_in_their_commits(row: list[str]) -> None:
+    date, commit, *cells = row
+    git = partial(subprocess.run, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
+    try:
+        day, message = git(["git", "show", "-s", "--date=short", "--format=%ad%n%B", commit]).stdout.split("\n", 1)
+        change = git(["git", "diff", "-U0", f"{commit}~", commit, "--", "README.md"]).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no git, or none of its history")
+    assert day == date
+    for number in re.findall(r"[\d.]+[¼½]?\d*", " ".join(cells)):
+        assert re.search(rf"(?<![\d.]){re.escape(number)}(?![\d.]*\d)", message + change), (
+            f"{number} is not in {commit}"
+        )
 
 
 def test_the_changelog_names_every_version() -> None:

@@ -110,11 +110,11 @@ def test_figures_names_a_benchmark_that_is_no_json(tmp_path: Path, tiny: Path, p
     root = copy_repository(tmp_path)
     (data,) = tiny.glob("runs/*/fig1.nc")
     shutil.copy(data, root / "figures" / "fig1.nc")
-    (root / "figures" / "width.json").write_text("{")
+    (root / "figures" / "benchmark.json").write_text("{")
     done = redraw(root)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert "width.json is not JSON" in line
+    assert "benchmark.json is not JSON" in line
     assert (root / "results" / "figures" / "CLAIMS.md").exists()
 
 

@@ -68,7 +68,7 @@ SETTINGS = {
 def prose(text: str) -> str:
     """A page without code, but with the comments of its commands; without what is generated, and without addresses."""
     comments = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    text = re.sub(r"^```.*?^```|<!-- claims -->.*?<!-- /claims -->", "", text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^```.*?^```|<!-- (\w+) -->.*?<!-- /\1 -->", "", text, flags=re.DOTALL | re.MULTILINE)
     text = re.sub(r"``?[^`]*``?", "", re.sub(r"\]\([^)]*\)", "]", text))
     return "\n".join([text, *(line for block in comments for line in re.findall(r" # .*", block))])
 

@@ -17,8 +17,10 @@ from replication import plots
 from replication.experiments.fig1 import EXPERIMENT
 from replication.experiments.fig1.claims import CLAIMS
 from replication.experiments.fig1.statistics import change, initial_kernels, spread
+from replication.plots import benchmark as benchmark_plot
 from replication.plots import fig1 as plot
 from replication.plots import width as width_plot
+from replication.plots import work_precision
 from replication.study.claims import decide
 from replication.study.experiment import select
 from replication.study.store import Store
@@ -226,3 +228,44 @@ def test_width_shows_what_is_measured_and_where_dense_weights_end(known: bool) -
             assert lines[f"{name} weights"].tolist() == measured
         assert lines["dense weights fill 16 GiB"][0, 0] == pytest.approx(math.sqrt(16 * 2**30 / 8))
         assert (exponent in axes.get_title()) == known
+
+
+def made_up_runs() -> list[dict[str, Any]]:
+    """A reference and two solvers, each with two runs, at two widths; no two numbers are the same."""
+    numbers = iter(range(1, 100))
+    solvers = ["reference", *["gradient flow, order 2"] * 2, *["DOP853"] * 2]
+    keys = ("s", "products", "error of f", "error of Θ")
+    return [
+        {"n": n, "solver": solver} | {key: float(next(numbers)) for key in keys}
+        for n in (300, 1000)
+        for solver in solvers
+    ]
+
+
+def test_work_precision_shows_every_run() -> None:
+    rows = made_up_runs()
+    (figure,) = work_precision.figures({"tables": {"precision": {"rows": rows}}}).values()
+    panels = np.reshape(np.array(figure.axes, dtype=object), (4, 2))
+    assert [axes.get_title() for axes in panels[0]] == ["$n = 300$", "$n = 1000$"]
+    kinds = [(error, work) for error in ("error of f", "error of Θ") for work in ("s", "products")]
+    for (error, work), line in zip(kinds, panels, strict=True):
+        for n, axes in zip((300, 1000), line, strict=True):
+            here = [row for row in rows if row["n"] == n]
+            lines = {curve.get_label(): points(curve) for curve in axes.get_lines()}
+            assert set(lines.pop("error of the reference")[:, 1]) == {here[0][error]}
+            expected = {row["solver"]: [] for row in here[1:]}
+            for row in here[1:]:
+                expected[row["solver"]].append([row[work], row[error]])
+            assert {solver: curve.tolist() for solver, curve in lines.items()} == expected
+            assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == {
+        "error of the reference",
+        "gradient flow, order 2",
+        "DOP853",
+    }
+
+
+def test_the_benchmark_draws_the_tables_that_it_has() -> None:
+    tables = {"precision": {"rows": made_up_runs()}, "kernel": {"rows": []}}
+    assert list(benchmark_plot.figures({"tables": tables})) == ["work_precision"]
+    assert benchmark_plot.figures({"tables": {}}) == {}

@@ -22,7 +22,7 @@ from PIL import Image
 
 from ..experiments import available, load
 from ..study.guide import Numbers, statistic
-from ..study.statistics import exponent
+from ..study.statistics import exponent, silent
 from ..study.store import write_file
 
 _STYLE = Path(__file__).with_name("paper.mplstyle")
@@ -51,7 +51,7 @@ def draw(experiment: str, dataset: Any, folder: Path, decided: Numbers | None = 
     paths = {}
     token = _decided.set(decided or {})
     try:
-        with style(), np.errstate(all="ignore"):  # what is not finite is left out
+        with style(), silent():
             own = load(experiment) if experiment in available() else importlib.import_module(f"{__name__}.{experiment}")
             figures: dict[str, Figure] = own.figures(dataset)
             for name, figure in figures.items():

@@ -173,10 +173,11 @@ def _checks(dataset: xr.Dataset) -> Figure:
     left.plot(depths, odds.mean(axis=0), "o", color="black", ms=4, label="mean")
     left.axhline(math.log10(ODDS), color="gray", lw=0.8, ls="--", label=f"criterion: mean > {math.log10(ODDS):g}")
     left.axhline(0, color="gray", lw=0.8)
+    finite = odds[np.isfinite(odds)]  # very narrow networks have eigenvalues that are 0
     left.set(
         xlabel="true depth $L$",
         ylabel=r"$\log_{10}$ odds of the true depth",
-        ylim=(min(-1, odds.min()), odds.max() * 1.35),
+        ylim=(finite.min(initial=-1), finite.max(initial=1) * 1.35),
     )
     left.set(title=f"held-out networks, $n = {dataset.attrs['held_out_width']}$")
     left.set_xticks(depths)

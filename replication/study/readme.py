@@ -4,15 +4,23 @@ from . import guide
 from .record import Decision, Entry, Record, headline, held
 from .statistics import number
 
-BEGIN, END = "<!-- claims -->\n", "<!-- /claims -->\n"
-"""Only the text between these two lines is written."""
+
+def between(text: str, name: str, content: str) -> str:
+    """A text with what stands between the comments <!-- name --> and <!-- /name --> replaced, and nothing else.
+
+    Raises ValueError for a text without both.
+    """
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    head, opened, rest = text.partition(begin)
+    _, closed, tail = rest.partition(end)
+    if not (opened and closed):
+        raise ValueError(f"there are no {begin} and {end} to write between")
+    return f"{head}{begin}{content}{end}{tail}"
 
 
 def readme(text: str, record: Record) -> str:
-    """The README with a new headline and table."""
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}{headline(record)}.\n\n{table(record)}\n{beyond(record)}{END}{tail}"
+    """The README brought up to date."""
+    return between(text, "claims", f"\n{headline(record)}.\n\n{table(record)}\n{beyond(record)}")
 
 
 def table(record: Record) -> str:

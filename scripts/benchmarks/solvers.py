@@ -6,52 +6,19 @@ from functools import partial
 import torch
 
 from replication.costs import LeastSquares
-from replication.datasets import angle_grid, circle, gaussian, mnist
+from replication.datasets import gaussian, mnist
 from replication.kernels import principal_components
 from replication.limit import theta_inf
 from replication.network import Network
 from replication.randomness import generator
-from replication.tangent import tangent_kernel
-from replication.training import GradientDescent, GradientFlow, Solver, State, follow
+from replication.training import GradientDescent, GradientFlow, State, follow
 from replication.weights import DeferredWeight, DenseWeight, WeightDraw
 
-from .figure_1 import NO_CHANGE, TOLERANCE, T, figure_1, tensors, train
+from .figure_1 import NO_CHANGE
 from .harness import NOTHING, Row, Work, race
 
 GOAL = 4000
 """The end t of Figure 3."""
-
-
-def flow(n: int, n_inputs: int, repeats: int) -> Iterator[Row]:
-    """Training to t = 200; errors: root mean square of f on the data (f* ~ 1), relative of Θ(x_0, x(γ))"""
-    network, x, cost = figure_1(n, n_inputs)
-    drawn = [tensor.clone() for tensor in tensors(network)]
-    circle_kernel = partial(tangent_kernel, x=circle(torch.zeros(1)), x2=circle(angle_grid(100)))
-
-    def reset() -> None:
-        for tensor, value in zip(tensors(network), drawn, strict=True):
-            tensor.copy_(value)
-
-    double = [tensor.double() for tensor in drawn]
-    wide = [DenseWeight(values) for values in double[: network.depth]]
-    fine = Network(wide, double[network.depth :], network.nonlinearity, network.beta)
-    _, f_fine = train(GradientFlow(T, TOLERANCE / 100), fine, x, cost)
-    theta_fine = circle_kernel(fine)
-
-    solvers: dict[str, Solver] = {"gradient descent, 1": GradientDescent(1.0, round(T))}
-    for tolerance in (TOLERANCE, TOLERANCE / 10):
-        solvers[f"gradient flow, {tolerance:g}"] = GradientFlow(T, tolerance)
-    rows: dict[str, Row] = {}
-    for name, solver in solvers.items():
-        reset()
-        steps, f = train(solver, network, x, cost)
-        f_error = (f - f_fine).square().mean().sqrt()
-        theta_error = (circle_kernel(network) - theta_fine).norm() / theta_fine.norm()
-        rows[name] = {"steps": steps, "error of f": float(f_error), "error of Θ": float(theta_error)}
-    works = {name: partial(train, solver, network, x, cost) for name, solver in solvers.items()}
-    times = race(works, repeats, reset)
-    for name, row in rows.items():
-        yield {"solver": name, **row, "s": times[name], "ratio": times["gradient descent, 1"] / times[name]}
 
 
 def ensemble(n: int, n_inputs: int, repeats: int) -> Iterator[Row]:
