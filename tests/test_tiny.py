@@ -16,7 +16,7 @@ COMPOSE, RUN = script("compose"), script("run")
 RANK_1 = "Π is not positive, or has only 1 positive eigenvalues above rounding"
 
 DEGENERATE = {
-    "one of everything in fig1": ("fig1", ["widths=[1]", "seeds=[0]", "training.t=1e-6", "training.n_samples=1"], ""),
+    "one of everything in fig1": ("fig1", ["widths=[1]", "seeds=[0]", "training.n_samples=1"], ""),
     "a cost of almost nothing": ("fig1", ["training.loss_factor=1e-12"], ""),
     "one network of width 1 in fig2": ("fig2", ["widths=[1]", "seeds=[1]"], ""),
     "two angles": ("fig2", ["data={angles: [0, 1], targets: [0, 1]}"], ""),
@@ -28,9 +28,9 @@ DEGENERATE = {
     "one network of width 1 in prop1": ("prop1", ["widths=[1]", "seeds=[1]"], ""),
     "a kernel that overflows": ("prop2", ["depth=12"], "leaves torch.float64: σ = quadratic"),
     "one network of width 1 in kernel_gradient": ("kernel_gradient", ["widths=[1]", "seeds=1"], ""),
-    "one network of width 1 in multi_output": ("multi_output", ["widths=[1]", "seeds=1"], ""),
+    "one network of width 1 in multi_output": ("multi_output", ["widths=[1]", "seeds=1", "setting.t=1e-6"], ""),
     "one random function": ("random_functions", ["numbers=[1]", "seeds=1"], ""),
-    "one network of width 1 in remark1": ("remark1", ["kernel={betas: [0.1], widths: [1], seeds: [1]}"], ""),
+    "one network of width 1 in remark1": ("remark1", ["kernel={betas: [0.1,1.0], widths: [1], seeds: [1]}"], ""),
     "one network of width 1 in least_squares": (
         "least_squares",
         ["noisy={widths: [1], seeds: 1}", "wide_seeds=1", "clean_seeds=1", "gaussian={widths: [1], seeds: 1}"],

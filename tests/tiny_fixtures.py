@@ -62,7 +62,7 @@ OVERRIDES = {
     "remark1": [
         "n_samples=4",
         "map={hidden: [[6,8,5]], nonlinearities: [relu], betas: [0.1], learning_rate: 0.25, steps: 3, seeds: 2}",
-        "classical={widths: [16], inputs: [2,8], learning_rate: 1.0, steps: 3, seeds: 5}",
+        "classical={widths: [100], inputs: [2,8], learning_rate: 1.0, steps: 3, seeds: 5}",
         "kernel={betas: [0.1,1.0], widths: [8,32], seeds: [6,5]}",
     ],
     "remark4": [SETTING, "widths=[16,64]", "seeds=[6,5]", "direction_seeds=5", MEAN_FIELD],
