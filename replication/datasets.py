@@ -16,7 +16,7 @@ def circle(angles: Tensor) -> Tensor:
     Raises ValueError for angles of another shape.
     """
     if angles.ndim != 1:
-        raise ValueError(f"angles (M,) wanted, not {tuple(angles.shape)}")
+        raise ValueError(f"angles must be (M,), not {tuple(angles.shape)}")
     angles = angles.double()
     return torch.stack([angles.cos(), angles.sin()], dim=-1)
 

@@ -18,13 +18,13 @@ no σ̈:
 
 w(s) and d_s are known in closed form (paper §5), and the integral is a Gauss sum. For each node, move to θ_0 + θ₁(s),
 linearize there, and move back exactly; at the end, move along all these linearizations at once. A few dozen passes
-predict the change in training, and nothing is fitted. The sum runs over the change of J only, so that its error is one
-of B₂ only.
+predict the change in training, and nothing is fitted. The sum runs over the change of J only, so that its error affects
+B₂ only.
 
 Signs tell the terms apart. If all d_s are multiplied by ε, then P(ε) = εA + ε²(B₁ + B₂) + O(ε³n⁻²), and the first
 iterate is Q(ε) = Θ(θ_0 + εθ₁) − Θ_0 = εA + ε²B₁ + O(ε³n⁻²). So A is the odd part of Q and B₁ the even one. At ε = 1
-this is exact up to order n⁻², which is left out anyway. As ε → 0 it is exact; for a σ with kinks no unit then switches,
-so that the terms are those of the derivatives almost everywhere.
+this is exact up to order n⁻², which is left out anyway. As ε → 0 it is exact. For a σ with kinks no unit then switches:
+the terms are made of the derivatives that exist almost everywhere.
 
 Prediction and training are compared on the same network object: predict first, then train it. This matters for revealed
 weights, because the directions that they reveal depend on the nodes.
@@ -82,7 +82,7 @@ def predicted_drift(
     Raises ValueError for t ≤ 0, nodes < 1 or scale ≤ 0.
     """
     if not (t > 0 and nodes >= 1 and scale > 0):
-        raise ValueError(f"t > 0, nodes ≥ 1 and scale > 0 wanted, not {t}, {nodes} and {scale}")
+        raise ValueError(f"t must be > 0, nodes ≥ 1 and scale > 0, not {t}, {nodes} and {scale}")
     base = _linearized(network, x)
     w = cost.frozen_flow(base.kernel, base.output, t)
     start = tangent_kernel(network, points)

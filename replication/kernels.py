@@ -33,7 +33,7 @@ class Kernel(Protocol):
 def tensor_identity(kernel: Kernel, n_outputs: int) -> Kernel:
     """K ⊗ Id_{n_L} for a scalar kernel K: the outputs do not interact (Theorem 1). On a matrix: torch.kron(K, Id)."""
     if n_outputs < 1:
-        raise ValueError(f"n_L ≥ 1 outputs wanted, not {n_outputs}")
+        raise ValueError(f"the number of outputs must be ≥ 1, not {n_outputs}")
     identity = torch.eye(n_outputs, dtype=torch.float64)
     return lambda x, x2=None: torch.kron(kernel(x) if x2 is None else kernel(x, x2), identity.to(x.device))
 
@@ -78,7 +78,7 @@ class KernelOnData:
 
     def __init__(self, kernel: Kernel, x: Tensor):
         if x.ndim < 1 or 0 in x.shape or not torch.isfinite(x).all():
-            raise ValueError(f"data (N, n_0) with N ≥ 1 and finite values wanted, not of shape {tuple(x.shape)}")
+            raise ValueError(f"the data must be finite and (N, n_0) with N ≥ 1, not of shape {tuple(x.shape)}")
         self.kernel, self.x, self.n = kernel, x, len(x)
         self.n_outputs = len(kernel(x[:1]))
         self.size = self.n * self.n_outputs
@@ -139,7 +139,7 @@ class KernelOnData:
         Raises ValueError if a λ_i is 0: then Π does not determine f⁽ⁱ⁾ off the data.
         """
         if not (components.eigenvalues > 0).all():
-            raise ValueError("only components with λ_i > 0 extend off the data; ask for fewer of them")
+            raise ValueError("only components with λ_i > 0 extend off the data: compute fewer components")
         return self.phi(components.functions, x) / components.eigenvalues[:, None, None]
 
 
@@ -154,7 +154,7 @@ def principal_components(
     """
     kernel = checked_kernel(kernel, n_outputs)
     if count is not None and not 1 <= count <= len(kernel):
-        raise ValueError(f"1 … {len(kernel)} principal components can be asked for, not {count}")
+        raise ValueError(f"the number of principal components must be in 1 … {len(kernel)}, not {count}")
     n = len(kernel) // n_outputs
     eigenvalues, vectors = _descending(kernel / n)
     if eigenvalues[-1] < -(zero := _resolution(eigenvalues, tolerance)):
@@ -185,7 +185,7 @@ def power_iteration(
     """
     n, size = shape[0], shape[0] * shape[1]
     if not (n >= 1 and 1 <= count <= size and limit >= 1):
-        raise ValueError(f"1 ≤ count ≤ N n_L and limit ≥ 1 wanted, not {count} and {limit} for {shape}")
+        raise ValueError(f"count must be in 1 … N n_L and limit ≥ 1, not {count} and {limit} for {shape}")
     stream = generator("power iteration") if stream is None else stream
     starts = torch.randn(count + 1, size, generator=stream, dtype=torch.float64).to(device)
 

@@ -63,7 +63,7 @@ def limit(
     Σ⁽¹⁾ = xᵀx'/n_0 + β², Σ⁽ˡ⁺¹⁾ = E[σ(u)σ(v)] + β², Σ̇⁽ˡ⁺¹⁾ = E[σ̇(u)σ̇(v)] with (u, v) ∼ N(0, Σ⁽ˡ⁾);
     Θ_∞⁽¹⁾ = Σ⁽¹⁾, Θ_∞⁽ˡ⁺¹⁾ = Θ_∞⁽ˡ⁾ Σ̇⁽ˡ⁺¹⁾ + Σ⁽ˡ⁺¹⁾.
 
-    Paper, Proposition 1 and Theorem 1. x is (N, n_0), x2 is (N', n_0). Without x2 the kernels are those of x with
+    Paper, Proposition 1 and Theorem 1. x is (N, n_0), x2 is (N', n_0). Without x2 the kernels are between x and
     itself: they are exactly symmetric, and only half of them is computed. The computation runs on the device of x,
     `block` rows at a time, in float64 to about 1e-13, or in float32 to about 1e-6 in half the time.
 

@@ -169,7 +169,7 @@ def digits_at(
         raise ValueError(f"scaling {scaling!r}: must be one of {', '.join(SCALINGS)}")
     indices = torch.as_tensor(indices, dtype=torch.int64)
     if indices.ndim != 1 or len(indices) == 0 or indices.min() < 0 or indices.max() >= len(source.labels):
-        raise ValueError(f"indices (N,) with N ≥ 1 and within 0 … {len(source.labels) - 1} wanted")
+        raise ValueError(f"indices must be (N,) with N ≥ 1 and within 0 … {len(source.labels) - 1}")
     images = SCALINGS[scaling](source.pixels[indices].double() / 255, source)
     return Digits(images, source.labels[indices], indices)
 
@@ -319,7 +319,7 @@ def _other(folder: Path, paths: list[Path]) -> tuple[str, np.ndarray, np.ndarray
         pairs = [pair for pair in pairs if all("train" in path.name.lower() for path in pair)]
     if len(pairs) != 1:
         raise ValueError(
-            f"{folder}: one IDX file of images {SIDE} × {SIDE} and one of as many labels are wanted (of several such "
+            f"{folder}: one IDX file of images {SIDE} × {SIDE} and one of as many labels are needed (of several such "
             f"pairs, one named train), not {len(pairs)} pairs"
         )
     arrays, digest = [], hashlib.sha256()

@@ -1,8 +1,7 @@
 """A Gaussian weight matrix that is never formed: only the directions that its products use are revealed.
 
 A network uses an n_out × n_in matrix W with i.i.d. N(0, 1) entries only through products, and N products determine
-little
-of it: given W A = Y and Wᵀ D = Z for orthonormal columns A and D, the law of W is
+little of it. Given W A = Y and Wᵀ D = Z for orthonormal columns A and D, the law of W is
 
     W = D Zᵀ + Y Aᵀ − D (DᵀY) Aᵀ + (I − D Dᵀ) G (I − A Aᵀ),    G a fresh matrix of i.i.d. N(0, 1) entries.
 

@@ -1,4 +1,4 @@
-"""What a nonlinearity σ is: its values, its derivative, and the Gaussian expectations that the limit is made of."""
+"""The interface of a nonlinearity σ: its values, its derivative, and the Gaussian expectations behind the limit."""
 
 from abc import ABC, abstractmethod
 

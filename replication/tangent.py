@@ -54,7 +54,7 @@ class Tangent:
         return self.kernel_with(self)
 
     def kernel_with(self, other: "Tangent") -> Tensor:
-        """Θ between these inputs (rows) and those of ``other`` (columns), (N n_L, N' n_L), float64.
+        """Θ between these inputs (rows) and the inputs of ``other`` (columns), (N n_L, N' n_L), float64.
 
         Raises ValueError if ``other`` belongs to a network of other widths.
         """

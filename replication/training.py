@@ -84,7 +84,7 @@ class GradientDescent:
 
     def __post_init__(self) -> None:
         if not (self.learning_rate > 0 and self.steps >= 1):
-            raise ValueError(f"learning_rate > 0 and steps ≥ 1 wanted, not {self.learning_rate} and {self.steps}")
+            raise ValueError(f"learning_rate must be > 0 and steps ≥ 1, not {self.learning_rate} and {self.steps}")
 
     def states(self, network: Network, x: Tensor, cost: Cost) -> Iterator[State]:
         """Full-batch descent on C at the inputs x, (N, n_0). Yields steps + 1 states."""
@@ -162,9 +162,9 @@ class GradientFlow:
 
     def __post_init__(self) -> None:
         if not (self.t > 0 and self.tolerance > 0):
-            raise ValueError(f"t > 0 and tolerance > 0 wanted, not {self.t} and {self.tolerance}")
+            raise ValueError(f"t and tolerance must be > 0, not {self.t} and {self.tolerance}")
         if self.first_step is not None and not self.first_step > 0:
-            raise ValueError(f"first_step > 0 wanted, not {self.first_step}")
+            raise ValueError(f"first_step must be > 0, not {self.first_step}")
         if self.order not in (1, 2):
             raise ValueError(f"the order must be 1 or 2, not {self.order}")
 
@@ -242,7 +242,7 @@ def follow(states: Iterable[State], times: Sequence[float]) -> Tensor:
         while len(outputs) < len(times) and times[len(outputs)] <= state.t * (1 + 1e-12):
             t = min(times[len(outputs)], state.t)
             if state.between is None and t < state.t:
-                raise ValueError(f"f at t = {t:g} is not known: with fresh batches, f is known at the steps only")
+                raise ValueError(f"f at t = {t:g} is not known: with fresh batches there is no f between two steps")
             outputs.append(state.f_at(t))
     if len(outputs) < len(times):
         raise ValueError(f"the run ends at t = {last:g}, before the time {times[-1]:g}")

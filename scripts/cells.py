@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING, Any
 
 import process
@@ -199,12 +200,12 @@ def compute(
 
 
 @contextmanager
-def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes, which end when this process ends for any reason."""
+def worker_processes(count: int, context: BaseContext | None = None) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes, which end when this process ends for any reason; context: how they start, if not as usual."""
     # A forked process starts at once, with everything imported. On Linux this is safe for a child that uses one thread
     # only. Elsewhere processes start from nothing, which takes seconds.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    with ProcessPoolExecutor(count, context, _begin_worker, (os.getpid(),)) as pool:
+    own = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    with ProcessPoolExecutor(count, context or own, _begin_worker, (os.getpid(),)) as pool:
         try:
             yield pool
         except BrokenProcessPool:

@@ -4,10 +4,11 @@
     python scripts/figures.py fig1                   only the figures of one preset
     python scripts/figures.py --publish              from figures/*.nc into figures/, after a change of a plot
     python scripts/figures.py --publish fig1         first copy the data of a preset from the results store
+    python scripts/figures.py --round                round the published data as far as no claim changes
     python scripts/figures.py --readme               the generated parts of the README and docs, from figures/*.json
 
-Only --publish writes figures/ (and the files of --readme). It accepts presets at the paper's widths, if all their cells
-are stored. Two figures show benchmarks: `make benchmark` writes their data.
+Only --publish and --round write figures/ (and the files of --readme). Publishing takes presets at the paper's widths,
+if all their cells are stored. Two figures show benchmarks: `make benchmark` writes their data.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 import process
 from compose import preset, typed
 from confirm import read, read_json
+from drawing import Task, all_drawn
 from process import RunError, UserError
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ UNMARKED = {"fig2": 1, "fig3": 1, "theorem2": 3}
 
 def collect(name: str, results: str) -> None:
     """Copy the assembled data of a preset from the store to the published data."""
+    from replication.study.compact import compact
     from replication.study.gather import MissingCellError, gather
     from replication.study.provenance import objections
     from replication.study.solver import few_networks, solver_errors
@@ -57,42 +60,63 @@ def collect(name: str, results: str) -> None:
         raise RunError(f"{error}: run `python scripts/{command}` first") from None
     if reasons := [*objections(dataset), *reasons]:
         raise RunError("\n".join(f"{name} cannot be published: {reason}" for reason in reasons))
-    write_dataset(PUBLISHED / f"{name}.nc", dataset)
+    write_dataset(PUBLISHED / f"{name}.nc", compact(dataset, experiment.claims_of(config.claims)))
+
+
+def round_published(names: Collection[str]) -> None:
+    """Round published data as far as no claim can tell, those of all presets if none is named."""
+    from replication.experiments import load
+    from replication.study.compact import compact
+    from replication.study.store import read_dataset, write_dataset
+
+    for path in [published(name) for name in names] or sorted(PUBLISHED.rglob("*.nc")):
+        dataset, size = read_dataset(path), path.stat().st_size
+        claims = load(dataset.attrs["experiment"]).claims_of(dataset.attrs.get("claims"))
+        smaller = compact(dataset, claims)
+        if smaller is not dataset:
+            write_dataset(path, smaller)
+            bits = smaller.attrs["significant_bits"]
+            print(f"{path}: {size} bytes before, {path.stat().st_size} with {bits} significant bits")
 
 
 def redraw(target: Path, tracking: str, collected: Collection[str] = ()) -> None:
-    """Write every figure, CLAIMS.md and report.html from the published data. collected: presets with new data."""
+    """Write every figure, CLAIMS.md and report.html from the published data. collected: presets with new data.
+
+    Claims are decided in order to be published, or if claims.json lacks them; else they are shown as it has them.
+    """
+    record = read()
+    paths = sorted(PUBLISHED.rglob("*.nc"), key=lambda path: (len(path.parts), path))
+    names = [path.relative_to(PUBLISHED).with_suffix("").as_posix() for path in paths]
+    tasks = [
+        Task(path, name, target, None if target == PUBLISHED else record.get(name), UNMARKED)
+        for path, name in zip(paths, names, strict=True)
+    ]
+    results = all_drawn(tasks)
     from replication.experiments import load
-    from replication.plots import draw, interactive
-    from replication.study.claims import decide
+    from replication.plots import draw
+    from replication.study.claims import Outcome
     from replication.study.record import settings, text, update
+    from replication.study.recorded import outcomes
     from replication.study.report import Section, markdown, page
-    from replication.study.store import read_dataset, write_file
+    from replication.study.store import write_file
     from replication.study.tracking import run as tracked
 
-    record, sections, failures = read(), [], []
-    # Not in parallel: a process forked from here may wait for ever for a lock of the linear algebra.
-    for path in sorted(PUBLISHED.rglob("*.nc"), key=lambda path: (len(path.parts), path)):
-        name = path.relative_to(PUBLISHED).with_suffix("").as_posix()
-        try:
-            dataset = read_dataset(path)
-            experiment = load(dataset.attrs.get("experiment", "none"))
-            if "version" not in dataset.attrs:  # published before provenance was kept: by the first engine
-                version = UNMARKED.get(experiment.name, experiment.version)
-                dataset = dataset.assign_attrs(version=version, engine=1, draw=0, provenance=[])
-            if dataset.attrs["version"] != experiment.version:
-                print(f"{path} is not redrawn: its version is {dataset.attrs['version']}, not {experiment.version}")
-                continue
-            outcomes = decide(experiment.claims_of(dataset.attrs.get("claims")), dataset)
+    sections, failures = [], [drawn.failure for drawn in results if drawn.failure]
+    for name, drawn in zip(names, results, strict=True):
+        if drawn.left:
+            print(drawn.left)
+        if drawn.left or drawn.failure:
+            continue
+        claims = load(drawn.attrs["experiment"]).claims_of(drawn.attrs.get("claims"))
+        if drawn.decided is not None:
             if name in collected or name not in record:
                 now = settings(typed(preset(name))[1])
             else:  # the preset may have changed since the data were computed
                 now = record[name]["settings"]
-            record = update(record, name, now, dataset.attrs, outcomes)
-            figures = draw(experiment.name, dataset, (target / name).parent)
-            sections.append(Section(name, dataset.attrs, outcomes, figures, interactive(name, dataset)))
-        except Exception as error:  # after any error the other files are drawn
-            failures.append(f"{path} cannot be drawn: {process.reason(error)}")
+            decided = [Outcome(claim, *numbers) for claim, numbers in zip(claims, drawn.decided, strict=True)]
+            record = update(record, name, now, drawn.attrs, decided)
+        shown = outcomes(record[name], claims, drawn.attrs["draw"])
+        sections.append(Section(name, drawn.attrs, shown, drawn.figures or {}, drawn.plot))
     for section in sections:
         with tracked(
             mode=tracking,  # type: ignore[arg-type]
@@ -130,17 +154,22 @@ def redraw(target: Path, tracking: str, collected: Collection[str] = ()) -> None
         raise RunError("\n".join(failures))
 
 
-def redraw_one(name: str, target: Path) -> None:
-    """Draw the figures of one preset from its published data. Raises UserError if it has none."""
-    from replication.plots import draw
-    from replication.study.store import read_dataset
-
+def published(name: str) -> Path:
+    """The published data of a preset. Raises UserError if it has none."""
     path = PUBLISHED / f"{name}.nc"
     if not path.exists():
         names = sorted(file.relative_to(PUBLISHED).with_suffix("").as_posix() for file in PUBLISHED.rglob("*.nc"))
         raise UserError(f"{name} has no published data; presets that have: {', '.join(names) or 'none'}")
-    dataset = read_dataset(path)
-    print(*draw(dataset.attrs["experiment"], dataset, (target / name).parent).values(), sep="\n")
+    return path
+
+
+def redraw_one(name: str, target: Path) -> None:
+    """Draw the figures of one preset from its published data."""
+    path = published(name)
+    (drawn,) = all_drawn([Task(path, name, target, read().get(name), UNMARKED)])
+    if drawn.failure or drawn.left:
+        raise RunError(drawn.failure or drawn.left)
+    print(*(drawn.figures or {}).values(), sep="\n")
 
 
 def write_readme(record: "Record") -> None:
@@ -160,20 +189,25 @@ def main() -> None:
     presets = "draw only these; with --publish: copy their data from the store, then draw everything"
     parser.add_argument("presets", nargs="*", metavar="PRESET", help=presets)
     parser.add_argument("--publish", action="store_true", help="write figures/ instead of results/figures")
+    parser.add_argument("--round", action="store_true", help="draw nothing; rewrite the published data in fewer bytes")
     parser.add_argument("--readme", action="store_true", help="draw nothing; write the README and docs")
     parser.add_argument("--results", default="results", help="folder of the results store (default: results)")
-    parser.add_argument("--tracking", default="offline", choices=("offline", "online", "disabled"))
+    tracking = "default: offline with --publish, else disabled"
+    parser.add_argument("--tracking", choices=("offline", "online", "disabled"), help=tracking)
     arguments = parser.parse_args()
     target = PUBLISHED if arguments.publish else ROOT / "results" / "figures"
     if arguments.readme:
         write_readme(read())
+    elif arguments.round:
+        round_published(arguments.presets)
     elif arguments.presets and not arguments.publish:
         for name in arguments.presets:
             redraw_one(name, target)
     else:
         for name in arguments.presets:
             collect(name, arguments.results)
-        redraw(target, arguments.tracking, arguments.presets)
+        tracking = arguments.tracking or ("offline" if arguments.publish else "disabled")
+        redraw(target, tracking, arguments.presets)
 
 
 if __name__ == "__main__":

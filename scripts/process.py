@@ -1,6 +1,7 @@
 """The behaviour of every script as a process: signals, exit codes, encodings of its streams, threads."""
 
 import io
+import logging
 import multiprocessing
 import os
 import select
@@ -45,6 +46,7 @@ def run(main: Callable[[], int | None], interrupted: str = "interrupted") -> int
     silently with the exit code of SIGPIPE.
     """
     on_signal(_interrupt)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # without a home it warns that it keeps no fonts
     warnings.showwarning = lambda message, *_: _warn(message)
     _take_every_character()
     try:
@@ -59,7 +61,7 @@ def run(main: Callable[[], int | None], interrupted: str = "interrupted") -> int
         return 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
     except BrokenPipeError:
         closed = [stream for stream in (sys.stdout, sys.stderr) if stream and _reader_is_gone(stream.fileno())]
-        if not closed:  # the broken pipe is none of our streams
+        if not closed:  # the broken pipe is not one of our streams
             raise
         for stream in closed:  # text left in its buffer would cause another error when Python ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -101,6 +101,7 @@ def computed_and_drawn(
     from replication.plots import draw
     from replication.study.claims import decide
     from replication.study.gather import gather
+    from replication.study.guide import measured
     from replication.study.report import Section, markdown, text, words
     from replication.study.store import write_dataset, write_file
 
@@ -117,7 +118,7 @@ def computed_and_drawn(
     dataset = gather(experiment, config, store)
     outcomes = decide(experiment.claims_of(config.claims), dataset)
     try:
-        figures, problem = draw(experiment.name, dataset, folder), ""
+        figures, problem = draw(experiment.name, dataset, folder, measured(outcomes)), ""
     except Exception as error:  # the claims are decided even without figures
         figures, problem = {}, f"the figures cannot be drawn: {process.reason(error)}"
     write_dataset(folder / f"{experiment.name}.nc", dataset)

@@ -89,7 +89,7 @@ def in_fresh_process(function: Callable[..., None], *arguments: Path | str, **en
     module, name = function.__module__, function.__name__
     code = f"import sys; sys.path.insert(0, sys.argv[1]); import {module}; {module}.{name}(*sys.argv[2:])"
     command = [sys.executable, "-W", "ignore", "-c", code, str(Path(__file__).parent), *map(str, arguments)]
-    subprocess.run(command, check=True, timeout=120, env=os.environ | environment)
+    subprocess.run(command, check=True, timeout=600, env=os.environ | environment)
 
 
 @contextmanager

@@ -45,6 +45,7 @@ def test_published_tables_are_those_of_the_published_data(copy: Path, monkeypatc
     """And there is a file of each figure; what it shows is not drawn again: test_ci_presets.py draws every figure."""
     image = io.BytesIO()
     Image.new("RGB", (1, 1)).save(image, "PNG")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # one process, this one, in which nothing is drawn
     monkeypatch.setattr(Figure, "savefig", lambda figure, content, **_: content.write(image.getvalue()))
     for path in [*(ROOT / "figures").rglob("*.nc"), *(ROOT / "figures").glob("*.json")]:
         target = copy / "figures" / path.relative_to(ROOT / "figures")

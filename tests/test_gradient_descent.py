@@ -124,5 +124,5 @@ class TestFreshBatches:
 
 @pytest.mark.parametrize("arguments", [(0.0, 1), (-1.0, 1), (math.nan, 1), (0.1, 0), (0.1, -3)])
 def test_gradient_descent_refuses(arguments):
-    with pytest.raises(ValueError, match="wanted"):
+    with pytest.raises(ValueError, match="must be > 0"):
         GradientDescent(*arguments)

@@ -188,7 +188,7 @@ def test_wrong_functions_and_data_are_refused():
     with pytest.raises(ValueError, match="outputs"):
         tensor_identity(limit_kernel, 0)
     for count in (0, N + 1):
-        with pytest.raises(ValueError, match="can be asked for"):
+        with pytest.raises(ValueError, match="the number of principal components must be in"):
             principal_components(space.matrix, count=count)
     for tolerance in (-1.0, 1.0, torch.nan):
         with pytest.raises(ValueError, match="tolerance"):

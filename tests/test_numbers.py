@@ -32,7 +32,7 @@ SOURCES = {
 """Phrase with a number → where the number is from."""
 
 REFERENCE = re.compile(
-    r"(?:§|Figures?|Theorems?|Propositions?|Remarks?|footnotes?|Lemma|Appendix|arXiv|NeurIPS|Python ≥|draws?"
+    r"(?:§|Figures?|Theorems?|Propositions?|Remarks?|footnotes?|Lemma|Appendix|arXiv|NeurIPS|Python|draws?"
     r"|[Oo]rder\W*|code) *"
     r"\d[\d.]*(?:(?:,| to| and|, and| or) §?\d[\d.]*)*"
 )

@@ -90,8 +90,13 @@ def test_a_job_ends_with_the_process_that_began_it(generations: int) -> None:
     between = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {job!r}, sys.argv[1]])"
     command = f"[sys.executable, '-c', {job if generations == 1 else between!r}, str(os.getpid())]"
     main = f"import os, subprocess; subprocess.Popen({command}); time.sleep(60)"
+    process = begin(main)
+    assert process.stdout
+    assert process.stdout.readline() == b"ready\n"
+    process.kill()
+    process.wait()
     began = time.monotonic()
-    assert signalled(begin(main), signal.SIGKILL) == (-signal.SIGKILL, b"", b"")
+    assert end(process) == (-signal.SIGKILL, b"", b"")  # its streams are open as long as the job has them
     assert time.monotonic() - began < 30
 
 

@@ -126,8 +126,8 @@ def test_unlike_names_what_is_not_frozen() -> None:
     [
         (record((0, "holds")), None),
         (None, "there is no criterion"),
-        (record((0, "holds"), allowed=(0.1, 2.0)), "the criterion, a control or a setting is another"),
-        (record((0, "holds"), wrong="another"), "the criterion, a control or a setting is another"),
+        (record((0, "holds"), allowed=(0.1, 2.0)), "the criterion, a control or a setting is different"),
+        (record((0, "holds"), wrong="another"), "the criterion, a control or a setting is different"),
         (record((0, "holds"), (1, "holds")), "it was decided before"),
     ],
 )

@@ -16,7 +16,7 @@ from replication.study import guide
 from replication.study.claims import Claim, Control, Outcome
 from replication.study.picture import picture
 from replication.study.record import Record, settings, update
-from replication.study.report import Section, markdown, page, words
+from replication.study.report import Section, markdown, mathematics, page, words
 from replication.study.statistics import Statistic
 
 compose = script("compose")
@@ -59,16 +59,27 @@ def test_page_says_what_the_record_says(results: tuple[list[Section], Record]) -
     assert "1 claim: 1 hold in every confirming draw" in text
     assert "So &amp; so it &lt;is&gt;." in text
     assert "holds in 2 of 2" in text
-    assert "The distance falls like n to the power −0.50 ± 0.10." in text
+    assert "falls like n to the power −0.50 ± 0.10." in text
     assert COMMIT[:9] in text
     assert not re.search(r'(?:src|href)="(?!data:|#)', text)
     (data,) = re.findall(r'<script type="application/json">(.*?)</script>', text, re.DOTALL)
     assert json.loads(data)["caption"] == "c </script>"
 
 
+def test_mathematics_raises_and_lowers_indices_and_leaves_words() -> None:
+    for text, html in {
+        "n^{−1/2} < λ₂^∞": "n<sup>−1/2</sup> &lt; λ₂<sup>∞</sup>",
+        "x_1x_2 (n_0 = 2)": "x<sub>1</sub>x<sub>2</sub> (n<sub>0</sub> = 2)",
+        "sup_γ|Θ_t|": "sup<sub>γ</sub>|Θ<sub>t</sub>|",
+        "⟨f⁽²⁾, h⟩_{Θ_t}, ‖·‖_F, λ_min": "⟨f⁽²⁾, h⟩<sub>Θ<sub>t</sub></sub>, ‖·‖<sub>F</sub>, λ<sub>min</sub>",
+        "kernel_gradient.stall, smoothness_is_variance": "kernel_gradient.stall, smoothness_is_variance",
+    }.items():
+        assert mathematics(text) == html
+
+
 def test_words_say_what_was_found() -> None:
     lines = words("ci/multi_output", [outcome(0)]).splitlines()
-    assert lines[1] == "The distance falls like n to the power −0.50 ± 0.10."
+    assert lines[1].endswith("falls like n to the power −0.50 ± 0.10.")
     assert lines[3:] == ["It holds that (1 claim):", "- So & so it <is>."]
     renamed = replace(outcome(0).statistics[0], name="slope", low=-1.0)
     lines = words("ci/multi_output", [replace(outcome(0), statistics=[renamed])]).splitlines()

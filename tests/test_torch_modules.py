@@ -232,7 +232,7 @@ REFUSED = {
     "no parameters yet": lambda: nn.Sequential(nn.LazyLinear(3)),
     "share parameters": shared,
     "hooks or parametrized": hooked,
-    "something else than a Linear": lambda: nn.Sequential(Twice(3, 3)),
+    "does not compute what a Linear": lambda: nn.Sequential(Twice(3, 3)),
     "in all layers or in none": lambda: nn.Sequential(LINEAR(), nn.ReLU(), LINEAR(bias=False)),
     "cannot be mixed": lambda: nn.Sequential(LINEAR(), nn.ReLU(), NTKLinear(3, 3)),
     "scales its output only": lambda: nn.Sequential(NTKLinear(3, 3, scale=2.0), nn.ReLU(), NTKLinear(3, 3)),
@@ -254,7 +254,7 @@ def test_what_is_no_such_network_is_refused_in_one_line(message):
 
 def test_conversions_that_cannot_be_are_refused():
     module = module_of()
-    with pytest.raises(ValueError, match="no room for the biases"):
+    with pytest.raises(ValueError, match="beta = 0 is impossible"):
         Network.from_torch(module, parametrization="ntk", beta=0.0)
     with pytest.raises(ValueError, match="'mup'; it has to be ntk or standard"):
         Network.from_torch(module, parametrization="mup")

@@ -55,20 +55,23 @@ def _answer(dataset: xr.Dataset) -> Figure:
     typical = np.exp(law.mean)
     observed = dataset.observed.values
     depth, scaling, sigma = reference_index(dataset)
+    frame = np.concatenate([observed[0] * np.array([0.62, 1.5]), observed[1] * np.array([0.35, 5])])
+    inside = frame * np.array([1.1, 0.9, 1.1, 0.85])
     for k in range(dataset.sizes["scaling"]):
         for m, line in zip(range(dataset.sizes["nonlinearity"]), ("-", ":"), strict=False):
             curve = typical[:, k, m]
             left.loglog(curve[:, 0], curve[:, 1], line, marker="o", ms=2.5, lw=0.8, color=COLORS[k])
-        # The smallest and the largest depth, to show which way the curves run.
-        for i in (0, -1):
-            point = typical[i, k, sigma]
-            left.annotate(str(dataset.depth.values[i]), point[:2], (3, 2), textcoords="offset points", fontsize=6)
+            # The smallest depth, to show which way the curves run.
+            left.loglog(*curve[0, :2], "o", ms=6, mfc="none", mew=0.8, color=COLORS[k])
         for i, value in enumerate(dataset.depth.values):
             cloud = dataset.limit.values[:, i, k, sigma]
             middle.loglog(cloud[:, 0], cloud[:, 1], ".", ms=2.5, color=COLORS[k], alpha=0.5)
-            middle.annotate(
-                f"$L={value}$", typical[i, k, sigma, :2], (9, -2), textcoords="offset points", clip_on=True, fontsize=7
-            )
+            x, y = typical[i, k, sigma, :2]
+            if inside[0] < x < inside[1] and inside[2] < y < inside[3]:  # each label on the side away from the others
+                place, side = ((22 if i == depth else 9, -2), "left") if k == scaling else ((-7, -2), "right")
+                middle.annotate(
+                    f"$L={value}$", (x, y), place, textcoords="offset points", ha=side, fontsize=7, color=COLORS[k]
+                )
     reference = Law(law.mean[depth, scaling, sigma], law.covariance[depth, scaling, sigma], law.networks)
     middle.plot(*np.exp(_ellipse(reference)), color="black", lw=0.9)
     for axes in (left, middle):
@@ -83,10 +86,12 @@ def _answer(dataset: xr.Dataset) -> Figure:
         Line2D([], [], color="gray", ls=line, label=NONLINEARITIES[str(name)])
         for line, name in zip(("-", ":"), dataset.nonlinearity.values, strict=False)
     ]
+    first = f"$L = {dataset.depth.values[0]}$, the other end $L = {dataset.depth.values[-1]}$"
+    handles.append(Line2D([], [], ls="", marker="o", color="gray", mfc="none", ms=6, mew=0.8, label=first))
     star = Line2D([], [], ls="", marker="*", color=PAPER, ms=8, label="the paper's network")
     left.set_ylim(bottom=1e-6)
     left.legend(handles=[*handles, star], loc="lower right", fontsize=6.5, ncols=2, handlelength=1.3, columnspacing=0.8)
-    middle.set(xlim=observed[0] * np.array([0.7, 1.5]), ylim=observed[1] * np.array([0.35, 5]))
+    middle.set(xlim=frame[:2], ylim=frame[2:])
     middle.set_title(f"{NONLINEARITIES[str(dataset.nonlinearity.values[sigma])]}: a dot is a batch of digits")
     ellipse = Line2D(
         [], [], color="black", lw=0.9, label=f"{LEVEL:.1%} of one network, $L={dataset.depth.values[depth]}$"
@@ -138,8 +143,8 @@ def _eigenvalues(dataset: xr.Dataset) -> Figure:
         axes.axhspan(observed[i] - rounding[i], observed[i] + rounding[i], color=PAPER, alpha=0.4, lw=0)
         axes.axhline(observed[i], color=PAPER, lw=1, label=f"paper: {observed[i]:g}")
         for width, color, thickness, label in (
-            (dataset.attrs["paper_width"], "tab:blue", 1.2, "and one network"),
-            (math.inf, "black", 4, "digits"),
+            (dataset.attrs["paper_width"], "tab:blue", 1.2, "of networks on such batches"),
+            (math.inf, "black", 4, "of batches of digits"),
         ):
             law = paper_law(dataset, samples.groups, samples.widths, width)
             reach = stats.t.ppf((1 + LEVEL) / 2, law.networks - 1) * np.sqrt(law.covariance[:, i, i])
@@ -151,7 +156,7 @@ def _eigenvalues(dataset: xr.Dataset) -> Figure:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.set_xticks(depths)
-    axes.legend(loc="lower left", title=f"{LEVEL:.1%} of")
+    axes.legend(loc="lower left", title=f"intervals: {LEVEL:.1%}", fontsize=7, title_fontsize=7)
     reference = dataset.attrs["reference"]
     name = f"{NONLINEARITIES[reference['nonlinearity']]}, pixels {SCALINGS[reference['scaling']]}"
     figure.suptitle(f"{name}, $N = {dataset.attrs['n_samples']}$", fontsize=9)
@@ -168,16 +173,22 @@ def _checks(dataset: xr.Dataset) -> Figure:
     left.plot(depths, odds.mean(axis=0), "o", color="black", ms=4, label="mean")
     left.axhline(math.log10(ODDS), color="gray", lw=0.8, ls="--", label=f"criterion: mean > {math.log10(ODDS):g}")
     left.axhline(0, color="gray", lw=0.8)
-    left.set(xlabel="true depth $L$", ylabel=r"$\log_{10}$ odds of it", ylim=(min(-1, odds.min()), odds.max() * 1.35))
+    finite = odds[np.isfinite(odds)]  # very narrow networks have eigenvalues that are 0
+    left.set(
+        xlabel="true depth $L$",
+        ylabel=r"$\log_{10}$ odds of the true depth",
+        ylim=(finite.min(initial=-1), finite.max(initial=1) * 1.35),
+    )
     left.set(title=f"held-out networks, $n = {dataset.attrs['held_out_width']}$")
     left.set_xticks(depths)
     left.legend(loc="upper center", ncols=2)
     networks = networks_of(dataset)
-    for axes, measure, theory, name in (
-        (middle, spread, -0.5, r"sd of $\ln\lambda_i^{(n)} - \ln\lambda_i^{(\infty)}$"),
-        (right, rms_bias, -1.0, r"its mean (rms over $i$ and $L$)"),
+    for axes, measure, theory, name, claimed in (
+        (middle, spread, -0.5, r"sd of $\ln\lambda_i^{(n)} - \ln\lambda_i^{(\infty)}$", "sd"),
+        (right, rms_bias, -1.0, r"mean of the same (rms over $i$ and $L$)", "bias"),
     ):
-        trend(axes, list(networks), list(networks.values()), measure, theory)
+        claimed = f"depth_inference.width:exponent of {claimed} of ln λ"
+        trend(axes, list(networks), list(networks.values()), measure, theory, claimed)
         axes.set(xlabel="width $n$", ylabel=name)
         axes.set_xticks(list(networks), labels=[str(width) for width in networks])
         for axis in (axes.xaxis, axes.yaxis):

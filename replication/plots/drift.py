@@ -23,8 +23,8 @@ MARKS = dict(zip(PARTIAL, ("x", "+", "1"), strict=True))
 TERMS = {
     "flow": (r"$\Theta_t - \Theta_0$", "black"),
     "second": ("predicted", "tab:orange"),
-    "linear": ("$K_3$: $A$", "tab:blue"),
-    "quartic": ("$K_4$: $B_1 + B_2$", "tab:red"),
+    "linear": ("of it, from $K_3$ ($A$)", "tab:blue"),
+    "quartic": ("of it, from $K_4$ ($B_1 + B_2$)", "tab:red"),
 }
 
 
@@ -59,22 +59,22 @@ def _widths(dataset: xr.Dataset) -> Figure:
     rest = [r * d for r, d in zip(remains(dataset, first), drifts, strict=True)]
     top = points(left, widths, drifts, geometric, color="black", label=f"drift: {power_law(widths, drifts, geometric)}")
     for name, words in PARTIAL.items():
-        label = f"left by the prediction {words}"
+        label = f"error of the prediction {words}"
         points(left, widths, sizes[name], geometric, color="gray", label=label, style=MARKS[name])
-    label = f"left by the prediction: {power_law(widths, rest, geometric)}"
+    label = f"error of the prediction: {power_law(widths, rest, geometric)}"
     bottom = points(left, widths, rest, geometric, color=COLORS.get(first, "tab:blue"), label=label)
     _slope(left, widths, top[0], -1)
     _slope(left, widths, bottom[0], -2)
     left.set(xlabel="width $n$", title=f"$\\sigma$ = {first}")
-    left.set_ylabel(r"$\| \cdot \|_F \div \|\Theta_0\|_F$")
+    left.set_ylabel(r"size (Frobenius norm) $\div \|\Theta_0\|_F$")
     for sigma in sigmas:
         groups = remains(dataset, sigma)
-        label = f"{sigma}: {power_law(widths, groups, geometric)}"
+        label = f"{sigma}: {power_law(widths, groups, geometric, f'drift.order:exponent of left ÷ drift ({sigma})')}"
         values = points(right, widths, groups, geometric, color=COLORS.get(sigma, "tab:brown"), label=label)
         for width, group in zip(widths, groups, strict=True):
             right.loglog([width] * len(group), group, "_", color=COLORS.get(sigma, "tab:brown"), ms=5, alpha=0.25)
     _slope(right, widths, values[0], -1)
-    right.set(xlabel="width $n$", ylabel=r"left $\div$ drift", title="relative to the drift")
+    right.set(xlabel="width $n$", ylabel=r"error of the prediction $\div$ drift", title="relative to the drift")
     for axes in (left, right):
         low, high = axes.get_ylim()
         axes.set_ylim(low / (100 if axes is left else 10), high)
@@ -121,7 +121,7 @@ def _mean(dataset: xr.Dataset) -> Figure:
                 axes.errorbar(x, values[name].mean(), 2 * error, fmt="o", color=color, ms=3, lw=0.8, label=shown)
     axes.axhline(0, color="gray", lw=0.8)
     axes.set_xticks(range(len(sigmas)), labels=sigmas)
-    axes.set(ylabel="$n$ × mean of the diagonal")
+    axes.set(ylabel=r"$n$ × mean change of $\Theta(x, x)$")
     axes.set_title(f"$n = {', '.join(map(str, widths))}$ (left to right), ± 2 standard errors")
     axes.legend(fontsize=7)
     return figure
@@ -131,12 +131,14 @@ def _relu(dataset: xr.Dataset) -> Figure:
     figure = Figure(figsize=(8.6, 3.3))
     left, right = figure.subplots(1, 2)
     widths = dataset.attrs["kinked"]
+    claimed = "drift.relu:exponent of left ÷ drift almost everywhere"
     for formula, words, color in (
         ("almost_everywhere", "ReLU, derivatives almost everywhere", "tab:red"),
         ("second", "ReLU, second Picard iterate", "tab:orange"),
     ):
         groups = kinked(dataset, formula)
-        label = f"{words}: {power_law(widths, groups, geometric)}"
+        found = power_law(widths, groups, geometric, claimed if formula == "almost_everywhere" else "")
+        label = f"{words}: {found}"
         points(left, widths, groups, geometric, color=color, label=label, style="o-")
     switched = [select(dataset, "kinked", kinked_width=width).switched.values for width in widths]
     label = f"part of the neurons that switch: {power_law(widths, switched, geometric)}"
@@ -145,7 +147,7 @@ def _relu(dataset: xr.Dataset) -> Figure:
     smooth = [(n, geometric(r)) for n, r in zip(dataset.attrs["widths"], remains(dataset, first), strict=True)]
     smooth = [(n, value) for n, value in smooth if n <= widths[-1]]
     left.loglog(*zip(*smooth, strict=True), "o-", color=COLORS.get(first, "tab:blue"), ms=4, lw=0.8, label=first)
-    left.set(xlabel="width $n$", ylabel=r"left $\div$ drift")
+    left.set(xlabel="width $n$", ylabel=r"error of the prediction $\div$ drift")
     low, high = left.get_ylim()
     left.set_ylim(low / 15, high)
     left.legend(fontsize=7, loc="lower left")

@@ -27,7 +27,8 @@ def interactive(dataset: xr.Dataset) -> dict[str, Any]:
     limit = rounded(dataset.theta_inf.values[0])
     end = f"t = {dataset.time.values[-1]:g}"
     steps: list[dict[str, Any]] = []
-    for width in sorted({*dataset.attrs["widths"], *dataset.attrs["trend"], *dataset.attrs["initial"]}):
+    widths = sorted({*dataset.attrs["widths"], *dataset.attrs["trend"], *dataset.attrs["initial"]})
+    for width in widths:
         networks = dataset.isel(network=dataset.width.values == width)
         curves: list[dict[str, Any]] = []
         for i, name, look in ((0, "t = 0", {"color": "#1f77b4"}), (-1, end, {"color": "#d62728", "dash": "4 3"})):
@@ -45,7 +46,7 @@ def interactive(dataset: xr.Dataset) -> dict[str, Any]:
         "x_label": "γ",
         "y_label": "Θ(x₀, x(γ))",
         "limits": [-math.pi, math.pi, 0.0, 0.5],
-        "start": len(steps) - 1,
+        "start": widths.index(dataset.attrs["widths"][0]),
         "steps": steps,
     }
 
@@ -80,8 +81,8 @@ def _widths(dataset: xr.Dataset) -> Figure:
     trained = sorted({*dataset.attrs["widths"], *dataset.attrs["trend"]})
     kernels = {width: initial_kernels(dataset, width) for width in widths}
 
-    trend(left, widths, [kernels[width] for width in widths], spread, -0.5)
-    left.set(title="variance at $t = 0$", ylabel=r"sd of $\Theta$ over seeds (rms over $\gamma$)")
+    trend(left, widths, [kernels[width] for width in widths], spread, -0.5, "fig1.variance:exponent of sd")
+    left.set(title="variance at $t = 0$", ylabel=r"sd of $\Theta$ over networks (rms over $\gamma$)")
 
     rough = roughness(limit, angles)
     ratios = [rough(kernels[width]) / spread(kernels[width]) for width in widths]
@@ -91,7 +92,8 @@ def _widths(dataset: xr.Dataset) -> Figure:
     middle.set_ylim(0.4, 5)
     middle.yaxis.set_minor_formatter(NullFormatter())
 
-    trend(right, trained, [change(dataset, width) for width in trained], lambda changes: float(changes.mean()), -1.0)
+    changes, claimed = [change(dataset, width) for width in trained], "fig1.inflation_width:exponent of change"
+    trend(right, trained, changes, lambda values: float(values.mean()), -1.0, claimed)
     control = select(dataset, variant="mean_field")
     sizes = sorted({int(width) for width in control.width})
     moved = [float(change(dataset, width, "mean_field").mean()) for width in sizes]

@@ -80,17 +80,17 @@ def _statistics(dataset: xr.Dataset) -> Figure:
     for axes in (left, middle):
         _mark_data(axes, dataset)
         axes.set(xlabel=r"$\gamma$", xlim=(-math.pi, math.pi))
-    left.legend(loc="lower left", fontsize=7)
+    left.legend(loc="lower center", fontsize=7)
     middle.legend(loc="upper left", fontsize=7, ncols=2)
 
     widths, groups = kurtosis_groups(dataset)
-    trend(right, widths, groups, conditional_kurtosis, -1.0)
+    trend(right, widths, groups, conditional_kurtosis, -1.0, "fig2.gaussian:exponent of excess kurtosis")
     loose = law(dataset).loose
     trained = [
         excess_kurtosis(samples(select(dataset, variant="main", width=width))[:, :, loose])
         for width in dataset.attrs["widths"]
     ]
-    right.plot(dataset.attrs["widths"], trained, "x", color="tab:red", ms=6, label="of $f_t$")
+    right.plot(dataset.attrs["widths"], trained, "x", color="tab:red", ms=6, label="after training")
     right.set(title="excess kurtosis", xlabel="width $n$")
     right.set_xticks(widths, labels=[str(width) for width in widths])
     right.xaxis.minorticks_off()

@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
+from scipy.integrate import cumulative_trapezoid
 
 from ..experiments.fig3.statistics import (
     Measure,
@@ -46,6 +47,8 @@ CLASSES = [
 ]
 PAPER_GAP = 0.0457 / 0.00108
 """λ_1/λ_2 in the paper (§6.3)."""
+TWENTIETH = 20
+"""The course of one network is shown until so small a part of its way is left."""
 THUMBNAIL = 0.2
 """Side of a thumbnail in inches."""
 
@@ -154,11 +157,12 @@ def _curves(axes: Axes, dataset: xr.Dataset, panel: str) -> None:
 def _statistics(dataset: xr.Dataset) -> Figure:
     figure = Figure(figsize=(8.4, 5.4))
     (straight, limit, half), (values, components, rates) = figure.subplots(2, 3)
-    _against_width(straight, dataset, largest_h, -0.5)
+    _against_width(straight, dataset, largest_h, -0.5, "fig3.straight:exponent of max‖h‖")
     straight.set(ylabel=r"max$_t\|h_t\|$", title="distance from the straight line")
-    _against_width(limit, dataset, lambda networks: distance(dataset, networks), -1.0)
+    claimed = "fig3.limit:exponent of sup|‖g‖ − limit|"
+    _against_width(limit, dataset, lambda networks: distance(dataset, networks), -1.0, claimed)
     limit.set(ylabel=r"sup$_t\,|\|g_t\| - $limit$|$", title="distance from the limit curve")
-    _against_width(half, dataset, half_times, None)
+    _against_width(half, dataset, half_times, None, "")
     half.axhline(math.log(2) / float(dataset.eigenvalues_inf[1]), color="gray", lw=0.8, ls="--", label="limit")
     half.set(ylabel=r"time to $\|g_0\|/2$", title="speed along $f^{(2)}$")
     half.legend()
@@ -176,7 +180,7 @@ def _statistics(dataset: xr.Dataset) -> Figure:
     return figure
 
 
-def _against_width(axes: Axes, dataset: xr.Dataset, measure: Measure, theory: float | None) -> None:
+def _against_width(axes: Axes, dataset: xr.Dataset, measure: Measure, theory: float | None, claimed: str) -> None:
     """Networks as dots, geometric means with their fitted exponent, and the prediction for wider networks."""
     widths = [width for width in dataset.attrs["trend"] if trained(dataset, width).sizes["network"]]
     beyond = predicted(dataset)
@@ -185,7 +189,7 @@ def _against_width(axes: Axes, dataset: xr.Dataset, measure: Measure, theory: fl
         axes.loglog([width] * len(values), values, ".", color="tab:blue", ms=3, alpha=0.5)
     groups = [measure(trained(dataset, width)) for width in widths]
     if theory is not None and widths:
-        trend(axes, widths, groups, geometric, theory)
+        trend(axes, widths, groups, geometric, theory, claimed)
         axes.legend(loc="lower left")
     elif widths:
         points(axes, widths, groups, geometric, color="black", label=None)
@@ -209,7 +213,11 @@ def _gaps(axes: Axes, dataset: xr.Dataset) -> None:
         axes.semilogy([i] * len(values), values[:, 0] / values[:, 1], "_", color="tab:blue", ms=8)
     axes.axhline(PAPER_GAP, color="black", lw=0.8, label="paper")
     axes.set_xticks(range(len(kernels)), labels=list(kernels))
-    axes.set(ylabel=r"$\lambda_1/\lambda_2$", title="gap", xlim=(-0.5, len(kernels) - 0.5))
+    axes.set(
+        ylabel=r"$\lambda_1/\lambda_2$",
+        title=r"$\lambda_1/\lambda_2$ of limit kernels",
+        xlim=(-0.5, len(kernels) - 0.5),
+    )
     axes.legend(loc="upper left")
 
 
@@ -250,16 +258,23 @@ def _speed(dataset: xr.Dataset) -> Figure:
         bars.legend()
 
     narrow = drawn(dataset, dataset.attrs["widths"][0]).isel(network=0)
-    limit = float(dataset.eigenvalues_inf[1])
-    inflation, cross = (narrow.rate - limit) / limit, narrow.cross / narrow.g / limit
-    course.plot(dataset.t, inflation, color="tab:red", label=r"$\lambda_2(t) - \lambda_2^\infty$")
-    course.plot(dataset.t, cross, color="tab:blue", label=r"$\langle f^{(2)}, h_t\rangle_{\Theta_t}/g_t$")
-    course.plot(dataset.t, inflation + cross, color="black", label=r"their sum, $-\dot g/g - \lambda_2^\infty$")
-    course.set(xlim=(0, dataset.t.values[-1]), xlabel="$t$ (kinks: the solver's steps)", ylabel=r"÷ $\lambda_2^\infty$")
+    t, limit, left = dataset.t.values, float(dataset.eigenvalues_inf[1]), np.abs(narrow.g.values)
+    # Integrals: the rates themselves have kinks at the solver's steps, where they are extrapolated anew.
+    inflation = cumulative_trapezoid(narrow.rate.values - limit, t, initial=0.0)
+    cross = cumulative_trapezoid(narrow.cross.values / narrow.g.values, t, initial=0.0)
+    last = int(np.argmax(left < left[0] / TWENTIETH)) or len(t) - 1
+    course.plot(t, inflation, color="tab:red", label=r"inflation, $\int \lambda_2(s) - \lambda_2^\infty\, ds$")
+    course.plot(t, cross, color="tab:blue", label="cross term")
+    course.plot(t, inflation + cross, color="black", label=r"their sum, $\ln(\|g\|$ of the limit ÷ $\|g_t\|)$")
+    course.set(xlim=(0, t[last]), xlabel="$t$", ylabel="gained on the limit by the time $t$")
     course.set_title(f"one network, $n = {dataset.attrs['widths'][0]}$")
-    top = 1.1 * float(np.nanmax(np.abs(inflation)))
-    course.set_ylim(-top, 2 * top)
-    course.legend(loc="upper right")
+    low, high = (
+        np.nanmin([cross[: last + 1], inflation[: last + 1]]),
+        np.nanmax([cross[: last + 1], inflation[: last + 1]]),
+    )
+    if math.isfinite(high - low) and high > low:
+        course.set_ylim(low - 0.05 * (high - low), high + 0.5 * (high - low))
+    course.legend(loc="upper left", fontsize=7)
 
     for window, color, label in (
         ((1.0, 0.5), "tab:green", "to half-time"),
@@ -272,11 +287,12 @@ def _speed(dataset: xr.Dataset) -> Figure:
             )
     undone.axhline(1, color="gray", lw=0.8, ls=":")
     undone.axhline(0, color="gray", lw=0.8, ls=":")
-    undone.set(xlabel="width $n$", ylabel="part of inflation undone", title="by the cross term", ylim=(-0.2, 1.2))
+    undone.set(xlabel="width $n$", ylabel="part undone", ylim=(-0.2, 1.65))
+    undone.set_title("inflation undone by the cross term")
     undone.set_xticks([100, 1000, 10000], labels=["100", "1000", "10000"])
     undone.xaxis.set_minor_formatter(NullFormatter())
     if widths:
-        undone.legend(loc="upper right", bbox_to_anchor=(1.0, 0.88))
+        undone.legend(loc="upper right")
     return figure
 
 

@@ -59,7 +59,8 @@ def _widths(dataset: xr.Dataset) -> Figure:
             reference: [select(dataset, cost=name, width=n)[quantity].sel(reference=reference).values for n in widths]
             for reference in ("limit", "initial", "other")
         }
-        trend(axes, widths, groups["limit"], geometric, -0.5)
+        claimed = f"kernel_gradient.{quantity}:exponent of distance ({name.replace('_', ' ')})"
+        trend(axes, widths, groups["limit"], geometric, -0.5, claimed)
         points(axes, widths, groups["initial"], geometric, color="tab:blue", label=r"with $\Theta_0$", style="s")
         points(axes, widths, groups["other"], geometric, color="tab:orange", label="limit of depth $L + 1$", style="x")
         axes.set_xticks(widths, labels=[str(n) for n in widths])

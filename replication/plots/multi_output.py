@@ -16,9 +16,8 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     figure = Figure(figsize=(9.2, 3.2))
     left, *panels = figure.subplots(1, 3)
     widths = dataset.attrs["widths"]
-    trend(
-        left, widths, [select(dataset, cost="least_squares", width=n).distance.values for n in widths], geometric, -0.5
-    )
+    distances = [select(dataset, cost="least_squares", width=n).distance.values for n in widths]
+    trend(left, widths, distances, geometric, -0.5, "multi_output.independent:exponent of distance to scalar networks")
     coupled = [geometric(select(dataset, cost="coupled", width=n).distance.values) for n in widths]
     left.loglog(widths, coupled, "x", color="tab:orange", ms=5, label="a cost that couples them")
     left.set(xlabel="width $n$", title="distance to scalar networks")
@@ -31,7 +30,7 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
         for k, color in enumerate(COLORS):
             for point in range(min(3, dataset.sizes["point"])):
                 label = {"label": f"output {k + 1}"} if point == 0 else {}
-                axes.plot(dataset.time, network.f[:, point, k], color=color, lw=0.9, **label)
+                axes.plot(dataset.time, network.f[:, point, k], "o-", color=color, ms=2, lw=0.9, **label)
                 axes.plot(dataset.time, network.scalar[:, point, k], ":", color=color, lw=1.6)
         axes.plot([], [], ":", color="black", lw=1.6, label="scalar networks")
         axes.set(xlabel="$t$", title=f"$f_t$ at three points, $n = {width}$")

@@ -20,11 +20,17 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     inputs = int(dataset.diagonal.sum())
     widths = dataset.attrs["widths"]
     for color, depth in zip(COLORS, dataset.depth.values, strict=False):
-        for axes, groups, measure, theory in (
-            (left, [distance(dataset, depth, width) for width in widths], rms, -0.5),
-            (middle, [relative(dataset, "main", depth, width) for width in widths], kurtosis, -1.0),
+        for axes, groups, measure, theory, claimed in (
+            (left, [distance(dataset, depth, width) for width in widths], rms, -0.5, "covariance:exponent of ‖q − Σ‖"),
+            (
+                middle,
+                [relative(dataset, "main", depth, width) for width in widths],
+                kurtosis,
+                -1.0,
+                "gaussian:exponent of excess kurtosis",
+            ),
         ):
-            label = f"$L = {depth}$: {power_law(widths, groups, measure)}"
+            label = f"$L = {depth}$: {power_law(widths, groups, measure, f'prop1.{claimed} (L={depth})')}"
             values = points(axes, widths, groups, measure, color=color, label=label)
             line = values[0] * (np.asarray(widths) / widths[0]) ** theory
             axes.loglog(widths, line, "--", color="gray", lw=0.8)

@@ -40,11 +40,15 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     _shares(bottom[0], dataset)
     widths, beta = dataset.attrs["widths"], dataset.attrs["network"]["beta"]
     groups = [initial(dataset, width, beta) for width in widths]
-    _growth(bottom[1], widths, [group.largest.values for group in groups], 0, OURS, "NTK parametrization")
-    _growth(bottom[1], widths, [group.largest_usual.values for group in groups], 1, USUAL, "usual")
+    limit = "remark1.limit:exponent of λ_max"
+    single = "remark1.balance:exponent of the derivative in one weight"
+    _growth(
+        bottom[1], widths, [group.largest.values for group in groups], 0, OURS, "NTK parametrization", f"{limit} of Θ"
+    )
+    _growth(bottom[1], widths, [group.largest_usual.values for group in groups], 1, USUAL, "usual", f"{limit} without")
     bottom[1].set(xlabel="width $n$", title=r"$\lambda_{\max}$ of the kernel of one rate")
-    _growth(bottom[2], widths, [single_ratio(group) for group in groups], -0.5, OURS, "NTK parametrization")
-    _growth(bottom[2], widths, [usual_single_ratio(group) for group in groups], 0, USUAL, "usual")
+    _growth(bottom[2], widths, [single_ratio(group) for group in groups], -0.5, OURS, "NTK parametrization", single)
+    _growth(bottom[2], widths, [usual_single_ratio(group) for group in groups], 0, USUAL, "usual", "")
     bottom[2].set(xlabel="width $n$", title="rms derivative: one weight ÷ one bias")
     for axes in bottom[1:]:
         low, high = axes.get_ylim()
@@ -120,8 +124,10 @@ def _shares(axes: Axes, dataset: xr.Dataset) -> None:
     axes.legend(fontsize=7, ncols=2, loc="upper left", columnspacing=0.8)
 
 
-def _growth(axes: Axes, widths: list[int], groups: list[np.ndarray], theory: float, color: str, label: str) -> None:
-    label = f"{label}: {power_law(widths, groups, geometric)}"
+def _growth(
+    axes: Axes, widths: list[int], groups: list[np.ndarray], theory: float, color: str, label: str, claimed: str
+) -> None:
+    label = f"{label}: {power_law(widths, groups, geometric, claimed)}"
     values = points(axes, widths, groups, geometric, color=color, label=label)
     line = values[-1] * (np.asarray(widths) / widths[-1]) ** theory
     axes.loglog(widths, line, "--", color=color, lw=0.8, label=f"$n^{{{theory:g}}}$")

@@ -18,9 +18,11 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     left, right = figure.subplots(1, 2)
     widths, sigma = dataset.attrs["widths"], dataset.attrs["nonlinearities"][0]
     groups = by_width(dataset, "least_squares", sigma)
+    claimed = "remark4.activations:exponent of movement of"
     for color, l in zip(COLORS, layers(dataset), strict=False):
         moves = [group.moved.values[:, l] for group in groups]
-        label = f"$\\alpha^{{({l + 1})}}$: {power_law(widths, moves, geometric)}"
+        fitted = power_law(widths, moves, geometric, f"{claimed} α⁽{l + 1}⁾ ({sigma})")
+        label = f"$\\alpha^{{({l + 1})}}$: {fitted}"
         values = points(left, widths, moves, geometric, color=color, label=label)
     line = values[0] * (np.asarray(widths) / widths[0]) ** -0.5
     left.loglog(widths, line, "--", color="gray", lw=0.8, label="$n^{-0.5}$")

@@ -21,6 +21,7 @@ from ..study.statistics import interval, rms
 from . import points, power_law, trend
 
 COLORS = ("tab:blue", "tab:red", "tab:green", "tab:purple", "tab:orange")
+DISTANCE = "theorem1.convergence:exponent of ‖Θ − Θ_∞‖"
 
 
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:
@@ -36,7 +37,7 @@ def _widths(dataset: xr.Dataset) -> Figure:
     for width, networks in zip(widths, main, strict=True):
         values = np.sqrt(np.square(relative(networks)).mean(axis=1))[:40]
         left.loglog(np.full(len(values), width), values, "_", color="tab:blue", ms=6, alpha=0.4)
-    trend(left, widths, [relative(networks) for networks in main], rms, -0.5)
+    trend(left, widths, [relative(networks) for networks in main], rms, -0.5, f"{DISTANCE},")
     standard = [rms(networks.standard.values / networks.scale.values) / dataset.attrs["n_samples"] for networks in main]
     left.loglog(widths, standard, "x", color="tab:orange", ms=5, label="standard parametrization")
     left.set(xlabel="width $n$", ylabel=r"$\|\Theta - \Theta_\infty\| \div \|\Theta_\infty\|$", ylim=(2e-4, 1e3))
@@ -44,15 +45,16 @@ def _widths(dataset: xr.Dataset) -> Figure:
     left.legend(loc="upper right", fontsize=7)
     others = dataset.attrs["others"]
     for color, name in zip(COLORS, dataset.attrs["nonlinearities"], strict=False):
-        _fitted(middle, others, [relative(select(dataset, variant=name, width=width)) for width in others], color, name)
+        kernels = [relative(select(dataset, variant=name, width=width)) for width in others]
+        _fitted(middle, others, kernels, color, name, f"theorem1.nonlinearities:exponent of ‖Θ − Θ_∞‖ ({name})")
     middle.set(xlabel="width $n$", title="other nonlinearities")
     groups = [select(dataset, variant="outputs", width=width) for width in others]
-    for color, label, samples in (
-        ("tab:blue", "one output, less $\\Theta_\\infty$", [relative(group) for group in groups]),
-        ("tab:red", "two outputs", [group.off_diagonal.values / group.scale.values for group in groups]),
+    for color, label, samples, claimed in (
+        ("tab:blue", "one output, less $\\Theta_\\infty$", [relative(group) for group in groups], "one output"),
+        ("tab:red", "two outputs", [group.off_diagonal.values / group.scale.values for group in groups], "two outputs"),
     ):
-        _fitted(right, others, samples, color, label)
-    right.set(xlabel="width $n$", title="$n_L = 3$: blocks of")
+        _fitted(right, others, samples, color, label, f"theorem1.outputs:exponent of blocks of {claimed}")
+    right.set(xlabel="width $n$", title="$n_L = 3$: the blocks of $\\Theta$ of")
     for axes in (middle, right):
         low, high = axes.get_ylim()
         line = 1.5 * low * (np.asarray(others) / others[-1]) ** -0.5
@@ -62,8 +64,9 @@ def _widths(dataset: xr.Dataset) -> Figure:
     return figure
 
 
-def _fitted(axes: Axes, widths: list[int], groups: list[np.ndarray], color: str, label: str) -> None:
-    points(axes, widths, groups, rms, color=color, label=f"{label}: {power_law(widths, groups, rms)}", style="o-")
+def _fitted(axes: Axes, widths: list[int], groups: list[np.ndarray], color: str, label: str, claimed: str) -> None:
+    label = f"{label}: {power_law(widths, groups, rms, claimed)}"
+    points(axes, widths, groups, rms, color=color, label=label, style="o-")
 
 
 def _structure(dataset: xr.Dataset) -> Figure:
@@ -71,7 +74,7 @@ def _structure(dataset: xr.Dataset) -> Figure:
     left, middle, right = figure.subplots(1, 3)
     narrow = dataset.attrs["narrow"]
     groups = [relative(select(dataset, variant="narrow", width=width)) for width in narrow]
-    trend(left, narrow, groups, bias, -1.0)
+    trend(left, narrow, groups, bias, -1.0, "theorem1.bias:exponent of bias of Θ")
     left.loglog(narrow, [(GROUP * variance(group)) ** 0.5 for group in groups], "x", color="tab:blue", ms=5, label="sd")
     left.set(xlabel="width $n$", title=r"bias of $\Theta$, narrow networks")
     left.set_xticks(narrow, labels=[str(width) for width in narrow])

@@ -88,7 +88,9 @@ def _against_width(axes: Axes, dataset: xr.Dataset, chosen: list[tuple[str, str]
     widths = dataset.attrs["widths"]
     for color, run in zip(COLORS, chosen, strict=False):
         changes = [largest_change(networks) for networks in by_width(dataset, *run)]
-        name = f"{NAMES.get(run[label], run[label])}: {power_law(widths, changes, geometric)}"
+        claim = "relu" if run[1] == "relu" else "constant" if run[0] == "least_squares" else "directions"
+        claimed = f"theorem2.{claim}:exponent of change of Θ ({run[1]}, {run[0].replace('_', ' ')})"
+        name = f"{NAMES.get(run[label], run[label])}: {power_law(widths, changes, geometric, claimed)}"
         values = points(axes, widths, changes, geometric, color=color, label=name)
         if run == chosen[0]:
             for theory, style in ((-1.0, "--"), (-0.5, ":")):

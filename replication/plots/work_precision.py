@@ -36,7 +36,7 @@ def figures(content: dict[str, Any]) -> dict[str, Figure]:
     for n, axes in zip(widths, panels[0], strict=True):
         axes.set_title(f"$n = {n}$")
     handles = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+    figure.legend(list(handles.values()), list(map(str, handles)), loc="outside lower center", ncols=3)
     return {"work_precision": figure}
 
 

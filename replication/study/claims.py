@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from .statistics import Statistic, Verdict, resampling, undecided, words
+from .statistics import Statistic, Verdict, resampling, silent, undecided, words
 
 Kind = Literal["measured", "predicted", "identity"]
 """measured: on networks or data, with intervals; predicted: numbers of the paper, or of the few widest networks, in a
@@ -148,7 +148,7 @@ def decide(claims: Sequence[Claim], dataset: xr.Dataset) -> list[Outcome]:
 def _statistics(claim: Claim, data: Callable[[], xr.Dataset]) -> Sequence[Statistic] | None:
     """The statistics of a claim; None on data too degenerate for them: nothing moved, all networks are alike."""
     try:
-        with np.errstate(all="ignore"):
+        with silent():
             return claim.check(data())
     except (ArithmeticError, ValueError, np.linalg.LinAlgError):
         return None

@@ -64,8 +64,8 @@ class Ensemble(Generic[S]):
 
     labels: coordinates that distinguish these networks in the joined dataset; setting: a dataclass of everything that
     determines their numbers; seeds: the networks to compute; block: number of networks in a cell; work: relative cost
-    of one network; kind: the dimension along which they are joined; batches of data, limits and so on have one of their
-    own.
+    of one network; kind: the dimension along which they are joined. Batches of data, limits and so on each have their
+    own dimension.
     """
 
     labels: Mapping[str, Label]
@@ -232,7 +232,7 @@ def part_of(setting: Any, kind: type[T]) -> T | None:
 
 
 def blocks(seeds: Iterable[int], size: int) -> list[tuple[int, ...]]:
-    """Those of the fixed blocks 0 … size − 1, size … 2·size − 1, … that contain any of the seeds."""
+    """The blocks that contain any of the seeds; all blocks are fixed: 0 … size − 1, size … 2·size − 1, …"""
     return [tuple(range(first, first + size)) for first in sorted({seed - seed % size for seed in seeds})]
 
 

@@ -1,6 +1,5 @@
 """The text that a reader gets about each preset (guide.yaml): question, what was done, answer, captions, cost."""
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from importlib import resources
 from omegaconf import OmegaConf
 
 from .claims import Outcome
-from .record import Preset
+from .record import Preset, rounded
 from .statistics import number
 
 
@@ -44,7 +43,7 @@ GUIDE = _read()
 Numbers = Mapping[str, Sequence[tuple[str, float | None, float | None, float | None]]]
 """Claim → its statistics as (title, estimate, low, high); None for a number that is not finite."""
 
-_PLACEHOLDER = re.compile(r"\{(\w+\.\w+):([^{}]+)\}")
+_PLACEHOLDER = re.compile(r"\{(\w+\.\w+:[^{}]+)\}")
 
 
 def of(preset: str) -> Guide:
@@ -67,18 +66,14 @@ def numbers(preset: Preset) -> Numbers:
 
 
 def measured(outcomes: Iterable[Outcome]) -> Numbers:
-    """The statistics of claims that were just decided."""
+    """The statistics of claims that were just decided, to the digits of the record."""
     return {
         outcome.claim.id: [
-            (statistic.title, _finite(statistic.estimate), _finite(statistic.low), _finite(statistic.high))
+            (statistic.title, rounded(statistic.estimate), rounded(statistic.low), rounded(statistic.high))
             for statistic in outcome.statistics
         ]
         for outcome in outcomes
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def fill(text: str, values: Numbers) -> str:
@@ -88,15 +83,21 @@ def fill(text: str, values: Numbers) -> str:
     """
 
     def filled(match: re.Match[str]) -> str:
-        claim, words = match.groups()
-        statistics = values.get(claim, [])
-        fitting = [measured for title, *measured in statistics if title.startswith(words)]
-        if len(fitting) != 1:
-            titles = ", ".join(title for title, *_ in statistics) or "none"
-            raise KeyError(f"guide.yaml: {len(fitting)} statistics of {claim} begin with {words!r}; it has: {titles}")
-        return uncertain(*fitting[0])
+        named = statistic(values, match[1])
+        if named is None:
+            claim, words = match[1].split(":", 1)
+            titles = ", ".join(title for title, *_ in values.get(claim, [])) or "none"
+            raise KeyError(f"guide.yaml: not one statistic of {claim} begins with {words!r}; it has: {titles}")
+        return uncertain(*named)
 
     return _PLACEHOLDER.sub(filled, text)
+
+
+def statistic(values: Numbers, name: str) -> tuple[float | None, float | None, float | None] | None:
+    """Estimate, low and high of the one statistic of a claim whose title begins so, ``claim:words``; None without."""
+    claim, words = name.split(":", 1)
+    named = [measured for title, *measured in values.get(claim, []) if title.startswith(words)]
+    return (named[0][0], named[0][1], named[0][2]) if len(named) == 1 else None
 
 
 def uncertain(estimate: float | None, low: float | None, high: float | None) -> str:

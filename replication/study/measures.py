@@ -1,4 +1,4 @@
-"""Numbers of a group of independent networks, and fast ways to compute them for many resampled groups."""
+"""Measures: numbers that describe a group of independent networks, and fast ways to resample them."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Measure = Callable[[np.ndarray], float]
-"""A number of a group of networks, (seeds, …)."""
+"""Maps a group of networks, (seeds, …), to a number."""
 
 
 def resampled(measure: Measure, group: np.ndarray) -> Measure:
@@ -74,17 +74,17 @@ class VarianceOf:
 
 @dataclass(frozen=True)
 class SizeOfMean:
-    """The rms of the mean over networks, without what chance leaves in it of the networks' differences.
+    """The rms of the mean over networks, with the expected contribution of the networks' noise subtracted.
 
-    √(mean(x̄²) − mean(s²)/S) over all but the networks, of which there are S; x̄ their mean, s² their variance. NaN for
-    one network. What is not above 0 counts as 10⁻³⁰⁰.
+    √(mean(x̄²) − mean(s²)/S) with S networks: x̄ and s² are the mean and the variance over networks, and the outer
+    means are over everything else. NaN for one network. A square that is not positive counts as 10⁻³⁰⁰.
     """
 
     def __call__(self, group: np.ndarray) -> float:
         return self.resampled(group)(np.arange(len(group)))
 
     def resampled(self, group: np.ndarray) -> Measure:
-        """From Σ_i c_i ‖x_i‖² and ‖Σ_i c_i x_i‖², where network i is there c_i times."""
+        """Uses Σ_i c_i ‖x_i‖² and ‖Σ_i c_i x_i‖², where network i was chosen c_i times."""
         if len(group) < 2:
             return lambda indices: math.nan
         rows = group.reshape(len(group), -1)

@@ -135,7 +135,7 @@ def update(
             "place": claim.place,
             "statement": claim.statement,
             "criterion": new,
-            "solver": [_rounded(statistic.solver) for statistic in outcome.statistics],
+            "solver": [rounded(statistic.solver) for statistic in outcome.statistics],
             "earlier": list(claim.history),
             "history": history,
             "draws": dict(sorted(draws.items(), key=lambda item: int(item[0]))),
@@ -212,7 +212,7 @@ def precedes(record: Record, name: str, file_at: Callable[[str], str | None]) ->
                 if then is None or claim not in then["claims"]:
                     lines.append(f"{where} there is no criterion")
                 elif _frozen(then["claims"][claim]) != _frozen(entry) or then["settings"] != now["settings"]:
-                    lines.append(f"{where} the criterion, a control or a setting is another")
+                    lines.append(f"{where} the criterion, a control or a setting is different")
                 elif draw in then["claims"][claim]["draws"] and then["version"] == now["version"]:
                     lines.append(f"{where} it was decided before")
     return lines
@@ -302,22 +302,27 @@ def _decision(outcome: Outcome, provenance: Iterable[Mapping[str, Any]]) -> Deci
         "statistics": _numbers(outcome.statistics),
         "controls": {text: _numbers(statistics) for text, statistics in outcome.on_controls.items()},
         "objections": outcome.objections,
-        "computed": [
-            {
-                "commit": entry["commit"],
-                "cpu": entry["cpu"],
-                "begin": entry["from"],
-                "end": entry["to"],
-                "cells": len(entry["cells"]),
-            }
-            for entry in provenance
-        ],
+        "computed": environments(provenance),
     }
+
+
+def environments(provenance: Iterable[Mapping[str, Any]]) -> list[Environment]:
+    """What cells were computed with, of the attribute ``provenance`` of a dataset."""
+    return [
+        {
+            "commit": entry["commit"],
+            "cpu": entry["cpu"],
+            "begin": entry["from"],
+            "end": entry["to"],
+            "cells": len(entry["cells"]),
+        }
+        for entry in provenance
+    ]
 
 
 def _numbers(statistics: Sequence[Statistic]) -> list[list[float | None]]:
     return [
-        [_rounded(value) for value in (statistic.estimate, statistic.low, statistic.high)] for statistic in statistics
+        [rounded(value) for value in (statistic.estimate, statistic.low, statistic.high)] for statistic in statistics
     ]
 
 
@@ -325,6 +330,6 @@ def _bound(value: float) -> float | None:
     return None if math.isinf(value) else float(value)
 
 
-def _rounded(value: float) -> float | None:
+def rounded(value: float) -> float | None:
     """Rounded to four digits; None if it is not finite."""
     return float(f"{value:.4g}") if math.isfinite(value) else None

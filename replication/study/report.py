@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from PIL import Image
 
 from . import guide, statements
@@ -30,6 +31,22 @@ _TEMPLATES = jinja2.Environment(
     keep_trailing_newline=True,
     undefined=jinja2.StrictUndefined,
 )
+
+
+_BASE = r"(?:(?<![^\W\d_])(?:sup|max|min|[^\W\d_])|(?<=[^\s\w])|(?<=[₀-₉⁰-⁹]))"
+_INDEX = r"(∞|\d+|(?:min|max|[^\W\d_])(?![^\W\d_]))"
+
+
+def mathematics(text: str) -> Markup:
+    """Plain text as HTML, with what stands in braces after ^ or _, or is an index of one letter, raised and lowered."""
+    text = str(escape(text))
+    for sign, tag in (("^", "sup"), ("_", "sub")):
+        text = re.sub(rf"\{sign}\{{([^{{}}]*)\}}", rf"<{tag}>\1</{tag}>", text)
+        text = re.sub(rf"({_BASE})\{sign}{_INDEX}", rf"\1<{tag}>\2</{tag}>", text)
+    return Markup(text)
+
+
+_TEMPLATES.filters["mathematics"] = mathematics
 _SHADES = 64
 """Number of colours of a figure in the page: the file is smaller, and the eye sees no difference."""
 

@@ -6,6 +6,7 @@ because dozens of claims are decided at once.
 """
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -107,6 +108,15 @@ def resampling(draw: int) -> Iterator[None]:
         yield
     finally:
         _draw.reset(token)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """In the block, what data do not have is NaN without a word: a variance of one network, a logarithm of 0."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        for message in ("Degrees of freedom", "Mean of empty slice", "Polyfit may be", "Data has no positive values"):
+            warnings.filterwarnings("ignore", message)
+        yield
 
 
 def interval(

@@ -148,6 +148,7 @@ def write_dataset(path: Path | str, dataset: xr.Dataset) -> None:
     plain.attrs = _encode_attributes(plain.attrs)
     for variable in plain.variables.values():
         variable.attrs = _encode_attributes(variable.attrs)
+    plain = _of_fixed_length(plain)
     with _replacing(path) as temporary:
         try:
             plain.to_netcdf(temporary, engine="netcdf4", encoding={n: _encoding(v) for n, v in plain.variables.items()})
@@ -264,6 +265,17 @@ def _encoding(variable: xr.Variable) -> dict[str, Any]:
     # By default xarray marks NaN as missing in every float variable. Here NaN is a value like the others.
     fill = {"_FillValue": None}
     return fill | compressed
+
+
+def _of_fixed_length(dataset: xr.Dataset) -> xr.Dataset:
+    """Strings as they were before they were stored: read back, they are objects, which cannot be compressed."""
+    texts = {
+        name: values.astype(str)
+        for name, values in dataset.variables.items()
+        if values.dtype == object and all(isinstance(value, str) for value in values.values.flat)
+    }
+    coordinates = {name: values for name, values in texts.items() if name in dataset.coords}
+    return dataset.assign({name: texts[name] for name in texts.keys() - coordinates.keys()}).assign_coords(coordinates)
 
 
 def _encode_attributes(attributes: Mapping[Any, Any]) -> dict[str, str]:

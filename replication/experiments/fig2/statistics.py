@@ -1,7 +1,7 @@
-"""Statistics of Figure 2 (paper §6.2): the law of f_t over networks against the limit's.
+"""Statistics of Figure 2 (paper §6.2): the law of f_t over networks, compared with its law in the limit.
 
-Those of f_t are taken as those of its linearization A f_0 + m, known exactly given each network's last hidden layer (a
-normal law of mean m and that network's ``variance``), plus a difference over the same networks.
+A statistic of f_t is that statistic of its linearization A f_0 + m, plus the difference between the two over the same
+networks. Given a network's last hidden layer, the linearization is normal with mean m and the network's ``variance``.
 """
 
 import math
@@ -21,20 +21,20 @@ TENTH = float(stats.norm.ppf(0.9))
 
 @dataclass(frozen=True)
 class Law:
-    """The limit's mean and standard deviation on the circle, (angle,)."""
+    """The mean and standard deviation of f on the circle, (angle,) each, in the limit or another law."""
 
     mean: np.ndarray
     sd: np.ndarray
 
     @property
     def loose(self) -> np.ndarray:
-        """Where the sd exceeds a tenth of its largest, which is away from the data: (angle,)."""
+        """Whether the sd exceeds a tenth of its largest value, as it does away from the data: (angle,)."""
         where: np.ndarray = self.sd > 0.1 * self.sd.max()
         return where
 
 
 def law(dataset: xr.Dataset, name: str = "limit") -> Law:
-    """The law of f_∞ in the limit, or another of ``dataset.law``."""
+    """The law of f_∞ in the limit, or another law named in ``dataset.law``."""
     chosen = dataset.sel(law=name)
     return Law(chosen.law_mean.values, chosen.law_sd.values)
 
@@ -50,9 +50,9 @@ def samples(networks: xr.Dataset) -> np.ndarray:
 
 
 def log_spread(sample: np.ndarray, end: Law, reference: Law) -> float:
-    """ln of the ratio of the networks' sd of f to a reference's, both rms over γ.
+    """ln of the networks' sd of f over the sd of a reference law, both rms over γ.
 
-    sd(f)/sd(linear), on the same networks, times √E[variance]/sd.
+    The ratio is sd(f)/sd(linear) on the same networks, times √E[variance]/sd of the reference.
     """
     f, linear, variance = np.moveaxis(sample, 1, 0)
     paired = f.var(axis=0, ddof=1).mean() / linear.var(axis=0, ddof=1).mean()
@@ -60,9 +60,10 @@ def log_spread(sample: np.ndarray, end: Law, reference: Law) -> float:
 
 
 def coverage(sample: np.ndarray, end: Law, reference: Law) -> np.ndarray:
-    """The part of the circle, where the reference is loose, on which f is between its 10th and 90th percentiles.
+    """The fraction of the circle on which f lies between the reference's 10th and 90th percentiles: (seeds,).
 
-    Of each network, (seeds,): what its f is inside more than its linear, plus what linear is inside in expectation.
+    Only angles at which the reference is loose count. For each network it is the fraction for f minus the fraction for
+    linear, plus the expected fraction for linear.
     """
     f, linear, variance = np.moveaxis(sample[:, :, reference.loose], 1, 0)
     centre, sd = reference.mean[reference.loose], reference.sd[reference.loose]
@@ -75,19 +76,19 @@ def coverage(sample: np.ndarray, end: Law, reference: Law) -> np.ndarray:
 
 
 def conditional_kurtosis(variance: np.ndarray) -> float:
-    """Excess kurtosis of linear, 3 Var(v)/E[v]² with v its conditional variance, (seeds, angle); mean over γ."""
+    """Excess kurtosis of linear, 3 Var(v)/E[v]², averaged over γ; v is its conditional variance, (seeds, angle)."""
     return float((3 * variance.var(axis=0, ddof=1) / np.square(variance.mean(axis=0))).mean())
 
 
 def excess_kurtosis(sample: np.ndarray) -> float:
-    """Excess kurtosis of f, mean over γ."""
+    """Excess kurtosis of f, averaged over γ."""
     f, linear, variance = np.moveaxis(sample, 1, 0)
     difference = stats.kurtosis(f, axis=0) - stats.kurtosis(linear, axis=0)
     return float(difference.mean()) + conditional_kurtosis(variance)
 
 
 def skewness(sample: np.ndarray) -> float:
-    """Skewness of f, mean over γ; that of linear is 0."""
+    """Skewness of f, averaged over γ. The skewness of linear is 0."""
     f, linear, _ = np.moveaxis(sample, 1, 0)
     return float((stats.skew(f, axis=0) - stats.skew(linear, axis=0)).mean())
 
@@ -105,7 +106,7 @@ def percentile_error(dataset: xr.Dataset, width: int) -> np.ndarray:
 
 
 def kurtosis_groups(dataset: xr.Dataset) -> tuple[list[int], list[np.ndarray]]:
-    """Widths, ascending, and the conditional variances of their networks where the limit is loose."""
+    """The widths in ascending order, and the networks' conditional variances at the angles where the limit is loose."""
     loose = law(dataset).loose
     widths = sorted({*dataset.attrs["widths"], *dataset.attrs["initial"]})
     groups = []
@@ -116,7 +117,7 @@ def kurtosis_groups(dataset: xr.Dataset) -> tuple[list[int], list[np.ndarray]]:
 
 
 def mean_bias(dataset: xr.Dataset, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """E f minus the limit's mean, with the half-width of its simultaneous band: (angle,) each."""
+    """E f minus the limit's mean, and the half-width of its simultaneous band: (angle,) each."""
     f, linear, _ = np.moveaxis(samples(select(dataset, variant="main", width=width)), 1, 0)
     estimate, half_width = simultaneous_band(f - linear)
     return estimate + end_law(dataset).mean - law(dataset).mean, half_width

@@ -18,11 +18,13 @@ def optimal_time(times: np.ndarray, errors: np.ndarray) -> float:
     """The t > 0 that minimizes a curve (times,): the vertex of a parabola in ln t, limited to the grid.
 
     The parabola is fitted to the points within a factor 3 of the lowest point. The lowest point itself would be a noisy
-    estimate where the minimum is flat.
+    estimate where the minimum is flat. Where the points are too few for a parabola, it is taken all the same.
     """
     t, error = times[times > 0], errors[times > 0]
     i = int(error.argmin())
     near = np.abs(np.log(t / t[i])) <= math.log(3)
+    if near.sum() < 3:
+        return float(t[i])
     curvature, slope, _ = np.polyfit(np.log(t[near] / t[i]), error[near], 2)
     if curvature <= 0 or abs(vertex := -slope / (2 * curvature)) > math.log(3):
         return float(t[i])

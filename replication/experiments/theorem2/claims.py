@@ -210,7 +210,7 @@ def _last_layer(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _each_for_itself(dataset: xr.Dataset) -> xr.Dataset:
-    """The activations move independently of each other: together they change f by 1/√n of what they do change it."""
+    """The activations move independently of each other: together they change f by a factor ∝ √n less."""
     return dataset.assign(lower=dataset.lower * np.sqrt(dataset.attrs["widths"][0] / dataset.width))
 
 

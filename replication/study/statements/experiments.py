@@ -1,4 +1,4 @@
-"""The statements of the paper from §6 to the appendix, and what the claims test beyond them."""
+"""The statements of the paper from §6 to the appendix, and statements beyond the paper that claims test."""
 
 from .statement import CITED, IDENTITY, NOT_THERE, PROTOCOL, Statement, see
 
@@ -6,7 +6,7 @@ EXPERIMENTS = (
     Statement("§6", "All hidden layers have the same width n, σ is ReLU, n_L = 1 and β = 0.1.",
               note=PROTOCOL + "; followed"),
     Statement("§6", "The inputs of the first two experiments lie on the unit circle.",
-              note=PROTOCOL + "; §6.1 trains on N(0, 1) inputs all the same, and so do we"),
+              note=PROTOCOL + "; but §6.1 trains on N(0, 1) inputs, and so do we"),
     Statement("§6", "Centred data of high dimension often have nearly equal norms, which motivates inputs on a circle.",
               note="motivation; nothing depends on it"),
     Statement("footnote 2", "The norms of standard Gaussian vectors concentrate about √n_0 as the dimension grows.",
@@ -40,7 +40,7 @@ EXPERIMENTS = (
               ("fig2.coverage", "fig2.narrow"), "each width against the limit"),
     Statement("§6.2; Figure 2", "Their mean is close to that of the limit.", ("fig2.mean",)),
     Statement("§6.2; Figure 2", "Their variance is close to that of the limit.", ("fig2.spread",)),
-    Statement("§6.2; Figure 2", "Already at width 50 the NTK indicates well how the trained function is distributed.",
+    Statement("§6.2; Figure 2", "Even at width 50 the NTK indicates the distribution of the trained function well.",
               ("fig2.narrow",)),
     Statement("§6.3; Figure 3", "Kernel principal components of 512 MNIST digits (n_0 = 784) come from power iteration "
               "with the NTK of one network of width 10000, which approximates the limiting kernel.",
@@ -69,7 +69,7 @@ EXPERIMENTS = (
     Statement("§6.3; Figure 3c", "Narrower networks converge faster.", ("fig3.faster",)),
     Statement("§6.3", "Inflation of the NTK, as in Figure 1, may be why narrower networks converge faster.",
               ("fig3.inflation_explains",)),
-    Statement("§6.3", "Multiplying the NTK by a factor does the same as multiplying the learning rate by it.",
+    Statement("§6.3", "Multiplying the NTK by a factor has the same effect as multiplying the learning rate by it.",
               note="an identity"),
     Statement("§6.3", "The NTK of a wide network is more stable during training.", ("fig1.inflation_width",),
               "in the setting of §6.1, not on MNIST"),
@@ -90,7 +90,7 @@ CONCLUSION_AND_APPENDIX = (
               "covariance tends to Σ as that layer widens.", ("prop1.outputs", "prop1.covariance")),
     Statement("Appendix A.1", "The NTK is the sum of the last layer's part, which tends to Σ ⊗ Id, and the lower "
               "layers' part, which tends to (Θ_∞ Σ̇) ⊗ Id.", ("remark4.learning",),
-              "by what each layer's parameters change of f"),
+              "by the change of f that the parameters of each layer cause"),
     Statement("Appendix A.2", "With L = 1 the NTK contains no parameter, so that it is constant at any width.",
               note="exact, by the definition of the NTK"),
     Statement("Appendix A.2", "The lower layers are themselves a network, trained along the direction that the layers "
@@ -119,18 +119,18 @@ BEYOND = (
               ("theorem1.depth", "theorem1.bias", "initial.bias")),
     Statement(NOT_THERE, "The change of Θ in training is predicted to its leading order 1/n, network by network.",
               ("drift.order", "drift.accuracy", "drift.mean", "drift.wide", "drift.figure1")),
-    Statement(NOT_THERE, "For ReLU it is not, because neurons switch on and off.",
+    Statement(NOT_THERE, "For ReLU it cannot be predicted so, because neurons switch on and off.",
               ("theorem2.switches", "drift.relu")),
     Statement(NOT_THERE, "Positive definiteness off the sphere and without biases; ranks for polynomial σ.",
               ("prop2.off_sphere", "prop2.polynomial", "prop2.antipodal", "prop2.ray"),
               "prop2.ray: " + IDENTITY),
-    Statement(NOT_THERE, "“Smoother” in Figure 1 says nothing beyond “less variance”, and what the paper leaves open "
-              "there matters by less than a factor of two.",
+    Statement(NOT_THERE, "“Smoother” in Figure 1 means no more than “less variance”, and each choice that the paper "
+              "leaves open there changes the inflation by less than a factor of two.",
               ("fig1.smoothness_is_variance", "fig1.open_choices")),
     Statement(NOT_THERE, "Late in training along a component, the orthogonal part undoes much of the inflation.",
               ("fig3.cross_term",)),
-    Statement(NOT_THERE, "The depth, the pixels' scaling and the nonlinearity of §6.3 follow from its three "
-              "eigenvalues.",
+    Statement(NOT_THERE, "The depth, the scaling of the pixels and the nonlinearity of §6.3 can be inferred from its "
+              "three eigenvalues.",
               ("depth_inference.depth", "depth_inference.scaling", "depth_inference.nonlinearity",
                "depth_inference.third_eigenvalue", "depth_inference.recovers", "depth_inference.width")),
 )  # fmt: skip

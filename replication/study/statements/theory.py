@@ -9,8 +9,8 @@ ABSTRACT = (
               "cost with respect to a kernel of its own, the NTK.", note=see("§4")),
     Statement("Abstract", "The cost is convex as a functional of f, though not as a function of the parameters.",
               note=see("§3")),
-    Statement("Abstract; §7", "The NTK is what governs how a network generalizes, and shows what depth and "
-              "nonlinearity do to its ability to learn.",
+    Statement("Abstract; §7", "The NTK governs how a network generalizes, and shows how depth and nonlinearity affect "
+              "its ability to learn.",
               note=INTERPRETATION + "; §5 gives the prediction off the data"),
     Statement("Abstract; §1", "At finite width the NTK is random and moves during training; at infinite width it is "
               "an explicit kernel and stays where it is.", note=see("§4, Theorem 1 and Theorem 2")),
@@ -18,7 +18,7 @@ ABSTRACT = (
               note=INTERPRETATION),
     Statement("Abstract; §1.1; §7", "Whether training converges depends on whether the limiting NTK is positive "
               "definite.", ("kernel_gradient.infimum", "kernel_gradient.stall"),
-              IDENTITY + ": of the flow in function space, without networks"),
+              IDENTITY + " for the flow in function space, without networks"),
     Statement("Abstract; §1.1", "The limiting NTK is positive definite for data on a sphere and a nonlinearity that is "
               "not a polynomial.", note=see("Proposition 2")),
     Statement("Abstract; §1.1", "In least-squares regression an infinitely wide network obeys a linear differential "
@@ -53,13 +53,13 @@ NETWORKS = (
               "P = Σ (n_l + 1) n_{l+1} parameters, all drawn from N(0, 1).", note="definition; network.py"),
     Statement("§2", "Preactivations are W α / √n_l + β b, activations are σ of them entry by entry, and f_θ is the "
               "last preactivation.", note="definition; the tests of network.py compare its derivatives with autograd"),
-    Statement("§2", "The input distribution is that of a finite data set and defines a semi-norm on functions, which "
-              "sees their values on the data only.", note="definition"),
-    Statement("§2; Remark 1", "β sets how much the biases count in training, against the weights.",
+    Statement("§2", "The input distribution is that of a finite data set. It defines a semi-norm on functions, which "
+              "depends on their values on the data only.", note="definition"),
+    Statement("§2; Remark 1", "β sets the influence of the biases in training, relative to the weights.",
               ("remark1.beta",)),
-    Statement("footnote 1", "The results seem to hold without the smoothness that the proofs ask of σ.",
+    Statement("footnote 1", "The results seem to hold without the smoothness of σ that the proofs require.",
               ("fig1.inflation_width", "fig1.two_parts", "theorem2.relu"),
-              "for ReLU, L = 4, least squares: the kernel's change vanishes too, but slower than for a smooth σ"),
+              "for ReLU, L = 4, least squares: the kernel's change vanishes, too, but more slowly than for a smooth σ"),
     Statement("Remark 1", "The usual parametrization has neither 1/√n_l nor β, and draws W from N(0, 1/n_l) and b from "
               "N(0, 1), or sets b to 0.", note="definition of the parametrization that this one is compared with"),
     Statement("Remark 1", "Both parametrizations represent the same set of functions.", ("remark1.functions",),
@@ -69,12 +69,12 @@ NETWORKS = (
               IDENTITY + ", with what follows from it for learning rates"),
     Statement("Remark 1", "Without the factors 1/√n_l training would have no consistent limit of infinite width.",
               ("remark1.limit",)),
-    Statement("Remark 1", "The factors 1/√n_l make the weights of a wide layer count for little in training, which a "
-              "small β balances.", ("remark1.balance",)),
+    Statement("Remark 1", "The factors 1/√n_l reduce the influence of the weights of a wide layer in training; a small "
+              "β balances this.", ("remark1.balance",)),
     Statement("Remark 1", "β = 0.1 with learning rate 1.0 behaves like a usual network of width 100 with learning rate "
               "0.01.", ("remark1.classical", "remark1.biases", "remark1.inputs"),
-              "to a factor 2 in speed, with biases that start at 0 or as small as βb, on the circle; usual biases from "
-              "N(0, 1) or inputs of another dimension make it another comparison"),
+              "up to a factor 2 in speed, with biases that start at 0 or as small as βb, on the circle; with biases "
+              "from N(0, 1) or inputs of another dimension the result is different"),
 )  # fmt: skip
 
 KERNEL_GRADIENT = (
@@ -88,11 +88,11 @@ KERNEL_GRADIENT = (
               "them has positive kernel norm.", note="definition"),
     Statement("§3", "Two functions represent the same dual element exactly when they agree on the data.",
               note="by definition of the dual; kernels.py takes functions by their values on the data alone"),
-    Statement("§3", "No construction depends on which representative d of a dual element is taken.",
+    Statement("§3", "No construction depends on the choice of the representative d of a dual element.",
               note="by construction of kernels.py, which takes d on the data alone"),
     Statement("§3", "Φ_K maps the dual element of d to the function whose i-th value at x is the inner product of d "
               "with K_i(x, ·) on the data.", note="definition"),
-    Statement("§3", "A cost that looks at f on the data only has a functional derivative that is a dual element.",
+    Statement("§3", "A cost that depends on f on the data only has a functional derivative that is a dual element.",
               note="chain rule; the tests of costs.py compare d with autograd"),
     Statement("§3", "The kernel gradient is Φ_K of that derivative, and the kernel extends it off the data: its value "
               "at any x is the mean over the data of K(x, x_j) d(x_j).",
@@ -123,13 +123,13 @@ KERNEL_GRADIENT = (
 NEURAL_TANGENT_KERNEL = (
     Statement("§4", "The NTK is the sum over all parameters of the tensor square of the derivative of f_θ.",
               note="definition; the tests of tangent.py compare it with autograd"),
-    Statement("§4", "Under gradient descent f_θ moves along minus the kernel gradient of the cost with respect to the "
-              "NTK of the moment.", ("kernel_gradient.dissipation",), IDENTITY),
+    Statement("§4", "Under gradient descent f_θ moves along minus the kernel gradient of the cost with respect to its "
+              "present NTK.", ("kernel_gradient.dissipation",), IDENTITY),
     Statement("§4", "A network is not linear in its parameters, so that its NTK depends on them: it is random at "
               "initialization and varies during training.", ("fig1.variance", "fig1.inflation")),
     Statement("§4", "In the limit of infinite width the NTK is deterministic at first and constant afterwards.",
               note=see("Theorem 1 and Theorem 2")),
-    Statement("§4", "As f_θ starts as a Gaussian process, its whole training has an explicit limit in function space.",
+    Statement("§4", "Because f_θ starts as a Gaussian process, its training has an explicit limit in function space.",
               note=see("Theorem 2 and §5")),
     Statement("Proposition 1; §4.1", "As the hidden widths grow, each output of a network with Lipschitz σ tends in "
               "law to a centred Gaussian process.", ("prop1.joint", "prop1.gaussian")),
@@ -170,8 +170,8 @@ NEURAL_TANGENT_KERNEL = (
               ("remark4.activations",)),
     Statement("Remark 4", "All activations of a layer together move enough for the lower layers to learn.",
               ("remark4.learning",)),
-    Statement("Remark 4", "In the recursion for the limiting NTK the term Σ is what the last layer learns and the "
-              "product term what the lower layers learn.", ("remark4.learning",)),
+    Statement("Remark 4", "In the recursion for the limiting NTK the term Σ is the learning of the last layer, and the "
+              "product term that of the lower layers.", ("remark4.learning",)),
     Statement("§4.2", "Kernel gradient descent with a positive definite kernel reaches a critical point of the cost.",
               note=see("§3")),
     Statement("§4.2", "The limiting NTK is positive definite if the derivatives of f_θ span a dense set of functions "
@@ -202,7 +202,7 @@ LEAST_SQUARES = (
               "the latter: " + IDENTITY),
     Statement("§5", "Convergence is faster along components of larger eigenvalue, so that early stopping fits those "
               "and leaves the others out.", ("least_squares.decay", "least_squares.early_stopping")),
-    Statement("§5", "Components of small eigenvalue are typically the noisier ones.",
+    Statement("§5", "Components of small eigenvalue are typically noisier.",
               ("least_squares.signal_to_noise",)),
     Statement("§5", "For the RBF kernel, small eigenvalues belong to functions of high frequency.",
               ("least_squares.frequency",)),
@@ -215,6 +215,6 @@ LEAST_SQUARES = (
               "given the values on the data.", ("least_squares.infinity",), IDENTITY),
     Statement("§5", "It is also kernel ridge regression with the ridge taken to 0.", ("least_squares.ridge",),
               IDENTITY),
-    Statement("§5", "What is added to it is, over initializations, Gaussian with mean 0 and no variance on the data.",
+    Statement("§5", "The other part of f_∞ is, over initializations, Gaussian with mean 0 and variance 0 on the data.",
               ("fig2.mean", "fig2.vanishes", "fig2.gaussian")),
 )  # fmt: skip

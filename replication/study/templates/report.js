@@ -35,11 +35,14 @@ for (const figure of document.querySelectorAll(".interactive")) {
   const draw = () => {
     const step = plot.steps[slider.value];
     svg.replaceChildren();
-    for (let i = 0; i <= 4; i++) {
-      const x = x0 + (x1 - x0) * i / 4, y = y0 + (y1 - y0) * i / 4;
+    for (let i = 0; i <= 5; i++) {
+      const y = y0 + (y1 - y0) * i / 5;
       make("line", {x1: left, x2: right, y1: py(y), y2: py(y), stroke: "#e5e5e5"});
-      make("text", {x: px(x), y: bottom + 18, "text-anchor": "middle"}, +x.toPrecision(3));
       make("text", {x: left - 6, y: py(y) + 4, "text-anchor": "end"}, +y.toPrecision(2));
+    }
+    for (let i = 0; i <= 4; i++) {
+      const x = x0 + (x1 - x0) * i / 4;
+      make("text", {x: px(x), y: bottom + 18, "text-anchor": "middle"}, +x.toPrecision(3));
     }
     make("text", {x: (left + right) / 2, y: bottom + 36, "text-anchor": "middle"}, plot.x_label);
     make("text", {x: 14, y: (top + bottom) / 2, "text-anchor": "middle", transform: `rotate(-90 14 ${(top + bottom) / 2})`}, plot.y_label);
