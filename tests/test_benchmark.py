@@ -55,7 +55,7 @@ def test_table(name, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(harness, "peak_of", invented_peak)
     monkeypatch.setattr(width, "SETTLED", 50)
     monkeypatch.setattr(solvers, "GOAL", 10)  # a narrow network takes hundreds of steps to t = 4000
-    monkeypatch.setattr(precision, "T", 2.0)
+    monkeypatch.setattr(precision, "T", 8.0)
     monkeypatch.setattr(precision, "REFERENCE", 5e-3)
     monkeypatch.setattr(width, "free_memory", lambda device: 16 * 10_000**2)
     columns, n, n_inputs, rows = TABLES[name]
@@ -135,7 +135,7 @@ def test_scipy_is_given_minus_the_gradient_of_the_cost():
 
 
 def test_scipy_comes_to_the_reference(monkeypatch):
-    monkeypatch.setattr(precision, "T", 2.0)
+    monkeypatch.setattr(precision, "T", 8.0)
     rows = list(precision.precision(12, 4, 1))
     reference, *others = rows
     assert reference["solver"] == "reference"
@@ -147,7 +147,7 @@ def test_scipy_comes_to_the_reference(monkeypatch):
 
 @pytest.mark.parametrize(("largest", "methods"), [(0, []), (8 * 20 * 200, ["DOP853"])])
 def test_methods_that_would_take_too_much_memory_are_left_out(largest, methods, monkeypatch):
-    monkeypatch.setattr(precision, "T", 0.5)
+    monkeypatch.setattr(precision, "T", 4.0)
     monkeypatch.setattr(precision, "LARGEST", largest)
     named = {row["solver"] for row in precision.precision(7, 3, 1)}
     assert sorted(named & precision.OUTSIDE.keys()) == methods
