@@ -82,7 +82,7 @@ BENCHMARKS = {
     "step": Benchmark(step, [10000], [128], requirements=[("ratio", "≥", 0.7), ("a", "≤", 1.15)]),
     "kernel": Benchmark(kernel, [500], [128], requirements=[("ratio", "≥", 20)]),
     "limit": Benchmark(limit_kernel, [0], [512, 2048], requirements=[("ratio", "≥", 1.0)]),
-    "precision": Benchmark(precision, [20, 300, 1000, 10000], [128], 1),
+    "precision": Benchmark(precision, [300, 1000, 10000], [128], 1),
     "ensemble": Benchmark(ensemble, [16, 64, 250], [4, 64]),
     "fig3": Benchmark(fig3, [1000], [512], 3),
     "revealed": Benchmark(revealed, DECADES, [64], 2, ONE),

@@ -209,7 +209,7 @@ def test_points_have_the_dimension_of_the_functions():
             MODEL.output(ones(5), ones(*shape))
     with pytest.raises(ValueError, match=r"\(N,\)"):
         tabulated(torch.eye(N, dtype=F64))(torch.arange(N)[:, None])
-    with pytest.raises(ValueError, match=r"angles \(M,\)"):
+    with pytest.raises(ValueError, match=r"angles must be \(M,\)"):
         circle(ones(N, 1))
 
 

@@ -11,7 +11,6 @@ STYLES = {
     "gradient flow, order 2": ("s-", "tab:cyan"),
     "gradient descent": ("^-", "tab:red"),
     "DOP853": ("D-", "tab:green"),
-    "LSODA": ("v-", "tab:olive"),
 }
 REFERENCE = "reference"
 ERRORS = {"error of f": "error of $f$", "error of Θ": r"relative error of $\Theta(x_0, x(\gamma))$"}

@@ -27,12 +27,13 @@ RATES = [4.0, 2.0, 1.0, 0.5]
 REFERENCE = TOLERANCE / 25
 """Of the coarser reference; in ``SLOW`` networks ``ROUGH`` times as much."""
 ROUGH = 5
-OUTSIDE = {"DOP853": [1e-4, 1e-5], "LSODA": [1e-3, 1e-4, 1e-5]}
-"""Methods of scipy, each with its tolerances, relative and absolute, of every parameter."""
+OUTSIDE = [1e-4, 1e-5]
+"""Tolerances of scipy's DOP853, relative and absolute, of every parameter. LSODA would need a dense Jacobian: 264 GB at
+n = 300."""
 STAGES = 20
-"""Vectors of parameters that DOP853 holds. LSODA holds as many as there are parameters: a dense Jacobian."""
+"""Vectors of parameters that DOP853 holds."""
 LARGEST = 2**30
-"""Bytes that a method of scipy may take; LSODA's Jacobian takes 264 GB at n = 300."""
+"""Bytes that it may take."""
 SLOW = 3000
 """Wider networks take seconds a step."""
 
@@ -93,18 +94,18 @@ class Outside:
         self.network(slope).update(forward, network.backward(forward, direction), 1.0)
         return slope
 
-    def train(self, method: str, tolerance: float, drawn: Sequence[Tensor]) -> "Trained":
-        """By a method of scipy. Raises RuntimeError where it fails."""
-        from scipy import integrate
+    def train(self, tolerance: float, drawn: Sequence[Tensor]) -> "Trained":
+        """By DOP853. Raises RuntimeError if it fails."""
+        from scipy.integrate import DOP853
 
         theta = torch.cat([tensor.flatten() for tensor in drawn]).double().numpy()
-        solver = getattr(integrate, method)(self.slope, 0.0, theta, T, rtol=tolerance, atol=tolerance)
+        solver = DOP853(self.slope, 0.0, theta, T, rtol=tolerance, atol=tolerance)
         steps = 0
         while solver.status == "running":
             solver.step()
             steps += 1
         if solver.status == "failed":
-            raise RuntimeError(f"{method} with tolerance {tolerance:g} fails at t = {solver.t:g}")
+            raise RuntimeError(f"DOP853 with tolerance {tolerance:g} fails at t = {solver.t:g}")
         return Trained(self.network(solver.y.copy()), steps)
 
 
@@ -138,11 +139,9 @@ def runs(like: Network, x: Tensor, cost: LeastSquares, products: Counter[str]) -
     for rate in RATES[: 2 if few else None]:
         yield "gradient descent", rate, partial(train_by, GradientDescent(rate, round(T / rate)))
     outside = Outside(like, x, cost, products)
-    for method, tolerances in OUTSIDE.items():
-        held = STAGES if method == "DOP853" else like.num_parameters
-        if 8 * like.num_parameters * held <= LARGEST:
-            for tolerance in tolerances:
-                yield method, tolerance, partial(outside.train, method, tolerance, drawn)
+    if 8 * like.num_parameters * STAGES <= LARGEST:
+        for tolerance in OUTSIDE:
+            yield "DOP853", tolerance, partial(outside.train, tolerance, drawn)
 
 
 def precision(n: int, n_inputs: int, repeats: int) -> Iterator[Row]:
