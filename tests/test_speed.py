@@ -38,8 +38,8 @@ def test_a_time_and_a_rate_are_each_compared_the_right_way_round() -> None:
         ["n = 500, N = 128", "2 ms", "Jacobians of `torch.func`: 50 ms", "25", "–"],
     ]
     both = content(kernel=kernel, fig3=[{"solver": "descent", "s": 9.0}, {"solver": "order 2", "s": 0.5}])
-    assert headline(both) == "times as fast as Jacobians: 25, Figure 3's 4000 steps: 18"
-    assert headline(content(kernel=kernel)) == "times as fast as Jacobians: 25"
+    assert headline(both) == "speed of 25 × Jacobians, 18 × Figure 3's 4000 steps"
+    assert headline(content(kernel=kernel)) == "speed of 25 × Jacobians"
 
 
 def test_the_largest_size_that_has_an_alternative_is_shown_and_the_range_of_all() -> None:
@@ -74,7 +74,7 @@ def test_a_flow_is_compared_with_a_run_that_errs_as_much_or_more() -> None:
     assert what == "gradient flow to t = 200"
     assert shown == ["n = 300, N = 128", "2 s", "descent, of errors no smaller: 30 s", "15", "–"]
     assert "work_precision.png" in summary(content(precision=rows))
-    assert headline(content(precision=rows)) == "times as fast as descent: 15"
+    assert headline(content(precision=rows)) == "speed of 15 × descent"
 
 
 def test_figure_3_is_compared_with_the_papers_steps() -> None:

@@ -146,8 +146,8 @@ def headline(content: Row | None) -> str:
     for subject, comparisons in _compared(content):
         ratio = _largest(comparisons).ratio
         if subject.headline and ratio is not None:
-            said.append(f"{subject.headline}: {number(ratio, 2)}")
-    return f"times as fast as {', '.join(said)}" if said else NOT_MEASURED
+            said.append(f"{number(ratio, 2)} × {subject.headline}")
+    return f"speed of {', '.join(said)}" if said else NOT_MEASURED
 
 
 def summary(content: Row | None) -> str:
