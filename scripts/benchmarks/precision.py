@@ -24,9 +24,9 @@ TOLERANCES = [4 * TOLERANCE, TOLERANCE, TOLERANCE / 4, TOLERANCE / 16]
 """Of gradient flow; in ``SLOW`` networks the first three."""
 RATES = [4.0, 2.0, 1.0, 0.5]
 """Of gradient descent, which is Euler's method; in ``SLOW`` networks the first two."""
-REFERENCE = TOLERANCE / 25
+REFERENCE = TOLERANCE / 50
 """Of the coarser reference; in ``SLOW`` networks ``ROUGH`` times as much."""
-ROUGH = 5
+ROUGH = 10
 OUTSIDE = [1e-4, 1e-5]
 """Tolerances of scipy's DOP853, relative and absolute, of every parameter. LSODA would need a dense Jacobian: 264 GB at
 n = 300."""
