@@ -65,16 +65,18 @@ _WIDTH = re.compile(r"(^|-)[nP]\d+(-\d+)*(?=-|$)")
 def of_preset(name: str) -> Part:
     """Of each kind of cell: two networks of the narrowest as they are, and one of the widest in float64.
 
-    Where there is but one width, two networks in float64.
+    Where there is but one width, two networks in float64. The networks are the first ones of their width, so that a preset
+    may have more of them without another number here.
     """
     experiment, version, cells = cells_of(name)
-    kinds: dict[str, list[tuple[str, Any, Callable[[Any, int], Arrays]]]] = {}
+    kinds: dict[str, dict[str, tuple[Any, Callable[[Any, int], Arrays]]]] = {}
     for label, cell, compute in cells:
         label = _SEEDS.sub("", label) or "cell"
-        kinds.setdefault(_WIDTH.sub("", label), []).append((label, cell, compute))
+        kinds.setdefault(_WIDTH.sub("", label), {}).setdefault(label, (cell, compute))
     entries = {}
     for kind in kinds.values():
-        (narrow, first, compute), (wide, last, _) = kind[0], kind[-1]
+        narrow, wide = next(iter(kind)), next(reversed(kind))
+        (first, compute), (last, _) = kind[narrow], kind[wide]
         last = _in_float64(last)
         chosen = [(narrow, last, 2)] if wide == narrow else [(narrow, first, 2), (wide, last, 1)]
         for label, cell, networks in chosen:
