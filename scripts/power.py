@@ -13,8 +13,9 @@ import json
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import process
@@ -26,9 +27,9 @@ from process import UserError
 if TYPE_CHECKING:
     from replication.study.claims import Outcome
     from replication.study.record import Preset
+    from replication.study.statistics import Statistic
 
-Numbers = Sequence[float | None]
-Range = tuple[float | None, float | None]
+NORMAL = NormalDist()
 
 FIRST = 100
 """The first draw: criteria are chosen on draw 0, and the next ones confirm."""
@@ -60,12 +61,14 @@ def calculated(published: "Preset") -> dict[str, float]:
     It is the least of three kinds of probabilities: that a statistic lies in its range, that a control is rejected by
     some statistic, and that a statistic rejects some control.
     """
+    from replication.study.recorded import statistics
+
     result = {}
     for claim, entry in published["claims"].items():
-        ranges, own = [(low, high) for _, low, high in entry["criterion"]], entry["draws"]["0"]
-        rejected = [list(map(outside, numbers, ranges)) for numbers in own["controls"].values()]
+        own = entry["draws"]["0"]
+        rejected = [[outside(one) for one in statistics(entry, numbers)] for numbers in own["controls"].values()]
         result[claim] = min(
-            *map(inside, own["statistics"], ranges),
+            *map(inside, statistics(entry, own["statistics"])),
             *(max(row) for row in rejected),
             *(max(column) for column in zip(*rejected, strict=True)),
             1.0,
@@ -73,42 +76,36 @@ def calculated(published: "Preset") -> dict[str, float]:
     return result
 
 
-def inside(numbers: Numbers, allowed: Range) -> float:
+def inside(statistic: "Statistic") -> float:
     """The probability that a statistic's interval lies in its range.
 
     If the interval ends at 0 and 0 is the lowest allowed number, the statistic cannot be negative: no bound is needed.
     """
-    low = -math.inf if allowed[0] is None or allowed[0] == numbers[1] == 0 else allowed[0]
-    high = math.inf if allowed[1] is None else allowed[1]
-    return chance(numbers, lambda error, first, last: _phi((high - last) / error) - _phi((low - first) / error))
+    low, high = statistic.allowed
+    if low == statistic.low == 0:
+        low = -math.inf
+    if not math.isfinite(error := standard_error(statistic)):
+        return 0.0
+    return max(0.0, NORMAL.cdf((high - statistic.high) / error) - NORMAL.cdf((low - statistic.low) / error))
 
 
-def outside(numbers: Numbers, allowed: Range) -> float:
+def outside(statistic: "Statistic") -> float:
     """The probability that a statistic's whole interval lies outside its range."""
-    low = -math.inf if allowed[0] is None else allowed[0]
-    high = math.inf if allowed[1] is None else allowed[1]
-    return chance(numbers, lambda error, first, last: _phi((low - last) / error) + _phi((first - high) / error))
+    low, high = statistic.allowed
+    if not math.isfinite(error := standard_error(statistic)):
+        return 0.0
+    return NORMAL.cdf((low - statistic.high) / error) + NORMAL.cdf((statistic.low - high) / error)
 
 
-def chance(numbers: Numbers, probability: Callable[[float, float, float], float]) -> float:
-    """A probability from [estimate, low, high]; the standard error is half of the interval over the normal quantile.
+def standard_error(statistic: "Statistic") -> float:
+    """Half of the interval over the normal law's quantile.
 
-    It is 0 for infinite intervals. A number without an interval gets a tiny standard error, so that the result is 0 or
-    1.
+    A number without an interval gets a tiny one, so that the probabilities are 0 or 1.
     """
-    from scipy.special import ndtri
-
     from replication.study.statistics import LEVEL
 
-    _, first, last = numbers
-    if first is None or last is None:
-        return 0.0
-    error = (last - first) / 2 / float(ndtri((1 + LEVEL) / 2))
-    return max(0.0, probability(max(error, sys.float_info.min), first, last))
-
-
-def _phi(value: float) -> float:
-    return (1 + math.erf(value / math.sqrt(2))) / 2
+    quantile = NORMAL.inv_cdf((1 + LEVEL) / 2)
+    return max((statistic.high - statistic.low) / 2 / quantile, sys.float_info.min)
 
 
 def show(name: str, table: dict[str, dict[str, Counter[str]]]) -> None:

@@ -65,8 +65,8 @@ _WIDTH = re.compile(r"(^|-)[nP]\d+(-\d+)*(?=-|$)")
 def of_preset(name: str) -> Part:
     """Of each kind of cell: two networks of the narrowest as they are, and one of the widest in float64.
 
-    Where there is but one width, two networks in float64. The networks are the first ones of their width, so that a preset
-    may have more of them without another number here.
+    Where there is but one width, two networks in float64. The networks are the first ones of their width: a preset that
+    gets more of them keeps its numbers.
     """
     experiment, version, cells = cells_of(name)
     kinds: dict[str, dict[str, tuple[Any, Callable[[Any, int], Arrays]]]] = {}

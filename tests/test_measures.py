@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from replication.study.measures import MeanOf, Quotient, VarianceOf, resampled
+from replication.study.measures import MeanOf, Quotient, SizeOfMean, VarianceOf, resampled
 from replication.study.statistics import exponent, fall, geometric, rate, rms
 
 RNG = np.random.default_rng(0)
@@ -26,6 +26,7 @@ def plain(group):
         (geometric, lambda g: math.exp(np.log(g).mean())),
         (LOG_OF_MAXIMA, lambda g: math.log(np.mean([values.max() for values in g]))),
         (VarianceOf(math.sqrt), lambda g: math.sqrt(g.var(axis=0, ddof=1).mean())),
+        (SizeOfMean(), lambda g: math.sqrt((g.mean(axis=0) ** 2 - g.var(axis=0, ddof=1) / len(g)).mean())),
         (Quotient(VarianceOf(float), rms), lambda g: g.var(axis=0, ddof=1).mean() / math.sqrt((g**2).mean())),
         (plain, lambda g: float(np.median(g))),
     ],
@@ -41,6 +42,14 @@ def test_the_variance_of_one_network_is_not_known_and_of_equal_ones_is_zero():
     assert math.isnan(VarianceOf(float)(GROUP[:1]))
     assert 0 < VarianceOf(float)(1e8 + np.zeros((4, 3))) < 1e-299  # there is a logarithm to take
     assert VarianceOf(math.sqrt)(1e6 + GROUP) == pytest.approx(VarianceOf(math.sqrt)(GROUP), rel=1e-8)
+
+
+def test_the_size_of_the_mean_does_not_contain_the_noise_of_the_networks():
+    noise = RNG.standard_normal((8, 20000))
+    plain_size = math.sqrt(np.square((0.3 + noise).mean(axis=0)).mean())
+    assert plain_size > 0.45
+    assert SizeOfMean()(0.3 + noise) == pytest.approx(0.3, abs=0.02)
+    assert math.isnan(SizeOfMean()(noise[:1]))
 
 
 def test_intervals_do_not_depend_on_how_a_measure_is_resampled():

@@ -60,14 +60,12 @@ class VarianceOf:
         """Uses Σ_i c_i ‖x_i‖² and ‖Σ_i c_i x_i‖², where network i was chosen c_i times."""
         if len(group) < 2:
             return lambda indices: math.nan
-        rows = (group - group.mean(axis=0)).reshape(len(group), -1)
-        squares = np.square(rows).sum(axis=1)
+        sums = _resampled_sums(group - group.mean(axis=0))
 
         def value(indices: np.ndarray) -> float:
-            count = len(indices)
-            total = np.bincount(indices, minlength=len(rows)) @ rows
-            sum_of_squares = float(squares[indices].sum() - total @ total / count)
-            return self.function(float(np.maximum(sum_of_squares / ((count - 1) * rows.shape[1]), 1e-300)))
+            count, squares, square_of_sum = len(indices), *sums(indices)
+            variance = (squares - square_of_sum / count) / ((count - 1) * group[0].size)
+            return self.function(float(np.maximum(variance, 1e-300)))
 
         return value
 
@@ -87,18 +85,27 @@ class SizeOfMean:
         """Uses Σ_i c_i ‖x_i‖² and ‖Σ_i c_i x_i‖², where network i was chosen c_i times."""
         if len(group) < 2:
             return lambda indices: math.nan
-        rows = group.reshape(len(group), -1)
-        squares = np.square(rows).sum(axis=1)
+        sums = _resampled_sums(group)
 
         def value(indices: np.ndarray) -> float:
-            count = len(indices)
-            total = np.bincount(indices, minlength=len(rows)) @ rows
-            square_of_sum = float(total @ total)
-            variance = (float(squares[indices].sum()) - square_of_sum / count) / (count - 1)
-            square = (square_of_sum / count**2 - variance / count) / rows.shape[1]
+            count, squares, square_of_sum = len(indices), *sums(indices)
+            variance = (squares - square_of_sum / count) / (count - 1)
+            square = (square_of_sum / count**2 - variance / count) / group[0].size
             return math.sqrt(np.maximum(square, 1e-300))
 
         return value
+
+
+def _resampled_sums(group: np.ndarray) -> Callable[[np.ndarray], tuple[float, float]]:
+    """For chosen networks: the sum of ‖x_i‖² and the square of the sum's norm."""
+    rows = group.reshape(len(group), -1)
+    squares = np.square(rows).sum(axis=1)
+
+    def sums(indices: np.ndarray) -> tuple[float, float]:
+        total = np.bincount(indices, minlength=len(rows)) @ rows
+        return float(squares[indices].sum()), float(total @ total)
+
+    return sums
 
 
 @dataclass(frozen=True)

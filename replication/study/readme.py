@@ -1,5 +1,7 @@
 """Writes the README's headline and table, and docs/results.md, from the record of claims and the guide."""
 
+from collections.abc import Sequence
+
 from . import guide
 from .record import Decision, Entry, Record, headline, held
 from .statistics import number
@@ -26,8 +28,13 @@ def readme(text: str, record: Record) -> str:
 def table(record: Record) -> str:
     """A row for each experiment, in the order to read them."""
     header = ("Experiment", "Place", "The paper says", "We find", "Claims that hold", "Minutes")
-    lines = [header, ("---",) * len(header), *(_row(item, record) for item in guide.GUIDE)]
-    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+    return table_lines(header, [_row(item, record) for item in guide.GUIDE])
+
+
+def table_lines(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    rows = [header, ["---"] * len(header), *lines]
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows)
 
 
 def beyond(record: Record) -> str:
@@ -79,16 +86,14 @@ def results(record: Record) -> str:
 def beside(name: str, record: Record) -> str:
     """A table of the claims of a preset: by gradient flow and by the paper's own steps, both on draw 0."""
     flow, steps = (record[preset]["claims"] for preset in (name, f"literal/{name}"))
+    header = ("Claim", "Its first statistic", "By gradient flow", "By the paper's steps")
     lines = [
-        f"The paper's own steps (`python scripts/run.py +exp=literal/{name}`) beside gradient flow, by the first "
-        "statistic of each claim.\n",
-        "| Claim | Its first statistic | By gradient flow | By the paper's steps |",
-        "| --- | --- | --- | --- |",
+        (f"`{claim}`", _title(flow[claim]), _came(flow[claim]), _came(steps[claim])) for claim in flow if claim in steps
     ]
-    for claim in sorted(flow.keys() & steps.keys(), key=list(flow).index):
-        cells = [f"`{claim}`", _title(flow[claim]), *(_came(entry) for entry in (flow[claim], steps[claim]))]
-        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+    return (
+        f"The paper's own steps (`python scripts/run.py +exp=literal/{name}`) beside gradient flow, by the first "
+        f"statistic of each claim.\n\n{table_lines(header, lines)}\n"
+    )
 
 
 def _title(entry: Entry) -> str:

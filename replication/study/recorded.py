@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .claims import Claim, Outcome
-from .record import Decision, Preset, environments
+from .record import Decision, Entry, Preset, environments
 from .statistics import Statistic, Verdict
 
+Numbers = Sequence[Sequence[float | None]]
 _NOT_REJECTED = "negative control NOT rejected: "
 
 
@@ -57,28 +58,32 @@ def _outcome(preset: Preset, claim: Claim, draw: str) -> Recorded:
     entry = preset["claims"][claim.id]
     decision = entry["draws"][draw]
 
-    def statistics(numbers: Sequence[Sequence[float | None]], errors: Sequence[float | None]) -> list[Statistic]:
-        return [
-            Statistic(
-                name,
-                _number(estimate, math.nan),
-                _number(low, -math.inf),
-                _number(high, math.inf),
-                (_number(minimum, -math.inf), _number(maximum, math.inf)),
-                solver=_number(error, math.nan),
-            )
-            for (name, minimum, maximum), (estimate, low, high), error in zip(
-                entry["criterion"], numbers, errors, strict=True
-            )
-        ]
-
-    none = [0.0] * len(entry["criterion"])
     return Recorded(
         claim,
-        statistics(decision["statistics"], entry.get("solver", none)),
-        {text: statistics(numbers, none) for text, numbers in decision["controls"].items()},
+        statistics(entry, decision["statistics"], entry.get("solver")),
+        {text: statistics(entry, numbers) for text, numbers in decision["controls"].items()},
         decision=decision,
     )
+
+
+def statistics(entry: Entry, numbers: Numbers, errors: Sequence[float | None] | None = None) -> list[Statistic]:
+    """The statistics of a claim in the record, with these numbers: [estimate, low, high] each.
+
+    errors: the solver's error of each, which is in the intervals already; None: no error.
+    """
+    return [
+        Statistic(
+            name,
+            _number(estimate, math.nan),
+            _number(low, -math.inf),
+            _number(high, math.inf),
+            (_number(minimum, -math.inf), _number(maximum, math.inf)),
+            solver=_number(error, math.nan),
+        )
+        for (name, minimum, maximum), (estimate, low, high), error in zip(
+            entry["criterion"], numbers, errors or [0.0] * len(numbers), strict=True
+        )
+    ]
 
 
 def _number(value: float | None, otherwise: float) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from .readme import between
+from .readme import between, table_lines
 from .statistics import number
 
 Row = dict[str, Any]
@@ -153,27 +153,27 @@ def summary(content: Row | None) -> str:
     if content is None:
         return f"{NOT_MEASURED.capitalize()}."
     machine = content["machine"]
-    lines = [
+    measured = (
         f"Measured on {machine['cores']} cores ({machine['cpu']}, {number(machine['GiB'], 2)} GiB, PyTorch "
         f"{machine['torch']}). Each line is that of the largest size; the last column has the least and the greatest "
-        "ratio of all sizes.\n",
-        "| | Size | Ours | Alternative | Times as fast | All sizes |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+        "ratio of all sizes.\n"
+    )
+    lines = []
     for subject, comparisons in _compared(content):
         shown = _largest(comparisons)
         ratios = [comparison.ratio for comparison in comparisons if comparison.ratio is not None]
         other = "–" if shown.other is None else f"{number(shown.other)} {shown.unit}"
-        cells = [
+        line = (
             subject.what,
             shown.place or "–",
             f"{number(shown.ours)} {shown.unit}",
             f"{subject.alternative}: {other}" if subject.alternative != "–" else "–",
             "–" if shown.ratio is None else number(shown.ratio, 2),
             f"{number(min(ratios), 2)} … {number(max(ratios), 2)}" if len(ratios) > 1 else "–",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, *([FIGURE.rstrip()] if "precision" in content["tables"] else [])])
+        )
+        lines.append(line)
+    table = table_lines(("", "Size", "Ours", "Alternative", "Times as fast", "All sizes"), lines)
+    return "\n".join([measured, table, *([FIGURE.rstrip()] if "precision" in content["tables"] else [])])
 
 
 def _compared(content: Row | None) -> list[tuple[Subject, list[Comparison]]]:
