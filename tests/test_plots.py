@@ -1,14 +1,16 @@
 """The figures show the data (lines, colours, axes, labels), byte for byte the same each time, and bear empty lists."""
 
+import itertools
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from scripts_fixtures import TINY, call, copy_cells, script
@@ -19,8 +21,8 @@ from replication.experiments.fig1.claims import CLAIMS
 from replication.experiments.fig1.statistics import change, initial_kernels, spread
 from replication.plots import benchmark as benchmark_plot
 from replication.plots import fig1 as plot
+from replication.plots import palette, work_precision
 from replication.plots import width as width_plot
-from replication.plots import work_precision
 from replication.study.claims import decide
 from replication.study.experiment import select
 from replication.study.store import Store
@@ -269,3 +271,43 @@ def test_the_benchmark_draws_the_tables_that_it_has() -> None:
     tables = {"precision": {"rows": made_up_runs()}, "kernel": {"rows": []}}
     assert list(benchmark_plot.figures({"tables": tables})) == ["work_precision"]
     assert benchmark_plot.figures({"tables": {}}) == {}
+
+
+VISION = {
+    "usual": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+"""What is seen of linear RGB with each kind of colour vision (Machado, Oliveira and Fernandes 2009)."""
+
+
+def lab(colors: Sequence[str], vision: str) -> np.ndarray:
+    """CIE L*a*b* coordinates, in which distances are about those that people see."""
+    rgb = np.array([to_rgb(color) for color in colors])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ np.array(VISION[vision]).T
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = np.clip(linear, 0, 1) @ to_xyz.T / to_xyz.sum(axis=1)
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
+
+
+def least_distance(colors: Sequence[str], vision: str) -> float:
+    return min(float(np.linalg.norm(a - b)) for a, b in itertools.combinations(lab(colors, vision), 2))
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_readers_with_any_colour_vision_tell_the_colours_apart(vision: str) -> None:
+    few = [palette.BLUE, palette.TEAL, palette.ORANGE, palette.RED, palette.PURPLE, palette.CYAN, "black"]
+    assert least_distance(few, vision) > 13
+    assert least_distance(palette.MANY, vision) > 13
+
+
+def test_matplotlibs_own_colours_are_too_near_for_some_readers() -> None:
+    assert least_distance(["tab:red", "tab:green"], "deuteranopia") < 8
+    assert least_distance(["tab:blue", "tab:purple"], "protanopia") < 8
+
+
+def test_figures_use_no_other_colours() -> None:
+    files = set(Path(plots.__file__).parent.glob("*.py")) - {Path(palette.__file__)}
+    assert [file.name for file in files if re.search("tab:|#[0-9a-f]{6}", file.read_text(encoding="utf-8"))] == []

@@ -25,9 +25,10 @@ from ..experiments.depth_inference.statistics import (
 )
 from ..study.statistics import LEVEL
 from . import trend
+from .palette import BLUE, CYAN, ORANGE, PURPLE, RED, TEAL
 
-COLORS = ("tab:blue", "tab:green", "tab:purple", "tab:brown", "tab:cyan")
-PAPER = "tab:red"
+COLORS = (BLUE, TEAL, PURPLE, ORANGE, CYAN)
+PAPER = RED
 SCALINGS = {
     "unit_interval": "[0, 1]",
     "centred": "centred",
@@ -143,7 +144,7 @@ def _eigenvalues(dataset: xr.Dataset) -> Figure:
         axes.axhspan(observed[i] - rounding[i], observed[i] + rounding[i], color=PAPER, alpha=0.4, lw=0)
         axes.axhline(observed[i], color=PAPER, lw=1, label=f"paper: {observed[i]:g}")
         for width, color, thickness, label in (
-            (dataset.attrs["paper_width"], "tab:blue", 1.2, "of networks on such batches"),
+            (dataset.attrs["paper_width"], BLUE, 1.2, "of networks on such batches"),
             (math.inf, "black", 4, "of batches of digits"),
         ):
             law = paper_law(dataset, samples.groups, samples.widths, width)
@@ -169,7 +170,7 @@ def _checks(dataset: xr.Dataset) -> Figure:
     odds = recovered(dataset) / math.log(10)
     depths = dataset.depth.values
     for depth, values in zip(depths, odds.T, strict=True):
-        left.plot(np.full(len(values), depth), values, "_", color="tab:blue", ms=9, alpha=0.6)
+        left.plot(np.full(len(values), depth), values, "_", color=BLUE, ms=9, alpha=0.6)
     left.plot(depths, odds.mean(axis=0), "o", color="black", ms=4, label="mean")
     left.axhline(math.log10(ODDS), color="gray", lw=0.8, ls="--", label=f"criterion: mean > {math.log10(ODDS):g}")
     left.axhline(0, color="gray", lw=0.8)

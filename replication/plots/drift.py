@@ -17,14 +17,15 @@ from ..experiments.drift.claims import (
 from ..study.experiment import select
 from ..study.statistics import geometric
 from . import points, power_law
+from .palette import BLUE, CYAN, ORANGE, PURPLE, RED, TEAL
 
-COLORS = {"erf": "tab:blue", "tanh": "tab:green", "softplus": "tab:purple", "relu": "tab:red"}
+COLORS = {"erf": BLUE, "tanh": TEAL, "softplus": PURPLE, "relu": RED}
 MARKS = dict(zip(PARTIAL, ("x", "+", "1"), strict=True))
 TERMS = {
     "flow": (r"$\Theta_t - \Theta_0$", "black"),
-    "second": ("predicted", "tab:orange"),
-    "linear": ("of it, from $K_3$ ($A$)", "tab:blue"),
-    "quartic": ("of it, from $K_4$ ($B_1 + B_2$)", "tab:red"),
+    "second": ("predicted", ORANGE),
+    "linear": ("of it, from $K_3$ ($A$)", BLUE),
+    "quartic": ("of it, from $K_4$ ($B_1 + B_2$)", RED),
 }
 
 
@@ -62,7 +63,7 @@ def _widths(dataset: xr.Dataset) -> Figure:
         label = f"error of the prediction {words}"
         points(left, widths, sizes[name], geometric, color="gray", label=label, style=MARKS[name])
     label = f"error of the prediction: {power_law(widths, rest, geometric)}"
-    bottom = points(left, widths, rest, geometric, color=COLORS.get(first, "tab:blue"), label=label)
+    bottom = points(left, widths, rest, geometric, color=COLORS.get(first, BLUE), label=label)
     _slope(left, widths, top[0], -1)
     _slope(left, widths, bottom[0], -2)
     left.set(xlabel="width $n$", title=f"$\\sigma$ = {first}")
@@ -70,9 +71,9 @@ def _widths(dataset: xr.Dataset) -> Figure:
     for sigma in sigmas:
         groups = remains(dataset, sigma)
         label = f"{sigma}: {power_law(widths, groups, geometric, f'drift.order:exponent of left ÷ drift ({sigma})')}"
-        values = points(right, widths, groups, geometric, color=COLORS.get(sigma, "tab:brown"), label=label)
+        values = points(right, widths, groups, geometric, color=COLORS.get(sigma, CYAN), label=label)
         for width, group in zip(widths, groups, strict=True):
-            right.loglog([width] * len(group), group, "_", color=COLORS.get(sigma, "tab:brown"), ms=5, alpha=0.25)
+            right.loglog([width] * len(group), group, "_", color=COLORS.get(sigma, CYAN), ms=5, alpha=0.25)
     _slope(right, widths, values[0], -1)
     right.set(xlabel="width $n$", ylabel=r"error of the prediction $\div$ drift", title="relative to the drift")
     for axes in (left, right):
@@ -95,7 +96,7 @@ def _circle(dataset: xr.Dataset) -> Figure:
     for name, values in parts.items():
         label, color = TERMS[name]
         axes.plot(dataset.angle, values, color=color, lw=0.8, alpha=0.7, label=label)
-    axes.plot(dataset.angle, curve.sel(term="second"), color="tab:orange", lw=3.5, alpha=0.6, label="predicted")
+    axes.plot(dataset.angle, curve.sel(term="second"), color=ORANGE, lw=3.5, alpha=0.6, label="predicted")
     axes.plot(dataset.angle, curve.sel(term="flow"), color="black", lw=1.0, label="after training")
     width = int(dataset.curve_width.values[0])
     axes.set(xlabel=r"$\gamma$", ylabel=r"$\Theta_t(x_0, x(\gamma)) - \Theta_0(x_0, x(\gamma))$")
@@ -133,8 +134,8 @@ def _relu(dataset: xr.Dataset) -> Figure:
     widths = dataset.attrs["kinked"]
     claimed = "drift.relu:exponent of left ÷ drift almost everywhere"
     for formula, words, color in (
-        ("almost_everywhere", "ReLU, derivatives almost everywhere", "tab:red"),
-        ("second", "ReLU, second Picard iterate", "tab:orange"),
+        ("almost_everywhere", "ReLU, derivatives almost everywhere", RED),
+        ("second", "ReLU, second Picard iterate", ORANGE),
     ):
         groups = kinked(dataset, formula)
         found = power_law(widths, groups, geometric, claimed if formula == "almost_everywhere" else "")
@@ -146,7 +147,7 @@ def _relu(dataset: xr.Dataset) -> Figure:
     first = dataset.attrs["nonlinearities"][0]
     smooth = [(n, geometric(r)) for n, r in zip(dataset.attrs["widths"], remains(dataset, first), strict=True)]
     smooth = [(n, value) for n, value in smooth if n <= widths[-1]]
-    left.loglog(*zip(*smooth, strict=True), "o-", color=COLORS.get(first, "tab:blue"), ms=4, lw=0.8, label=first)
+    left.loglog(*zip(*smooth, strict=True), "o-", color=COLORS.get(first, BLUE), ms=4, lw=0.8, label=first)
     left.set(xlabel="width $n$", ylabel=r"error of the prediction $\div$ drift")
     low, high = left.get_ylim()
     left.set_ylim(low / 15, high)
@@ -157,8 +158,8 @@ def _relu(dataset: xr.Dataset) -> Figure:
             1 + inflations(dataset, width, origin) for origin in ("trained", "second", "first")
         )
         right.plot(trained, second, "o", color=str(shade), ms=3.5, label=f"$n = {width}$")
-        right.plot(trained, first_iterate, "x", color="tab:red", ms=3.5, alpha=0.5)
-    right.plot([], [], "x", color="tab:red", ms=3.5, label=r"along $\theta_1$ alone")
+        right.plot(trained, first_iterate, "x", color=RED, ms=3.5, alpha=0.5)
+    right.plot([], [], "x", color=RED, ms=3.5, label=r"along $\theta_1$ alone")
     low, high = right.get_xlim()
     right.plot([low, high], [low, high], "--", color="gray", lw=0.8)
     right.set(xlabel=r"inflation $\Theta_t \div \Theta_0$ in training", ylabel="predicted", title="Figure 1's networks")
@@ -175,7 +176,7 @@ def _bias(dataset: xr.Dataset) -> Figure:
         measured = extrapolated(groups, dataset.attrs["bias"])
         narrow, wide = (group.std(axis=0, ddof=1) / np.sqrt(len(group)) for group in groups)
         error = np.hypot(m * wide, n * narrow) / (m - n)
-        color = COLORS.get(sigma, "tab:brown")
+        color = COLORS.get(sigma, CYAN)
         axes.errorbar(constants(dataset, sigma), measured, 2 * error, fmt="o", color=color, ms=3, lw=0.8, label=sigma)
     low, high = axes.get_xlim()
     axes.plot([low, high], [low, high], "--", color="gray", lw=0.8, zorder=0)

@@ -13,8 +13,9 @@ from ..experiments.fig1.claims import ALIKE
 from ..experiments.fig1.statistics import change, initial_kernels, roughness, spread
 from ..study.experiment import select
 from . import rounded, trend
+from .palette import BLUE, ORANGE, PURPLE, RED, TEAL
 
-COLORS = ("tab:red", "tab:blue", "tab:green", "tab:purple")
+COLORS = (RED, BLUE, TEAL, PURPLE)
 
 
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:
@@ -31,7 +32,7 @@ def interactive(dataset: xr.Dataset) -> dict[str, Any]:
     for width in widths:
         networks = dataset.isel(network=dataset.width.values == width)
         curves: list[dict[str, Any]] = []
-        for i, name, look in ((0, "t = 0", {"color": "#1f77b4"}), (-1, end, {"color": "#d62728", "dash": "4 3"})):
+        for i, name, look in ((0, "t = 0", {"color": BLUE}), (-1, end, {"color": RED, "dash": "4 3"})):
             wanted = ("initial", "main") if i == 0 else ("trend", "main")
             kernels = networks.theta.values[np.isin(networks.variant.values, wanted), i]
             curves += [{"name": name, "y": rounded(kernel), **look} for kernel in kernels[:10]]
@@ -97,7 +98,7 @@ def _widths(dataset: xr.Dataset) -> Figure:
     control = select(dataset, variant="mean_field")
     sizes = sorted({int(width) for width in control.width})
     moved = [float(change(dataset, width, "mean_field").mean()) for width in sizes]
-    right.loglog(sizes, moved, "x", color="tab:orange", ms=5, label="mean-field scaling")
+    right.loglog(sizes, moved, "x", color=ORANGE, ms=5, label="mean-field scaling")
     right.set(title=f"change to $t = {dataset.time.values[-1]:g}$")
     right.set_ylabel(r"sup$_\gamma|\Theta_t - \Theta_0|$ ÷ sup$_\gamma|\Theta_0|$")
     for axes in (left, middle, right):
@@ -120,7 +121,7 @@ def _choices(dataset: xr.Dataset) -> Figure:
     for row, group in enumerate(groups.values()):
         at_x_0 = group.theta.sel(angle=0).values
         inflation = at_x_0[:, -1] / at_x_0[:, 0]
-        axes.plot(inflation, np.full(len(inflation), row), "|", color="tab:blue", ms=9, alpha=0.6)
+        axes.plot(inflation, np.full(len(inflation), row), "|", color=BLUE, ms=9, alpha=0.6)
         axes.plot(inflation.mean(), row, "o", color="black", ms=5, zorder=3)
     axes.axvline(1, color="gray", lw=0.8)
     main = next(iter(groups.values())).theta.sel(angle=0).values

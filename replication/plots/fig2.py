@@ -18,8 +18,9 @@ from ..experiments.fig2.statistics import (
 )
 from ..study.experiment import select
 from . import trend
+from .palette import BLUE, PURPLE, RED, TEAL
 
-COLORS = ("tab:red", "tab:blue", "tab:green", "tab:purple")
+COLORS = (RED, BLUE, TEAL, PURPLE)
 
 
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:
@@ -41,7 +42,7 @@ def _functions(dataset: xr.Dataset) -> Figure:
         chosen = np.flatnonzero(dataset.estimate_width == width)[0]
         estimate = dataset.isel(estimate=chosen)
         label = f"estimated by one network, $n = {width}$"
-        lines.append((estimate.estimate_mean.values, estimate.estimate_sd.values, ":", "tab:green", label))
+        lines.append((estimate.estimate_mean.values, estimate.estimate_sd.values, ":", TEAL, label))
     for mean, sd, line, color, label in lines:
         analytic = line == "-"
         median, tails = (f"{label}, $P_{{50}}$", rf"{label}, $P_{{10}}$ and $P_{{90}}$") if analytic else (label, None)
@@ -90,7 +91,7 @@ def _statistics(dataset: xr.Dataset) -> Figure:
         excess_kurtosis(samples(select(dataset, variant="main", width=width))[:, :, loose])
         for width in dataset.attrs["widths"]
     ]
-    right.plot(dataset.attrs["widths"], trained, "x", color="tab:red", ms=6, label="after training")
+    right.plot(dataset.attrs["widths"], trained, "x", color=RED, ms=6, label="after training")
     right.set(title="excess kurtosis", xlabel="width $n$")
     right.set_xticks(widths, labels=[str(width) for width in widths])
     right.xaxis.minorticks_off()

@@ -31,20 +31,10 @@ from ..mnist import SIDE, digits_at
 from ..study.experiment import select
 from ..study.statistics import geometric
 from . import points, rounded, trend
+from .palette import BLUE, MANY, ORANGE, PURPLE, RED, TEAL
 
-COLORS = ("tab:red", "tab:green", "tab:blue", "tab:purple")
-CLASSES = [
-    "black",
-    "tab:red",
-    "tab:green",
-    "tab:orange",
-    "tab:blue",
-    "tab:brown",
-    "tab:purple",
-    "tab:pink",
-    "tab:cyan",
-    "tab:olive",
-]
+COLORS = (RED, TEAL, BLUE, PURPLE)
+CLASSES = ("black", *MANY)
 PAPER_GAP = 0.0457 / 0.00108
 """λ_1/λ_2 in the paper (§6.3)."""
 TWENTIETH = 20
@@ -71,7 +61,7 @@ def interactive(dataset: xr.Dataset) -> dict[str, Any]:
     """A slider over the time: ‖h_t‖ and ‖g_t‖ of the drawn networks, and ‖g_t‖ of the limit."""
     curves: list[dict[str, Any]] = []
     values: list[tuple[int, np.ndarray, np.ndarray]] = []
-    for color, width in zip(("#d62728", "#2ca02c", "#1f77b4", "#9467bd"), dataset.attrs["widths"], strict=False):
+    for color, width in zip(COLORS, dataset.attrs["widths"], strict=False):
         for network in range(drawn(dataset, width).sizes["network"]):
             one = drawn(dataset, width).isel(network=network)
             g, h = np.abs(one.g.values), one.h.values
@@ -167,7 +157,7 @@ def _statistics(dataset: xr.Dataset) -> Figure:
     half.set(ylabel=r"time to $\|g_0\|/2$", title="speed along $f^{(2)}$")
     half.legend()
     _gaps(values, dataset)
-    for i, color in enumerate(("black", "tab:blue", "tab:orange")):
+    for i, color in enumerate(("black", BLUE, ORANGE)):
         missing = 1 - np.square(dataset.overlap.values[:, i].astype(float))
         components.loglog(dataset.width, missing, ".", color=color, ms=3, alpha=0.6, label=f"$i = {i + 1}$")
     components.set(ylabel=r"$1 - \langle f^{(i)}, f_\infty^{(i)}\rangle^2$", title="principal components")
@@ -186,7 +176,7 @@ def _against_width(axes: Axes, dataset: xr.Dataset, measure: Measure, theory: fl
     beyond = predicted(dataset)
     for width in [*widths, *beyond]:
         values = measure(drawn(dataset, width) if width in beyond else trained(dataset, width))
-        axes.loglog([width] * len(values), values, ".", color="tab:blue", ms=3, alpha=0.5)
+        axes.loglog([width] * len(values), values, ".", color=BLUE, ms=3, alpha=0.5)
     groups = [measure(trained(dataset, width)) for width in widths]
     if theory is not None and widths:
         trend(axes, widths, groups, geometric, theory, claimed)
@@ -197,7 +187,7 @@ def _against_width(axes: Axes, dataset: xr.Dataset, measure: Measure, theory: fl
         prediction = predict(dataset, measure, width)
         if math.isfinite(prediction.log):
             ends = [math.exp(prediction.log + sign * prediction.half_width) for sign in (-1, 1)]
-            axes.plot([width, width], ends, "-", color="tab:orange", lw=5, alpha=0.4, zorder=0)
+            axes.plot([width, width], ends, "-", color=ORANGE, lw=5, alpha=0.4, zorder=0)
     axes.set_xlim(60, 18000)
 
 
@@ -210,7 +200,7 @@ def _gaps(axes: Axes, dataset: xr.Dataset) -> None:
         rf"$\beta = {other:g}$": dataset.limit_eigenvalues_beta.values,
     }
     for i, values in enumerate(kernels.values()):
-        axes.semilogy([i] * len(values), values[:, 0] / values[:, 1], "_", color="tab:blue", ms=8)
+        axes.semilogy([i] * len(values), values[:, 0] / values[:, 1], "_", color=BLUE, ms=8)
     axes.axhline(PAPER_GAP, color="black", lw=0.8, label="paper")
     axes.set_xticks(range(len(kernels)), labels=list(kernels))
     axes.set(
@@ -227,7 +217,7 @@ def _rates(axes: Axes, dataset: xr.Dataset) -> None:
         for factor, values, marker, color, label in (
             (0.95, chosen.rates_bound_0, "x", "gray", r"$2/\lambda_1(0)$"),
             (1.0, chosen.rates_bound, "_", "black", r"$2/\max_t\lambda_1(t)$"),
-            (1.05, largest_rates(dataset, width), ".", "tab:blue", "largest rate"),
+            (1.05, largest_rates(dataset, width), ".", BLUE, "largest rate"),
         ):
             first = width == dataset.attrs["rates"][0]
             axes.loglog([factor * width] * len(values), values, marker, color=color, label=label if first else None)
@@ -248,7 +238,7 @@ def _speed(dataset: xr.Dataset) -> Figure:
         for row, width in enumerate(widths):
             values = getattr(terms[width], name) / math.log(2)
             place = row + 0.2 * (k - 1.5)
-            color = ("gray", "tab:red", "tab:blue", "lightgray")[k]
+            color = ("gray", RED, BLUE, "lightgray")[k]
             bars.bar(place, np.nanmean(values), 0.2, color=color, label=None if row else label)
             bars.plot([place] * len(values), values, "_", color="black", ms=3, lw=0.5, alpha=0.5)
     bars.axhline(0, color="black", lw=0.6)
@@ -263,8 +253,8 @@ def _speed(dataset: xr.Dataset) -> Figure:
     inflation = cumulative_trapezoid(narrow.rate.values - limit, t, initial=0.0)
     cross = cumulative_trapezoid(narrow.cross.values / narrow.g.values, t, initial=0.0)
     last = int(np.argmax(left < left[0] / TWENTIETH)) or len(t) - 1
-    course.plot(t, inflation, color="tab:red", label=r"inflation, $\int \lambda_2(s) - \lambda_2^\infty\, ds$")
-    course.plot(t, cross, color="tab:blue", label="cross term")
+    course.plot(t, inflation, color=RED, label=r"inflation, $\int \lambda_2(s) - \lambda_2^\infty\, ds$")
+    course.plot(t, cross, color=BLUE, label="cross term")
     course.plot(t, inflation + cross, color="black", label=r"their sum, $\ln(\|g\|$ of the limit ÷ $\|g_t\|)$")
     course.set(xlim=(0, t[last]), xlabel="$t$", ylabel="gained on the limit by the time $t$")
     course.set_title(f"one network, $n = {dataset.attrs['widths'][0]}$")
@@ -277,8 +267,8 @@ def _speed(dataset: xr.Dataset) -> Figure:
     course.legend(loc="upper left", fontsize=7)
 
     for window, color, label in (
-        ((1.0, 0.5), "tab:green", "to half-time"),
-        ((0.1, 0.0), "tab:purple", r"below a tenth"),
+        ((1.0, 0.5), TEAL, "to half-time"),
+        ((0.1, 0.0), PURPLE, r"below a tenth"),
     ):
         for k, width in enumerate(widths):
             values = cancelled(trained(dataset, width), *window)

@@ -8,6 +8,7 @@ from ..experiments.kernel_gradient.settings import COSTS
 from ..study.experiment import select
 from ..study.statistics import geometric
 from . import points, trend
+from .palette import BLUE, ORANGE, RED
 
 TITLES = {"least_squares": "least squares", "cross_entropy": "cross-entropy"}
 
@@ -22,7 +23,7 @@ def _trajectories(dataset: xr.Dataset) -> Figure:
     panels = figure.subplots(1, 3)
     widths = (dataset.attrs["widths"][0], dataset.attrs["widths"][-1])
     for axes, name in zip(panels, COSTS, strict=False):
-        for color, width in zip(("tab:red", "tab:blue"), widths, strict=True):
+        for color, width in zip((RED, BLUE), widths, strict=True):
             group = select(dataset, cost=name, width=width).isel(network=slice(3))
             for i in range(group.sizes["network"]):
                 label = {"label": f"network, $n = {width}$"} if i == 0 else {}
@@ -34,7 +35,7 @@ def _trajectories(dataset: xr.Dataset) -> Figure:
     group = select(dataset, cost="least_squares", width=widths[-1]).isel(network=slice(3))
     axes = panels[2]
     for i in range(group.sizes["network"]):
-        axes.plot(dataset.angle, group.f[i], color="tab:blue", lw=0.9, label="networks" if i == 0 else None)
+        axes.plot(dataset.angle, group.f[i], color=BLUE, lw=0.9, label="networks" if i == 0 else None)
         axes.plot(dataset.angle, group.f_limit[i], ":", color="black", lw=1.1,
                   label="kernel gradient descent" if i == 0 else None)  # fmt: skip
     angles = np.asarray(dataset.attrs["data_angles"])
@@ -61,8 +62,8 @@ def _widths(dataset: xr.Dataset) -> Figure:
         }
         claimed = f"kernel_gradient.{quantity}:exponent of distance ({name.replace('_', ' ')})"
         trend(axes, widths, groups["limit"], geometric, -0.5, claimed)
-        points(axes, widths, groups["initial"], geometric, color="tab:blue", label=r"with $\Theta_0$", style="s")
-        points(axes, widths, groups["other"], geometric, color="tab:orange", label="limit of depth $L + 1$", style="x")
+        points(axes, widths, groups["initial"], geometric, color=BLUE, label=r"with $\Theta_0$", style="s")
+        points(axes, widths, groups["other"], geometric, color=ORANGE, label="limit of depth $L + 1$", style="x")
         axes.set_xticks(widths, labels=[str(n) for n in widths])
         axes.xaxis.minorticks_off()
         axes.set(xlabel="width $n$", title=f"{TITLES[name]}, {quantity.replace('_', ' ')}")

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from ..experiments.least_squares.statistics import decay, members, optimal_time
 from ..study.experiment import select
+from .palette import BLUE, CYAN, ORANGE, PURPLE, RED, TEAL
 
-COLORS = ("tab:blue", "tab:red", "tab:green", "tab:purple", "tab:orange", "tab:brown")
+COLORS = (BLUE, RED, TEAL, PURPLE, ORANGE, CYAN)
 
 
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:
@@ -39,7 +40,7 @@ def _stopping(dataset: xr.Dataset) -> Figure:
     left.legend(fontsize=7, title=f"$n = {width}$; lines: $e^{{-t\\lambda_i}}$", title_fontsize=7)
 
     predicted = dataset.predicted.sel(reference="theta").values
-    for color, n in zip(("0.7", "0.55", "0.4", "tab:blue")[-len(dataset.attrs["widths"]) :], dataset.attrs["widths"],
+    for color, n in zip(("0.7", "0.55", "0.4", BLUE)[-len(dataset.attrs["widths"]) :], dataset.attrs["widths"],
                         strict=False):  # fmt: skip
         mean = select(dataset, variant="noisy", width=n).error.values.astype(float).mean(axis=0)
         middle.loglog(t[1:], mean[1:], "o", color=color, ms=3, label=f"networks, $n = {n}$")
@@ -53,10 +54,8 @@ def _stopping(dataset: xr.Dataset) -> Figure:
 
     gamma = dataset.gamma.values
     right.plot(gamma, dataset.example.sel(curve="target"), color="gray", lw=1.2, label="$f^*$")
-    right.plot(gamma, dataset.example.sel(curve="infinity"), color="tab:red", lw=0.9, label=r"$t = \infty$")
-    right.plot(
-        gamma, dataset.example.sel(curve="stopped"), color="tab:blue", lw=1.2, label=f"stopped at $t = {best:.0f}$"
-    )
+    right.plot(gamma, dataset.example.sel(curve="infinity"), color=RED, lw=0.9, label=r"$t = \infty$")
+    right.plot(gamma, dataset.example.sel(curve="stopped"), color=BLUE, lw=1.2, label=f"stopped at $t = {best:.0f}$")
     right.plot(dataset.datum, dataset.example_labels, "o", color="black", ms=3, label="labels")
     right.set(xlabel=r"$\gamma$", title="one draw of labels, closed form")
     low, high = right.get_ylim()
@@ -72,19 +71,19 @@ def _gaussian(dataset: xr.Dataset) -> Figure:
     panels = np.atleast_1d(figure.subplots(1, len(times), sharey=True))
     for i, (axes, t) in enumerate(zip(panels, times, strict=True)):
         mean, sd = dataset.circle_mean.values[i], dataset.circle_sd.values[i]
-        axes.fill_between(dataset.gamma, mean - 2 * sd, mean + 2 * sd, color="tab:blue", alpha=0.15, lw=0)
-        axes.fill_between(dataset.gamma, mean - sd, mean + sd, color="tab:blue", alpha=0.2, lw=0)
-        axes.plot(dataset.gamma, mean, color="tab:blue", lw=1)
+        axes.fill_between(dataset.gamma, mean - 2 * sd, mean + 2 * sd, color=BLUE, alpha=0.15, lw=0)
+        axes.fill_between(dataset.gamma, mean - sd, mean + sd, color=BLUE, alpha=0.2, lw=0)
+        axes.plot(dataset.gamma, mean, color=BLUE, lw=1)
         f = members(dataset).f.values[:, i].astype(float)
         axes.errorbar(angles, f.mean(axis=0), f.std(axis=0, ddof=1), fmt="o", color="black", ms=3, lw=1)
-        axes.plot(angles[:n_few], dataset.attrs["few_target"], "x", color="tab:red", ms=6, zorder=4)
+        axes.plot(angles[:n_few], dataset.attrs["few_target"], "x", color=RED, ms=6, zorder=4)
         axes.set(xlabel=r"$\gamma$", title=f"$t = {t:g}$", xlim=(-math.pi, math.pi))
     panels[0].set_ylabel(r"$f_t(x(\gamma))$")
-    panels[0].plot([], [], "x", color="tab:red", label="targets")
+    panels[0].plot([], [], "x", color=RED, label="targets")
     panels[0].errorbar(
         [], [], [], fmt="o", color="black", ms=3, label=f"networks, $n = {dataset.attrs['gaussian_width']}$"
     )
-    panels[0].fill_between([], [], color="tab:blue", alpha=0.3, label="law: mean, 1 and 2 sd")
+    panels[0].fill_between([], [], color=BLUE, alpha=0.3, label="law: mean, 1 and 2 sd")
     panels[0].legend(fontsize=7, loc="upper left")
     low, high = panels[0].get_ylim()
     panels[0].set_ylim(low, high + 0.3 * (high - low))
@@ -96,10 +95,10 @@ def _components(dataset: xr.Dataset) -> Figure:
     left, middle, right, last = figure.subplots(1, 4)
     rate, signal = dataset.rate.values.astype(float).mean(axis=0), dataset.signal.values.astype(float)
     ranks = np.arange(1, len(rate) + 1)
-    left.semilogy(ranks, np.exp(np.log(np.maximum(signal, 1e-30)).mean(axis=0)), "o", color="tab:blue", ms=3,
+    left.semilogy(ranks, np.exp(np.log(np.maximum(signal, 1e-30)).mean(axis=0)), "o", color=BLUE, ms=3,
                   label="signal $x_1x_2$ (geometric mean)")  # fmt: skip
     size = len(rate)
-    left.semilogy(ranks, dataset.noise.values.mean(axis=0) / size, "x", color="tab:orange", ms=4,
+    left.semilogy(ranks, dataset.noise.values.mean(axis=0) / size, "x", color=ORANGE, ms=4,
                   label="noise of variance 1")  # fmt: skip
     left.semilogy(ranks, rate, color="gray", lw=0.9, label=r"$\lambda_i$")
     left.set(xlabel="component $i$", title="energy by component")
@@ -108,8 +107,8 @@ def _components(dataset: xr.Dataset) -> Figure:
     rest = networks.rest.values.astype(float)
     moving = np.sqrt(np.maximum(np.square(networks.norm.values.astype(float)) - rest**2, 0))
     for values, color, label in (
-        (moving, "tab:blue", "outside the null space"),
-        (rest, "tab:red", "in the null space"),
+        (moving, BLUE, "outside the null space"),
+        (rest, RED, "in the null space"),
     ):
         for i, curve in enumerate(values / values[:, :1]):
             middle.plot(t, curve, color=color, lw=0.8, alpha=0.7, label=label if i == 0 else None)
@@ -132,7 +131,7 @@ def _frequencies(axes: Axes, dataset: xr.Dataset) -> None:
 def _ridge(axes: Axes, dataset: xr.Dataset) -> None:
     rho = 10.0**dataset.decade.values
     labels = {"limit": "from $f_0 = 0$", "start": r"from an $f_0 \neq 0$", "sigma": r"ridge regression with $\Sigma$"}
-    for (case, label), color in zip(labels.items(), ("black", "tab:blue", "tab:orange"), strict=True):
+    for (case, label), color in zip(labels.items(), ("black", BLUE, ORANGE), strict=True):
         axes.loglog(rho, dataset.ridge.sel(case=case), "o-", color=color, ms=3, lw=0.8, label=label)
     first = dataset.ridge.sel(case="limit").values[0]
     axes.loglog(rho, first * rho / rho[0], "--", color="gray", lw=0.8, label=r"$\propto \rho$")

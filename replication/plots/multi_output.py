@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 from ..study.experiment import select
 from ..study.statistics import geometric
 from . import trend
+from .palette import BLUE, ORANGE, RED, TEAL
 
-COLORS = ("tab:blue", "tab:green", "tab:red")
+COLORS = (BLUE, TEAL, RED)
 
 
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:
@@ -19,7 +20,7 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     distances = [select(dataset, cost="least_squares", width=n).distance.values for n in widths]
     trend(left, widths, distances, geometric, -0.5, "multi_output.independent:exponent of distance to scalar networks")
     coupled = [geometric(select(dataset, cost="coupled", width=n).distance.values) for n in widths]
-    left.loglog(widths, coupled, "x", color="tab:orange", ms=5, label="a cost that couples them")
+    left.loglog(widths, coupled, "x", color=ORANGE, ms=5, label="a cost that couples them")
     left.set(xlabel="width $n$", title="distance to scalar networks")
     left.set_xticks(widths, labels=[str(width) for width in widths])
     left.xaxis.minorticks_off()

@@ -9,8 +9,9 @@ from ..experiments.prop1.claims import distance, kurtosis, products, relative
 from ..study.experiment import select
 from ..study.statistics import rms
 from . import points, power_law
+from .palette import BLUE, PURPLE, RED, TEAL
 
-COLORS = ("tab:blue", "tab:red", "tab:green", "tab:purple")
+COLORS = (BLUE, RED, TEAL, PURPLE)
 
 
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:
@@ -51,7 +52,7 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
         axes.legend(fontsize=7, loc="lower left")
     width, depth = dataset.attrs["outputs"][0], int(dataset.depth.values[-1])
     f = select(dataset, variant="outputs", L=depth, width=width).f.values[:2500, :, 0]
-    right.plot(f[:, 0], f[:, 1], ".", color="tab:blue", ms=2, alpha=0.4)
+    right.plot(f[:, 0], f[:, 1], ".", color=BLUE, ms=2, alpha=0.4)
     reach = 1.05 * float(np.abs(f).max())
     right.set(xlabel="$f_1(x)$", ylabel="$f_2(x)$", xlim=(-reach, reach), ylim=(-reach, reach))
     right.set_title(f"two outputs, $n = {width}$, $L = {depth}$")

@@ -5,8 +5,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from ..experiments.prop2 import POLYNOMIAL, bound, general
+from .palette import BLUE, MANY
 
-COLORS = ("tab:blue", "tab:green", "tab:red", "tab:purple", "tab:orange", "tab:brown", "tab:pink", "tab:olive")
+COLORS = MANY
 
 
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:
@@ -37,7 +38,7 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     middle.legend(fontsize=7)
     pairs = dataset.pairs.values
     for values in dataset.antipodal.values:
-        right.semilogy(pairs, np.maximum(np.abs(values), 1e-18), "_", color="tab:blue", ms=8, alpha=0.5)
+        right.semilogy(pairs, np.maximum(np.abs(values), 1e-18), "_", color=BLUE, ms=8, alpha=0.5)
     right.axhline(tiny, color="black", lw=0.8, ls="--", label="rounding")
     right.axvline(dataset.attrs["n_0"] + 0.5, color="gray", lw=0.8, ls=":", label="$m > n_0$ predicted singular")
     right.set(xlabel="antipodal pairs $m$", title=r"ReLU, $\beta = 0$, $L = 2$: $|\lambda_{\min}| / \lambda_{\max}$")

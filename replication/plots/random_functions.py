@@ -7,9 +7,10 @@ from matplotlib.figure import Figure
 from ..experiments.random_functions import KERNELS
 from ..study.experiment import select
 from ..study.statistics import rms
+from .palette import BLUE, RED
 
 LABELS = {"ntk": r"$\Theta_\infty$, Gaussian functions", "rbf": "radial kernel, Fourier features"}
-COLORS = {"ntk": "tab:blue", "rbf": "tab:red"}
+COLORS = {"ntk": BLUE, "rbf": RED}
 
 
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:
@@ -38,7 +39,7 @@ def figures(dataset: xr.Dataset) -> dict[str, Figure]:
     middle.set(xlabel="$P$", ylabel="distance after training, off the data", title="trained function")
     middle.legend(loc="lower left", fontsize=7)
     shown = [number for number in (10, 100, 10000) if number in numbers] or list(numbers[:3])
-    for shade, number in zip(("0.75", "0.5", "tab:blue"), shown, strict=False):
+    for shade, number in zip(("0.75", "0.5", BLUE), shown, strict=False):
         for i, curve in enumerate(select(dataset, "model", kernel="ntk", number=number).f.values[:5]):
             right.plot(dataset.angle, curve, color=shade, lw=0.8, label=f"$P = {number}$" if i == 0 else None)
     right.plot(dataset.angle, dataset.limit.sel(name="ntk"), color="black", lw=1.2, label="$K$")

@@ -19,6 +19,7 @@ from ..experiments.remark1.claims import (
 from ..experiments.remark1.settings import RUNS
 from ..study.statistics import geometric
 from . import points, power_law
+from .palette import BLUE, ORANGE, RED, TEAL
 
 LABELS = {
     "scaled": "usual, $b \\sim N(0, \\beta^2)$",
@@ -26,8 +27,8 @@ LABELS = {
     "unit": "usual, $b \\sim N(0, 1)$",
     "slow": "usual, rate ÷ 10",
 }
-COLORS = {"scaled": "tab:blue", "zero": "tab:green", "unit": "tab:red", "slow": "tab:gray"}
-OURS, USUAL = "tab:blue", "tab:orange"
+COLORS = {"scaled": BLUE, "zero": TEAL, "unit": RED, "slow": "gray"}
+OURS, USUAL = BLUE, ORANGE
 
 
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:

@@ -8,8 +8,9 @@ from ..experiments.theorem2.claims import by_width, layers
 from ..study.experiment import select
 from ..study.statistics import geometric
 from . import points, power_law
+from .palette import MANY
 
-COLORS = ("tab:blue", "tab:green", "tab:purple", "tab:red", "tab:orange", "tab:brown", "tab:pink", "tab:olive")
+COLORS = MANY
 
 
 def figures(dataset: xr.Dataset) -> dict[str, Figure]:

@@ -19,8 +19,9 @@ from ..experiments.theorem1.settings import GROUP
 from ..study.experiment import select
 from ..study.statistics import interval, rms
 from . import points, power_law, trend
+from .palette import BLUE, ORANGE, PURPLE, RED, TEAL
 
-COLORS = ("tab:blue", "tab:red", "tab:green", "tab:purple", "tab:orange")
+COLORS = (BLUE, RED, TEAL, PURPLE, ORANGE)
 DISTANCE = "theorem1.convergence:exponent of ‖Θ − Θ_∞‖"
 
 
@@ -36,10 +37,10 @@ def _widths(dataset: xr.Dataset) -> Figure:
     main = [select(dataset, variant="main", width=width) for width in widths]
     for width, networks in zip(widths, main, strict=True):
         values = np.sqrt(np.square(relative(networks)).mean(axis=1))[:40]
-        left.loglog(np.full(len(values), width), values, "_", color="tab:blue", ms=6, alpha=0.4)
+        left.loglog(np.full(len(values), width), values, "_", color=BLUE, ms=6, alpha=0.4)
     trend(left, widths, [relative(networks) for networks in main], rms, -0.5, f"{DISTANCE},")
     standard = [rms(networks.standard.values / networks.scale.values) / dataset.attrs["n_samples"] for networks in main]
-    left.loglog(widths, standard, "x", color="tab:orange", ms=5, label="standard parametrization")
+    left.loglog(widths, standard, "x", color=ORANGE, ms=5, label="standard parametrization")
     left.set(xlabel="width $n$", ylabel=r"$\|\Theta - \Theta_\infty\| \div \|\Theta_\infty\|$", ylim=(2e-4, 1e3))
     left.set_title(f"$L = {dataset.attrs['network']['depth']}$, {dataset.attrs['network']['nonlinearity']}")
     left.legend(loc="upper right", fontsize=7)
@@ -50,8 +51,8 @@ def _widths(dataset: xr.Dataset) -> Figure:
     middle.set(xlabel="width $n$", title="other nonlinearities")
     groups = [select(dataset, variant="outputs", width=width) for width in others]
     for color, label, samples, claimed in (
-        ("tab:blue", "one output, less $\\Theta_\\infty$", [relative(group) for group in groups], "one output"),
-        ("tab:red", "two outputs", [group.off_diagonal.values / group.scale.values for group in groups], "two outputs"),
+        (BLUE, "one output, less $\\Theta_\\infty$", [relative(group) for group in groups], "one output"),
+        (RED, "two outputs", [group.off_diagonal.values / group.scale.values for group in groups], "two outputs"),
     ):
         _fitted(right, others, samples, color, label, f"theorem1.outputs:exponent of blocks of {claimed}")
     right.set(xlabel="width $n$", title="$n_L = 3$: the blocks of $\\Theta$ of")
@@ -75,13 +76,13 @@ def _structure(dataset: xr.Dataset) -> Figure:
     narrow = dataset.attrs["narrow"]
     groups = [relative(select(dataset, variant="narrow", width=width)) for width in narrow]
     trend(left, narrow, groups, bias, -1.0, "theorem1.bias:exponent of bias of Θ")
-    left.loglog(narrow, [(GROUP * variance(group)) ** 0.5 for group in groups], "x", color="tab:blue", ms=5, label="sd")
+    left.loglog(narrow, [(GROUP * variance(group)) ** 0.5 for group in groups], "x", color=BLUE, ms=5, label="sd")
     left.set(xlabel="width $n$", title=r"bias of $\Theta$, narrow networks")
     left.set_xticks(narrow, labels=[str(width) for width in narrow])
     left.xaxis.minorticks_off()
     left.legend(fontsize=7)
     beta = dataset.attrs["network"]["beta"]
-    for variant, color, name in (("deep", "black", "0"), ("biased", "tab:blue", f"{beta:g}")):
+    for variant, color, name in (("deep", "black", "0"), ("biased", BLUE, f"{beta:g}")):
         networks, label = select(dataset, variant=variant), rf"$\beta = {name}$"
         for depth in dataset.attrs["depths"]:
             chosen = select(networks, depth=depth)

@@ -10,8 +10,9 @@ from ..experiments.theorem2.claims import by_width, imbalance, largest_change, r
 from ..study.experiment import select
 from ..study.statistics import geometric
 from . import points, power_law, remark4
+from .palette import BLUE, CYAN, ORANGE, PURPLE, RED, TEAL
 
-COLORS = ("tab:blue", "tab:green", "tab:purple", "tab:red", "tab:orange", "tab:brown")
+COLORS = (BLUE, TEAL, PURPLE, RED, ORANGE, CYAN)
 NAMES = {"least_squares": "least squares", "cross_entropy": "cross-entropy", "adversarial": "from a discriminator"}
 
 
@@ -67,7 +68,7 @@ def _switches(dataset: xr.Dataset) -> Figure:
     figure = Figure(figsize=(6.8, 3.1))
     left, right = figure.subplots(1, 2)
     widths, groups = dataset.attrs["widths"], relu_switches(dataset)
-    for i, (name, color) in enumerate((("on", "tab:blue"), ("off", "tab:red"))):
+    for i, (name, color) in enumerate((("on", BLUE), ("off", RED))):
         counts = [group[:, i : i + 1] for group in groups]
         label = f"{name}: {power_law(widths, counts, total)}"
         values = points(left, widths, counts, total, color=color, label=label)
@@ -76,7 +77,7 @@ def _switches(dataset: xr.Dataset) -> Figure:
     left.set(xlabel="width $n$", title="part of the neurons that switch")
     left.legend(fontsize=7)
     for width, group in zip(widths, groups, strict=True):
-        right.semilogx([width] * len(group), imbalance(group), "_", color="tab:blue", ms=8, alpha=0.5)
+        right.semilogx([width] * len(group), imbalance(group), "_", color=BLUE, ms=8, alpha=0.5)
     right.semilogx(widths, [imbalance(group).mean() for group in groups], "o", color="black", ms=4, label="mean")
     right.axhline(0, color="gray", lw=0.8, ls="--", label="as many on as off")
     right.set(xlabel="width $n$", title="(off − on) ÷ (off + on)")

@@ -6,7 +6,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-STYLES = {"revealed": ("o-", "tab:blue"), "dense": ("s-", "tab:red")}
+from .palette import BLUE, RED
+
+STYLES = {"revealed": ("o-", BLUE), "dense": ("s-", RED)}
 HIDDEN = 2
 """Number of n × n matrices in the benchmark's network. An entry has 4 bytes."""
 
@@ -26,7 +28,7 @@ def figures(content: dict[str, Any]) -> dict[str, Figure]:
         _through(axes, rows[-1]["n"], rows[-1][f"revealed {unit}"], 1, 100)
         dense = [row for row in rows if row[f"dense {unit}"] != "–"]
         _through(axes, dense[-1]["n"], dense[-1][f"dense {unit}"], 2, 10)
-        axes.axvline(largest, color="tab:red", lw=0.9, ls=":", label=f"dense weights fill {machine['GiB']:.0f} GiB")
+        axes.axvline(largest, color=RED, lw=0.9, ls=":", label=f"dense weights fill {machine['GiB']:.0f} GiB")
         axes.set(xlabel="width $n$")
         axes.legend(fontsize=7, loc="upper left")
     fitted = {unit: rows[-1][f"exponent({unit})"] for unit in ("s", "MiB")}

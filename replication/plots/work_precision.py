@@ -6,11 +6,13 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .palette import BLUE, CYAN, RED, TEAL
+
 STYLES = {
-    "gradient flow, order 1": ("o-", "tab:blue"),
-    "gradient flow, order 2": ("s-", "tab:cyan"),
-    "gradient descent": ("^-", "tab:red"),
-    "DOP853": ("D-", "tab:green"),
+    "gradient flow, order 1": ("o-", BLUE),
+    "gradient flow, order 2": ("s-", CYAN),
+    "gradient descent": ("^-", RED),
+    "DOP853": ("D-", TEAL),
 }
 REFERENCE = "reference"
 ERRORS = {"error of f": "error of $f$", "error of Θ": r"relative error of $\Theta(x_0, x(\gamma))$"}
