@@ -22,8 +22,9 @@ def made_up(
     descent=1.0,
     early=0.05,
     power=-1.0,
+    late_power=-0.2,
 ) -> xr.Dataset:
-    """Networks in which, by default, the paper is right; h, inflation and power are exponents in n."""
+    """Networks in which, by default, the paper is right; h, inflation, power and late_power are exponents in n."""
     rng = np.random.default_rng(0)
     t = np.linspace(0, 4000, 161)
     lambda2, parts = 0.00114, []
@@ -33,7 +34,7 @@ def made_up(
         growth = 3e-6 * (width / 100) ** inflation * noise
         g = -0.5 * np.exp(-(rate_0 * t + growth * t**2 / 2))
         rate = rate_0 + growth * t
-        cross = np.where(np.abs(g) > 0.25, -early, -late) * growth * t * g
+        cross = np.where(np.abs(g) > 0.25, -early, -late * (width / 300) ** late_power) * growth * t * g
         missing = 0.3 * (width / 100) ** power * (1 + 0.2 * rng.random((seeds, 3)))
         parts.append(
             xr.Dataset(
@@ -105,6 +106,7 @@ def test_claims_hold_where_they_should_and_controls_are_rejected(name, true):
         ("limit", {"inflation": 0.0}),
         ("faster", {"inflation": 0.5}),
         ("cross_term", {"late": 0.1}),
+        ("cross_term", {"late_power": 0.0}),
         ("learning_rate", {"bound": 0.6}),
         ("descent", {"descent": 1.4}),
     ],
@@ -128,6 +130,7 @@ def test_claims_fail_where_they_are_broken(name, broken):
         ("faster", "inflation", -0.4, -0.1),
         ("cross_term", "late", 0.53, 0.47),
         ("cross_term", "early", 0.31, 0.36),
+        ("cross_term", "late_power", -0.12, -0.07),
         ("learning_rate", "bound", 0.77, 0.71),
         ("learning_rate", "bound", 1.28, 1.38),
         ("inflation_explains", "early", 0.16, 0.24),
