@@ -322,8 +322,8 @@ CLAIMS = (
             _NO_TREND,
         ),
         history=(
-            "at least half late in training at each width, which were 100, 300 and 1000; six networks of n = 2000, which another "
-            "claim needs, show that the share falls with the width",
+            "at least half late in training at each width, which were 100, 300 and 1000; networks of n = 2000, which "
+            "another claim needs, show that the share falls with the width",
         ),
     ),
     Claim(
