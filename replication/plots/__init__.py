@@ -26,8 +26,8 @@ from ..study.statistics import exponent, silent
 from ..study.store import write_file
 
 _STYLE = Path(__file__).with_name("paper.mplstyle")
-_COLORS = 96
-"""Colours of a PNG: a third of the bytes, and no difference to the eye."""
+_COLORS = 128
+"""Colours of a PNG: a third of the bytes. Maximum coverage keeps the colours of thin lines, which median cut mixes."""
 _PDF = {"Creator": None, "Producer": None, "CreationDate": None}
 _decided: ContextVar[Numbers] = ContextVar("decided", default={})  # noqa: B039, never changed
 
@@ -71,7 +71,8 @@ def _png(figure: Figure) -> bytes:
     drawn, content = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", pil_kwargs={"compress_level": 1})
     image = Image.open(drawn).convert("RGB")
-    image.quantize(_COLORS, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)
+    reduced = image.quantize(_COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    reduced.save(content, "PNG", optimize=True)
     return content.getvalue()
 
 
