@@ -1,7 +1,7 @@
 """The statistics behind the claims and the figures of Figure 3."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import xarray as xr
 from scipy import stats
 
 from ...study.experiment import select
-from ...study.statistics import LEVEL, MIN_SEEDS
+from ...study.statistics import LEVEL, MIN_SEEDS, exponent
 
 Measure = Callable[[xr.Dataset], np.ndarray]
 """Maps networks to one number for each, (seeds,)."""
@@ -227,6 +227,15 @@ def half_times_with_starts(dataset: xr.Dataset, width: int) -> np.ndarray:
     """``starts``, and ln of half-time ÷ the limit's half-time ln 2/λ₂^∞: (seeds, 2)."""
     limit = math.log(2) / float(dataset.eigenvalues_inf[1])
     return np.stack([starts(dataset, width), np.log(half_times(trained(dataset, width)) / limit)], axis=1)
+
+
+def speed_up_exponent(widths: Sequence[int], samples: Sequence[np.ndarray]) -> float:
+    """The exponent in n of −ln(half-time ÷ limit) for networks that start at the limit's λ₂; NaN unless all are faster.
+
+    samples: ``half_times_with_starts`` of each width.
+    """
+    gains = [-float(at_equal_start(sample)[0]) for sample in samples]
+    return exponent(widths, gains, [len(sample) for sample in samples]) if min(gains) > 0 else math.nan
 
 
 def speed_ups_with_starts(dataset: xr.Dataset, width: int) -> np.ndarray:
