@@ -12,6 +12,9 @@ import process
 from cells import worker_processes
 
 if TYPE_CHECKING:
+    import xarray as xr
+
+    from replication.study.experiment import Experiment
     from replication.study.record import Preset
     from replication.study.statistics import Statistic
 
@@ -48,6 +51,22 @@ class Drawn:
     failure: str = ""
 
 
+def read_published(path: Path, unmarked: Mapping[str, int]) -> "tuple[Experiment[Any, Any], xr.Dataset]":
+    """Published data and their experiment; data from before provenance was kept get the attributes that it brought.
+
+    unmarked: the versions of such data. Raises ConfigError for data of no experiment, CorruptFileError for no data.
+    """
+    from replication.experiments import load
+    from replication.study.store import read_dataset
+
+    dataset = read_dataset(path)
+    experiment = load(dataset.attrs.get("experiment", "none"))
+    if "version" not in dataset.attrs:
+        version = unmarked.get(experiment.name, experiment.version)
+        dataset = dataset.assign_attrs(version=version, engine=1, draw=0, provenance=[])
+    return experiment, dataset
+
+
 def drawn(task: Task) -> Drawn:
     """Do a task; whatever is wrong with its file is told in ``failure``."""
     try:
@@ -57,18 +76,12 @@ def drawn(task: Task) -> Drawn:
 
 
 def _drawn(task: Task) -> Drawn:
-    from replication.experiments import load
     from replication.plots import draw, interactive
     from replication.study import guide
     from replication.study.claims import decide
     from replication.study.recorded import is_of
-    from replication.study.store import read_dataset
 
-    dataset = read_dataset(task.path)
-    experiment = load(dataset.attrs.get("experiment", "none"))
-    if "version" not in dataset.attrs:  # published before provenance was kept: by the first engine
-        version = task.unmarked.get(experiment.name, experiment.version)
-        dataset = dataset.assign_attrs(version=version, engine=1, draw=0, provenance=[])
+    experiment, dataset = read_published(task.path, task.unmarked)
     version = dataset.attrs["version"]
     if version != experiment.version:
         left = f"{task.path} is not redrawn: its version is {version}, not {experiment.version}"

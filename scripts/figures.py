@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import process
 from compose import preset, typed
 from confirm import read, read_json
-from drawing import Task, all_drawn
+from drawing import Task, all_drawn, read_published
 from process import RunError, UserError
 
 if TYPE_CHECKING:
@@ -65,14 +65,15 @@ def collect(name: str, results: str) -> None:
 
 def round_published(names: Collection[str]) -> None:
     """Round published data as far as no claim can tell, those of all presets if none is named."""
-    from replication.experiments import load
     from replication.study.compact import compact
-    from replication.study.store import read_dataset, write_dataset
+    from replication.study.store import write_dataset
 
     for path in [published(name) for name in names] or sorted(PUBLISHED.rglob("*.nc")):
-        dataset, size = read_dataset(path), path.stat().st_size
-        claims = load(dataset.attrs["experiment"]).claims_of(dataset.attrs.get("claims"))
-        smaller = compact(dataset, claims)
+        (experiment, dataset), size = read_published(path, UNMARKED), path.stat().st_size
+        if dataset.attrs["version"] != experiment.version:
+            print(f"{path} is not rounded: its version is {dataset.attrs['version']}, not {experiment.version}")
+            continue
+        smaller = compact(dataset, experiment.claims_of(dataset.attrs.get("claims")))
         if smaller is not dataset:
             write_dataset(path, smaller)
             bits = smaller.attrs["significant_bits"]
