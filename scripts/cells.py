@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -26,6 +26,8 @@ _LAYOUT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 _WAIT = 0.5  # seconds between two looks at the cells of another run
 _ALONE = 0.4
 """A cell with more than this part of one worker's share of the work is computed alone, with all threads and memory."""
+_LARGE = 2**30
+"""So is a cell whose networks take more bytes, each."""
 
 
 Watch = Callable[["Cell[Any]", int, int], None]
@@ -59,8 +61,9 @@ def compute_missing(
     stored = total - len(missing)
     # A process with a GPU cannot be forked, and one process can use all of the GPU.
     together = config.device.startswith("cpu") and process.semaphores()
-    most = (config.workers or sensible_workers(experiment, missing, config.threads)) if together else 1
-    shared, alone = _divided(missing, most)
+    sizes = [least_nbytes(experiment, cell) for cell in missing]
+    most = (config.workers or sensible_workers(sizes, config.threads)) if together else 1
+    shared, alone = _divided(missing, sizes, most)
     computed, failures, peak = 0, [], 0.0
     elsewhere: list[Cell[Any]] = []
 
@@ -116,12 +119,21 @@ def compute_missing(
     return computed, failures, peak
 
 
-def sensible_workers(experiment: "Experiment[Any, Any]", cells: "list[Cell[Any]]", threads: int | None) -> int:
-    """One for each thread, but not more than fit into memory with four times the largest network and 1 GiB each."""
+def least_nbytes(experiment: "Experiment[Any, Any]", cell: "Cell[Any]") -> int:
+    """The least memory, in bytes, of a network of a cell."""
     from replication.study.experiment import width_of
+
+    return experiment.least_nbytes(cell, width_of(cell.setting))
+
+
+def sensible_workers(sizes: Sequence[int], threads: int | None) -> int:
+    """One for each thread, but not more than fit into memory with four times the largest network and 1 GiB each.
+
+    sizes: of a network of each cell, in bytes; those above ``_LARGE`` are computed alone.
+    """
     from replication.study.machine import cores, free_memory
 
-    largest = max((experiment.least_nbytes(cell, width_of(cell.setting)) for cell in cells), default=0)
+    largest = max((size for size in sizes if size <= _LARGE), default=0)
     return max(1, min(threads or cores(), free_memory("cpu") // (4 * largest + 2**30)))
 
 
@@ -150,13 +162,14 @@ def computed(experiment: "Experiment[Any, Any]", config: "BaseConfig") -> "xr.Da
     return gather(experiment, config, store)
 
 
-def _divided(cells: "list[Cell[Any]]", workers: int) -> "tuple[list[Cell[Any]], list[Cell[Any]]]":
+def _divided(cells: "list[Cell[Any]]", sizes: Sequence[int], workers: int) -> "tuple[list[Cell[Any]], list[Cell[Any]]]":
     """The cells to share among workers, and the cells to compute alone, which are all if sharing is useless."""
     limit = _ALONE * sum(cell.work for cell in cells) / workers
-    shared = [cell for cell in cells if cell.work <= limit]
-    if workers == 1 or len(shared) < 2:
-        return [], cells
-    return shared, [cell for cell in cells if cell.work > limit]
+    shared: list[Cell[Any]] = []
+    alone: list[Cell[Any]] = []
+    for cell, size in zip(cells, sizes, strict=True):
+        (shared if cell.work <= limit and size <= _LARGE else alone).append(cell)
+    return (shared, alone) if workers > 1 and len(shared) > 1 else ([], cells)
 
 
 def peak_memory(workers: int = 0) -> float:

@@ -130,8 +130,14 @@ def test_cells_are_divided_by_their_part_of_the_work(
     work: list[int], workers: int, shared: list[int], alone: list[int]
 ) -> None:
     cells = [SimpleNamespace(work=amount) for amount in work]
-    divided = script("cells")._divided(cells, workers)
+    divided = script("cells")._divided(cells, [0] * len(cells), workers)
     assert tuple([cell.work for cell in part] for part in divided) == (shared, alone)
+
+
+def test_networks_that_fill_the_memory_are_computed_one_after_the_other() -> None:
+    cells = [SimpleNamespace(work=1, name=name) for name in "abcdef"]
+    divided = script("cells")._divided(cells, [0, 2**31, 0, 2**30, 0, 0], 2)
+    assert tuple([cell.name for cell in part] for part in divided) == (["a", "c", "d", "e", "f"], ["b"])
 
 
 def test_a_killed_worker(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
