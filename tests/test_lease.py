@@ -99,8 +99,8 @@ def test_cells_of_another_run_are_waited_for(monkeypatch: pytest.MonkeyPatch, fa
     monkeypatch.setattr(cells, "_WAIT", 0.0)
     monkeypatch.setattr(cells, "refuse_too_wide", lambda *_: None)
     monkeypatch.setattr(cells, "compute", lambda cell, *_: outcomes[cell.label].pop(0))
-    missing = [SimpleNamespace(label=label, work=1.0) for label in "ab"]
-    experiment = SimpleNamespace(name="test", cells=lambda config: missing)
+    missing = [SimpleNamespace(label=label, work=1.0, setting=None) for label in "ab"]
+    experiment = SimpleNamespace(name="test", cells=lambda config: missing, least_nbytes=lambda cell, width: 0)
     config = SimpleNamespace(device="cpu", workers=1, threads=1, quiet=True)
     store = SimpleNamespace(missing=lambda asked: asked)
     number, failures, _ = cells.compute_missing(experiment, config, store)
