@@ -155,6 +155,10 @@ def test_headline_counts_claims_by_their_confirming_draws_and_identities_apart()
         "4 claims: 2 hold in every confirming draw, 1 in one of two, 1 in none; 1 identity verified"
     )
     assert verdicts(whole)["x.a"] == "holds in 2 of 2"
+    whole = update(whole, "wide/p", settings(CONFIG), attrs(), [outcome("fails", name="x.a"), outcome(name="x.w")])
+    assert headline(whole).startswith(
+        "5 claims: 2 hold in every confirming draw, 1 in one of two, 1 in none, 1 hold on"
+    )
     assert headline(record((0, "fails"))) == "1 claim: 1 are undecided or fail"
 
 

@@ -247,22 +247,26 @@ def verdicts(record: Record) -> dict[str, str]:
 
 
 def headline(record: Record) -> str:
-    """The numbers of claims and of their verdicts, such as ``75 claims: 73 hold in every confirming draw, …``."""
+    """The numbers of claims and of their verdicts, such as ``75 claims: 73 hold in every confirming draw, …``.
+
+    Each claim counts once: a variant of a preset (``literal/fig1``) adds only the claims that no plain preset decides.
+    """
+    entries: dict[str, Entry] = {}
+    for _, preset in sorted(record.items(), key=lambda item: "/" in item[0]):
+        for claim, entry in preset["claims"].items():
+            entries.setdefault(claim, entry)
     counts: Counter[str] = Counter()
-    for name, preset in record.items():
-        if "/" in name:
+    for entry in entries.values():
+        if entry["kind"] == "identity":
+            counts[f"identities {verdict(entry)}"] += 1
             continue
-        for entry in preset["claims"].values():
-            if entry["kind"] == "identity":
-                counts[f"identities {verdict(entry)}"] += 1
-                continue
-            draws = _confirmed(entry)
-            held = sum(decision["verdict"] == "holds" for decision in draws)
-            if len(draws) < CONFIRMING:
-                own = entry["draws"].get("0")
-                counts[_UNCONFIRMED[0 if own and own["verdict"] == "holds" else 1]] += 1
-            else:
-                counts[_HELD[CONFIRMING - held]] += 1
+        draws = _confirmed(entry)
+        held = sum(decision["verdict"] == "holds" for decision in draws)
+        if len(draws) < CONFIRMING:
+            own = entry["draws"].get("0")
+            counts[_UNCONFIRMED[0 if own and own["verdict"] == "holds" else 1]] += 1
+        else:
+            counts[_HELD[CONFIRMING - held]] += 1
     claims = sum(count for word, count in counts.items() if not word.startswith("identities"))
     parts = [f"{counts[word]} {word}" for word in (*_HELD, *_UNCONFIRMED) if counts[word]]
     identities = [
