@@ -162,7 +162,7 @@ NEURAL_TANGENT_KERNEL = (
               "decreases during training.", ("least_squares.bounded",)),
     Statement("Theorem 2; §4.2", "For σ Lipschitz with a bounded second derivative, and directions of stochastically "
               "bounded integral, the NTK converges to the same limit uniformly on [0, T].",
-              ("theorem2.limit", "theorem2.constant", "theorem2.directions")),
+              ("theorem2.limit", "theorem2.constant", "theorem2.directions", "drift.order")),
     Statement("Theorem 2; §4.2", "In that limit f_θ obeys kernel gradient descent with the fixed limiting kernel, for "
               "any such direction.", ("kernel_gradient.on_data", "kernel_gradient.off_data", "least_squares.width"),
               "for gradients of a cost"),
