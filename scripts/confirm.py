@@ -32,7 +32,8 @@ def confirm(name: str, results: str) -> "Record":
 
     A draw decides only the claims that still need it.
 
-    Raises RunError if the tree is not clean, if the preset or a criterion is not the committed one, or if a cell fails.
+    Raises RunError if the tree is not clean, if the preset or a criterion is not the committed one, if a cell fails, or
+    if a stored cell was computed before the criterion was committed: another ``--results`` computes it again.
     """
     from replication.study.claims import decide
     from replication.study.provenance import git_state, objections
@@ -48,9 +49,19 @@ def confirm(name: str, results: str) -> "Record":
         refuse(name, objections(dataset))
         outcomes = decide(experiment.claims_of(claims), dataset)
         refuse(name, unlike(record, name, config, outcomes))
-        record = update(record, name, settings(config), dataset.attrs, outcomes)
-        write(record)
+        decided = update(record, name, settings(config), dataset.attrs, outcomes)
+        refuse(name, late(decided, name))  # cells that another preset shares may be older than the criterion
+        write(record := decided)
     return record
+
+
+def late(record: "Record", name: str) -> list[str]:
+    """Evidence from git that criteria of a preset were not committed before its confirming draws were computed."""
+    from replication.study.provenance import file_at
+    from replication.study.record import precedes
+
+    path = CLAIMS.relative_to(ROOT).as_posix()
+    return precedes(record, name, lambda commit: file_at(commit, path))
 
 
 def halve(name: str, results: str) -> None:
@@ -102,14 +113,11 @@ def main() -> None:
     for name in names:
         preset(name)  # raises UserError for an unknown name
     if arguments.check:
-        from replication.study.provenance import file_at
-        from replication.study.record import headline, precedes
+        from replication.study.record import headline
 
         record = read()
-        path = CLAIMS.relative_to(ROOT).as_posix()
-        late = [line for name in names for line in precedes(record, name, lambda commit: file_at(commit, path))]
-        if late:
-            raise RunError("\n".join(late))
+        if lines := [line for name in names for line in late(record, name)]:
+            raise RunError("\n".join(lines))
         print(headline(record))
     elif arguments.solver:
         for name in names:
