@@ -163,7 +163,7 @@ def summary(content: Row | None) -> str:
         shown = _largest(comparisons)
         ratios = [comparison.ratio for comparison in comparisons if comparison.ratio is not None]
         other = "–" if shown.other is None else f"{number(shown.other)} {shown.unit}"
-        line = (
+        cells = (
             subject.what,
             shown.place or "–",
             f"{number(shown.ours)} {shown.unit}",
@@ -171,7 +171,7 @@ def summary(content: Row | None) -> str:
             "–" if shown.ratio is None else number(shown.ratio, 2),
             f"{number(min(ratios), 2)} … {number(max(ratios), 2)}" if len(ratios) > 1 else "–",
         )
-        lines.append(line)
+        lines.append(cells)
     table = table_lines(("", "Size", "Ours", "Alternative", "Times as fast", "All sizes"), lines)
     return "\n".join([measured, table, *([FIGURE.rstrip()] if "precision" in content["tables"] else [])])
 
